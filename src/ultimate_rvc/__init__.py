@@ -1,0 +1,20 @@
+"""Song covers and speech in any voice with RVC, made fast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ultimate_rvc.api import convert
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "convert"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import, so the engine is loaded when it is first asked for.
+    if name == "convert":
+        from ultimate_rvc.api import convert
+
+        return convert
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,53 @@
+"""The words a user chooses from; the command line, the page and the docs all list these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    MPS = "mps"
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
+class F0Method(StrEnum):
+    AUTO = "auto"
+    RMVPE = "rmvpe"
+    FCPE = "fcpe"
+    CREPE = "crepe"
+    CREPE_TINY = "crepe-tiny"
+    HARVEST = "harvest"
+    DIO = "dio"
+
+
+class EmbedderModel(StrEnum):
+    STARTER = "starter"
+    CONTENTVEC = "contentvec"
+    SPIN = "spin"
+    SPIN_V2 = "spin-v2"
+    CHINESE_HUBERT_BASE = "chinese-hubert-base"
+    JAPANESE_HUBERT_BASE = "japanese-hubert-base"
+    KOREAN_HUBERT_BASE = "korean-hubert-base"
+    CUSTOM = "custom"
+
+
+class Vocoder(StrEnum):
+    HIFI_GAN = "HiFi-GAN"  # with the harmonic source (NSF) when the voice has f0, plain otherwise
+    MRF_HIFI_GAN = "MRF HiFi-GAN"
+    REFINE_GAN = "RefineGAN"
+
+
+class VoiceVersion(StrEnum):
+    V1 = "v1"
+    V2 = "v2"
+
+
+class AudioFormat(StrEnum):
+    MP3 = "mp3"
+    WAV = "wav"
+    FLAC = "flac"
+    OGG = "ogg"
+    M4A = "m4a"
+    AAC = "aac"

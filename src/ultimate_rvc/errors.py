@@ -1,0 +1,60 @@
+"""Errors a user can meet: each says what is wrong, with which file or option, and the way out.
+
+Anything that is not an ``UltimateRVCError`` is a bug and may show a traceback.
+"""
+
+from __future__ import annotations
+
+
+class UltimateRVCError(Exception):
+    """A job that cannot be done, told in one sentence."""
+
+    exit_code = 1
+
+
+class SettingError(UltimateRVCError):
+    """An option or setting outside its range or choices."""
+
+    exit_code = 2
+
+
+class AudioError(UltimateRVCError):
+    """An audio file that cannot be read, written or used."""
+
+
+class VoiceFileError(UltimateRVCError):
+    """A voice or index file that cannot be used, or must not be opened."""
+
+
+class VoiceNotFoundError(UltimateRVCError):
+    """A voice name that is neither in the library nor a file."""
+
+
+class EncoderMismatchError(UltimateRVCError):
+    """A voice trained with another content encoder than the one asked for."""
+
+
+class AssetMissingError(UltimateRVCError):
+    """A model file that is needed, absent, and could not be fetched."""
+
+
+class DownloadError(UltimateRVCError):
+    """A download that failed or brought the wrong bytes."""
+
+
+class SourceError(UltimateRVCError):
+    """A song source (file, folder, URL) that cannot be fetched or understood."""
+
+
+class SeparationError(UltimateRVCError):
+    """A separation that failed or an unknown separation model."""
+
+
+class OutOfMemoryError(UltimateRVCError):
+    """A device whose memory does not suffice even for the smallest chunk."""
+
+
+class CancelledError(UltimateRVCError):
+    """The job was cancelled through its progress object."""
+
+    exit_code = 130

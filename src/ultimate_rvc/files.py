@@ -1,0 +1,39 @@
+"""Files that appear under their final name only when they are complete."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+READ_BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; on success it is synced and renamed to ``path``.
+
+    On any exception the unfinished file is removed and ``path`` is left as it was. The yielded
+    name keeps the suffix of ``path``, since writers choose their format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(6)}.partial{path.suffix}")
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(READ_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Where things live on disk; each folder can be moved by an environment variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+
+
+def home_dir() -> Path:
+    """The checkout when run from one, else the user's data folder; ``URVC_HOME`` overrides."""
+    if chosen := os.environ.get("URVC_HOME"):
+        return Path(chosen).expanduser().resolve()
+    checkout = PACKAGE_DIR.parent.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "urvc-macos.sh").is_file():
+        return checkout
+    from platformdirs import user_data_path
+
+    return user_data_path("ultimate-rvc")
+
+
+def _folder(variable: str, default: Path) -> Path:
+    chosen = os.environ.get(variable)
+    return Path(chosen).expanduser().resolve() if chosen else default
+
+
+def models_dir() -> Path:
+    """Downloaded models (encoders, rmvpe, separators): ``URVC_MODELS_DIR``."""
+    return _folder("URVC_MODELS_DIR", home_dir() / "models")
+
+
+def voice_models_dir() -> Path:
+    """The user's voices, one folder each: ``URVC_VOICE_MODELS_DIR``."""
+    return _folder("URVC_VOICE_MODELS_DIR", home_dir() / "voice_models")
+
+
+def audio_dir() -> Path:
+    """Intermediate and finished audio: ``URVC_AUDIO_DIR``."""
+    return _folder("URVC_AUDIO_DIR", home_dir() / "audio")
+
+
+def cache_dir() -> Path:
+    """Results of the steps of a cover, by content."""
+    return audio_dir() / "intermediate"
+
+
+def output_dir() -> Path:
+    """Finished covers and conversions that were given no path."""
+    return audio_dir() / "output"
+
+
+def config_dir() -> Path:
+    """Named settings files: ``URVC_CONFIG_DIR``."""
+    return _folder("URVC_CONFIG_DIR", home_dir() / "configs")
+
+
+def packaged_assets_dir() -> Path:
+    """Model files and sounds that ship inside the package."""
+    return PACKAGE_DIR / "assets" / "data"

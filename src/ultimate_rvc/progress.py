@@ -1,0 +1,54 @@
+"""Progress and cancellation of long work: one object does both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ultimate_rvc.errors import CancelledError
+
+ProgressCallback = Callable[[str, float, str], None]
+
+
+class Progress:
+    """Reports ``(step, fraction, text)`` to a callback and carries the wish to cancel.
+
+    ``fraction`` is that of the named step, 0 to 1. ``report`` and ``check`` raise
+    :class:`CancelledError` once :meth:`cancel` was called, from whatever thread.
+    """
+
+    def __init__(self, callback: ProgressCallback | None = None) -> None:
+        self._callback = callback
+        self._cancelled = threading.Event()
+
+    def report(self, step: str, fraction: float, text: str = "") -> None:
+        self.check()
+        if self._callback is not None:
+            self._callback(step, min(max(fraction, 0.0), 1.0), text)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def check(self) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError("The job was cancelled.")
+
+    def part(self, step: str, start: float, end: float) -> Progress:
+        """A view in which 0 to 1 means ``start`` to ``end`` of the step ``step``."""
+        return _PartOfProgress(self, step, start, end)
+
+
+class _PartOfProgress(Progress):
+    def __init__(self, parent: Progress, step: str, start: float, end: float) -> None:
+        super().__init__()
+        self._parent, self._step, self._start, self._end = parent, step, start, end
+
+    def report(self, step: str, fraction: float, text: str = "") -> None:
+        span = self._end - self._start
+        self._parent.report(self._step, self._start + span * fraction, text or step)
+
+    def cancel(self) -> None:
+        self._parent.cancel()
+
+    def check(self) -> None:
+        self._parent.check()
