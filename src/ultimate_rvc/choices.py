@@ -51,3 +51,9 @@ class AudioFormat(StrEnum):
     OGG = "ogg"
     M4A = "m4a"
     AAC = "aac"
+
+
+class StepSwitch(StrEnum):
+    AUTO = "auto"  # done when a model for it is at hand
+    ON = "on"
+    OFF = "off"

@@ -50,6 +50,10 @@ class SeparationError(UltimateRVCError):
     """A separation that failed or an unknown separation model."""
 
 
+class CacheError(UltimateRVCError):
+    """A cache folder that cannot be written, is full, or is in use."""
+
+
 class OutOfMemoryError(UltimateRVCError):
     """A device whose memory does not suffice even for the smallest chunk."""
 
