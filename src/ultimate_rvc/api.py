@@ -1,0 +1,87 @@
+"""The Python door: the same functions as the command line, on arrays."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.decode import decode
+from ultimate_rvc.choices import Device
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.voices.library import find_voice
+
+FloatArray = NDArray[np.float32]
+
+
+def convert(
+    source: str | Path | tuple[FloatArray, int],
+    model: str | Path,
+    *,
+    index_path: str | Path | None = None,
+    device: str = Device.AUTO,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> tuple[FloatArray, int]:
+    """Convert speech or singing to the voice ``model``.
+
+    Parameters
+    ----------
+    source : path, or (waveform, sample_rate)
+        Any file with audio, or float samples of shape (samples,) or (channels, samples) in [-1, 1].
+    model : name or path
+        A voice of the library, or a ``.pth`` or ``.safetensors`` file.
+    index_path : path, optional
+        An index file to use instead of the voice's own.
+    device : str
+        ``auto``, ``mps``, ``cuda``, ``cuda:N`` or ``cpu``.
+    progress : Progress, optional
+        Reports steps; its ``cancel`` ends the work.
+    **settings
+        Fields of :class:`~ultimate_rvc.rvc.infer.settings.ConversionSettings`,
+        such as ``n_semitones=12`` or ``index_rate=0.5``.
+
+    Returns
+    -------
+    waveform : float32, shape (samples,)
+        As long as the source, within one sample.
+    sample_rate : int
+        The voice's, in Hz.
+
+    Raises
+    ------
+    UltimateRVCError
+        One of its kinds, with one sentence that names the file or setting and the way out.
+
+    Examples
+    --------
+    >>> import ultimate_rvc
+    >>> waveform, sample_rate = ultimate_rvc.convert("speech.wav", "my voice", n_semitones=12)  # doctest: +SKIP
+    """
+    chosen = _conversion_settings(settings)
+    voice = find_voice(str(model))
+    waveform, sample_rate = decode(Path(source)) if isinstance(source, (str, Path)) else source
+    pipeline = Pipeline.open(
+        voice.model_path,
+        chosen,
+        index_path=Path(index_path) if index_path is not None else voice.index_path,
+        device=device,
+    )
+    return pipeline.convert(np.asarray(waveform, np.float32), sample_rate, chosen, progress)
+
+
+def _conversion_settings(settings: dict[str, Any]) -> ConversionSettings:
+    known = [field.name for field in fields(ConversionSettings)]
+    for name in settings:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(known)}."
+            raise SettingError(f"There is no setting {name!r}; {hint}")
+    return ConversionSettings(**settings)

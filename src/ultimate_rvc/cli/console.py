@@ -1,0 +1,68 @@
+"""What commands show: a progress bar while they work, then a table or one JSON object.
+
+Standard output carries results only; progress and warnings go to standard error, so that
+``--json`` can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ultimate_rvc.progress import Progress
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar with step, percentage and time left on standard error; plain lines when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Progress(_line_per_step())
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        current = ""
+
+        def show(step: str, fraction: float, text: str) -> None:
+            nonlocal current
+            if step != current:
+                current = step
+                bar.reset(task, description=step)
+            bar.update(task, completed=fraction, description=f"{step}: {text}" if text else step)
+
+        yield Progress(show)
+
+
+def _line_per_step() -> Any:
+    shown: set[str] = set()
+
+    def show(step: str, fraction: float, text: str) -> None:
+        if step not in shown:
+            shown.add(step)
+            sys.stderr.write(f"{step}\n")
+            sys.stderr.flush()
+
+    return show
+
+
+def show_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
+    sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def show_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table that stays readable when piped into a file: no colours, no truncation."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        show_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,172 @@
+"""Where to cut long audio and how to join what comes back.
+
+All positions are samples at 16 kHz and multiples of ``FRAME_SAMPLES``, so that content frames (50 Hz),
+f0 frames (100 Hz) and output samples of neighbouring chunks meet exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+F0_HOP = 160  # 10 ms: f0 and synthesizer frames
+FRAME_SAMPLES = 320  # 20 ms: the stride of the content encoders, two f0 frames
+PAD_SAMPLES = 1 * SAMPLE_RATE  # context on both sides of every chunk, trimmed after synthesis
+ENCODER_TAIL = 80  # a 400-sample receptive field at stride 320 needs 80 more for its last frame
+SEARCH_SAMPLES = 6 * SAMPLE_RATE  # how far from the wanted cut a quiet point is looked for
+CHUNK_SAMPLES = 38 * SAMPLE_RATE  # wanted distance of cuts
+MAX_CHUNK_SAMPLES = 41 * SAMPLE_RATE  # audio up to this length is not cut
+MIN_CHUNK_SAMPLES = 1 * SAMPLE_RATE  # below this, halving for lack of memory gives up
+QUIET_WINDOW = 160  # quietness is the sum of |sample| over 10 ms
+CROSSFADE_SECONDS = 0.02
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The part ``[start, end)`` of the audio; its window reaches ``PAD_SAMPLES`` further on both sides."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+    @property
+    def window_frames(self) -> int:
+        """f0 frames of the window, context included."""
+        return (self.length + 2 * PAD_SAMPLES) // F0_HOP
+
+
+def aligned_length(samples: int) -> int:
+    """``samples`` rounded up to whole frames.
+
+    A few samples are added first: a length that was rounded while resampling to 16 kHz may be short
+    by one, and the output must still reach the end of the input.
+    """
+    return -(-(samples + 4) // FRAME_SAMPLES) * FRAME_SAMPLES
+
+
+def pad_for_windows(waveform_16k: FloatArray) -> FloatArray:
+    """Reflect ``waveform_16k`` at both ends, so that every chunk has a full window of context."""
+    right = PAD_SAMPLES + aligned_length(len(waveform_16k)) - len(waveform_16k) + ENCODER_TAIL
+    mode = "reflect" if len(waveform_16k) > 1 else "edge"
+    return np.pad(waveform_16k, (PAD_SAMPLES, right), mode=mode)  # type: ignore[call-overload, no-any-return]
+
+
+def window_loudness(waveform_16k: FloatArray) -> FloatArray:
+    """Sum of |sample| over ``QUIET_WINDOW`` centred on each frame boundary, shape ``(frames + 1,)``.
+
+    Only frame boundaries can be cuts, so only they are measured: frame ``i`` stands for sample
+    ``FRAME_SAMPLES * i``.
+    """
+    frames = aligned_length(len(waveform_16k)) // FRAME_SAMPLES
+    half = QUIET_WINDOW // 2
+    total = np.concatenate([[0.0], np.cumsum(np.abs(waveform_16k), dtype=np.float64)])
+    centres = np.arange(frames + 1) * FRAME_SAMPLES
+    upper = np.clip(centres + half, 0, len(waveform_16k))
+    lower = np.clip(centres - half, 0, len(waveform_16k))
+    return (total[upper] - total[lower]).astype(np.float32)
+
+
+def _quietest(loudness: FloatArray, low: int, high: int) -> int:
+    """The quietest cut in ``[low, high)``, in samples; the first of equals."""
+    first, last = low // FRAME_SAMPLES, max(high // FRAME_SAMPLES, low // FRAME_SAMPLES + 1)
+    return int(first + np.argmin(loudness[first:last])) * FRAME_SAMPLES
+
+
+def cut(part: Chunk, loudness: FloatArray) -> list[Chunk]:
+    """Cut ``part`` at quiet points about every ``CHUNK_SAMPLES``; short parts stay whole."""
+    if part.length <= MAX_CHUNK_SAMPLES:
+        return [part]
+    chunks, start = [], part.start
+    while part.end - start > MAX_CHUNK_SAMPLES:
+        middle = start + CHUNK_SAMPLES
+        # Leaving the search to the end of the part would allow a cut at its very end: an empty chunk.
+        high = min(middle + SEARCH_SAMPLES, part.end - MIN_CHUNK_SAMPLES)
+        end = _quietest(loudness, middle - SEARCH_SAMPLES, high)
+        chunks.append(Chunk(start, end))
+        start = end
+    return [*chunks, Chunk(start, part.end)]
+
+
+def halve(chunk: Chunk, loudness: FloatArray) -> list[Chunk]:
+    """Cut one chunk at the quietest point of its middle half; empty when it is too short for that."""
+    if chunk.length < 2 * MIN_CHUNK_SAMPLES:
+        return []
+    end = _quietest(loudness, chunk.start + chunk.length // 4, chunk.end - chunk.length // 4)
+    end = max(end, chunk.start + FRAME_SAMPLES)
+    return [Chunk(chunk.start, end), Chunk(end, chunk.end)]
+
+
+def whole(samples: int) -> Chunk:
+    """The part that is everything."""
+    return Chunk(0, aligned_length(samples))
+
+
+def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Chunk]:
+    """Parts louder than ``top_db`` below the loudest, found in frames of 250 ms as RVC's "split" does.
+
+    Parts are widened to frame boundaries; silence gives an empty list.
+    """
+    import librosa
+
+    if not np.any(waveform_16k):
+        return []
+    end = aligned_length(len(waveform_16k))
+    intervals = librosa.effects.split(waveform_16k, top_db=top_db, frame_length=4000, hop_length=2000)
+    parts: list[Chunk] = []
+    for low, high in intervals:
+        start = int(low) // FRAME_SAMPLES * FRAME_SAMPLES
+        stop = min(aligned_length(int(high)), end)
+        if parts and start <= parts[-1].end:
+            parts[-1] = Chunk(parts[-1].start, stop)
+        else:
+            parts.append(Chunk(start, stop))
+    return parts
+
+
+class Joiner:
+    """Puts converted chunks into one waveform, with a short crossfade where two of them meet.
+
+    Each chunk arrives with its context, of which half a crossfade is used on either side; so nothing
+    is shortened. At the border of a gap (nothing converted beyond it) the same ramp fades to silence.
+    """
+
+    def __init__(self, total_samples_16k: int, sample_rate: int, device: torch.device) -> None:
+        self._rate = sample_rate
+        length = self._output_samples(aligned_length(total_samples_16k))
+        self._length = length
+        self.waveform = torch.zeros(length, device=device)
+        self._half = round(CROSSFADE_SECONDS / 2 * sample_rate)
+        position = (torch.arange(2 * self._half, device=device) + 0.5) / (2 * self._half)
+        self._rise = torch.sin(position * torch.pi / 2) ** 2  # adds up to one with its mirror image
+
+    def _output_samples(self, samples_16k: int) -> int:
+        # Exact: positions are whole f0 frames, and a frame is a whole number of output samples.
+        return samples_16k // F0_HOP * (self._rate // 100)
+
+    def add(self, chunk: Chunk, window: torch.Tensor) -> None:
+        """Add the output ``window`` (its context included), shape ``(samples,)``."""
+        pad = self._output_samples(PAD_SAMPLES)
+        start, end = self._output_samples(chunk.start), self._output_samples(chunk.end)
+        at_start, at_end = chunk.start == 0, end >= self._length
+        left = 0 if at_start else self._half
+        right = 0 if at_end else self._half
+        piece = window[pad - left : pad + (end - start) + right].clone()
+        if left:
+            piece[: 2 * left] *= self._rise
+        if right:
+            piece[-2 * right :] *= self._rise.flip(0)
+        self.waveform[start - left : end + right] += piece
+
+
+def total_length(chunks: Sequence[Chunk]) -> int:
+    return sum(chunk.length for chunk in chunks)
