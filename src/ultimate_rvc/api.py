@@ -63,7 +63,7 @@ def convert(
     Examples
     --------
     >>> import ultimate_rvc
-    >>> waveform, sample_rate = ultimate_rvc.convert("speech.wav", "my voice", n_semitones=12)  # doctest: +SKIP
+    >>> song, rate = ultimate_rvc.convert("speech.wav", "my voice", n_semitones=12)  # doctest: +SKIP
     """
     chosen = _conversion_settings(settings)
     voice = find_voice(str(model))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.audio.level import match_level, to_mono
 from ultimate_rvc.audio.resample import resample
-from ultimate_rvc.choices import Device, EmbedderModel, F0Method
+from ultimate_rvc.choices import Device, F0Method
 from ultimate_rvc.errors import (
     AudioError,
     EncoderMismatchError,
@@ -34,6 +34,7 @@ from ultimate_rvc.rvc.content import ContentEncoder, load_content_encoder
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer.chunks import Chunk, Joiner
 from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory, resolve_device
+from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
 from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, ZeroPhaseFilter
 from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever, read_index
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -102,8 +103,8 @@ class Pipeline:
         voice = load_voice_model(model_path, torch_device)
         if voice.synthesizer.hop_length * 100 != voice.sample_rate:
             raise VoiceFileError(
-                f"{model_path.name} makes {voice.synthesizer.hop_length} samples per frame at {voice.sample_rate} Hz; "
-                "only voices with 100 frames per second are supported."
+                f"{model_path.name} makes {voice.synthesizer.hop_length} samples per frame at "
+                f"{voice.sample_rate} Hz; only voices with 100 frames per second are supported."
             )
         name, folder = choose_encoder(
             voice.embedder, voice.metadata.embedder_recorded, settings, model_path.name
@@ -111,9 +112,9 @@ class Pipeline:
         encoder = load_content_encoder(name, torch_device, folder=folder)
         if encoder.feature_dim(voice.version) != voice.synthesizer.feature_dim:
             raise EncoderMismatchError(
-                f"{model_path.name} expects {voice.synthesizer.feature_dim} features per frame, but the encoder "
-                f"'{name}' gives {encoder.feature_dim(voice.version)}; choose the encoder it was trained with "
-                "(--embedder-model)."
+                f"{model_path.name} expects {voice.synthesizer.feature_dim} features per frame, but the "
+                f"encoder '{name}' gives {encoder.feature_dim(voice.version)}; choose the encoder it was "
+                "trained with (--embedder-model)."
             )
         retriever = read_index(index_path) if index_path is not None else None
         if retriever is not None and retriever.dim != voice.synthesizer.feature_dim:
@@ -307,39 +308,6 @@ class Pipeline:
         return blended * share + repeated * (1 - share)
 
 
-def choose_encoder(
-    recorded: str, is_recorded: bool, settings: ConversionSettings, voice_name: str
-) -> tuple[str, Path | None]:
-    """Name and folder (for custom ones) of the encoder that a voice is to be run with.
-
-    Raises
-    ------
-    EncoderMismatchError
-        If the settings ask for another encoder than the voice records.
-    """
-    wanted = settings.embedder_model
-    if wanted is None or wanted == recorded:
-        if recorded not in set(EmbedderModel):
-            raise EncoderMismatchError(
-                f"{voice_name} was trained with the encoder '{recorded}', which is not among "
-                f"{', '.join(EmbedderModel)}; give its folder with --embedder-model custom "
-                "--custom-embedder-model FOLDER."
-            )
-        if recorded == EmbedderModel.CUSTOM and not settings.custom_embedder_model:
-            raise EncoderMismatchError(
-                f"{voice_name} was trained with a custom encoder; give its folder with --embedder-model custom "
-                "--custom-embedder-model FOLDER."
-            )
-        wanted = EmbedderModel(recorded)
-    elif is_recorded and wanted is not EmbedderModel.CUSTOM:
-        raise EncoderMismatchError(
-            f"{voice_name} was trained with the encoder '{recorded}', but '{wanted}' was asked for; "
-            "leave --embedder-model out to use the right one."
-        )
-    folder = Path(settings.custom_embedder_model).expanduser() if settings.custom_embedder_model else None
-    return wanted.value, folder
-
-
 def _chunk_generator(seed: int, chunk: Chunk) -> torch.Generator:
     """Random numbers of one chunk: they depend on the seed and its place, not on what ran before it."""
     state = np.random.SeedSequence([seed, chunk.start]).generate_state(2, np.uint32)
@@ -360,5 +328,6 @@ def _reduce_noise(waveform: FloatArray, sample_rate: int, strength: float) -> Fl
 
 def _out_of_memory(device: torch.device) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"{device} has too little free memory even for short chunks; close other programs or use --device cpu."
+        f"{device} has too little free memory even for short chunks; "
+        "close other programs or use --device cpu."
     )

@@ -1,0 +1,35 @@
+"""What a conversion's result depends on besides its input and settings: the model files, by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ultimate_rvc.files import file_hash
+from ultimate_rvc.rvc.checkpoint import read_voice_file
+from ultimate_rvc.rvc.content import encoder_identity
+from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.pitch import pitch_identity
+
+PIPELINE_VERSION = "1"  # raised whenever the same models and settings would sound different
+
+
+def conversion_identity(
+    model_path: Path, index_path: Path | None, settings: ConversionSettings
+) -> dict[str, str]:
+    """Hashes of voice, index, encoder and pitch weights; nothing is loaded onto a device.
+
+    Raises
+    ------
+    VoiceFileError, EncoderMismatchError, AssetMissingError
+        As opening the pipeline would: a job that cannot be done is found out before it starts.
+    """
+    metadata = read_voice_file(model_path).metadata
+    encoder, folder = choose_encoder(metadata.embedder, metadata.embedder_recorded, settings, model_path.name)
+    return {
+        "pipeline": PIPELINE_VERSION,
+        "voice": file_hash(model_path),
+        "index": file_hash(index_path) if index_path is not None else "none",
+        "encoder": f"{encoder} {encoder_identity(encoder, folder=folder)}",
+        "pitch": pitch_identity(settings.f0_methods) if metadata.has_f0 else "none",
+    }
