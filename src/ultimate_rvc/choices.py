@@ -57,3 +57,11 @@ class StepSwitch(StrEnum):
     AUTO = "auto"  # done when a model for it is at hand
     ON = "on"
     OFF = "off"
+
+
+class SampleFormat(StrEnum):
+    """How wav and flac store a sample; ``float`` is for wav only and may exceed full scale."""
+
+    PCM16 = "pcm16"
+    PCM24 = "pcm24"
+    FLOAT = "float"

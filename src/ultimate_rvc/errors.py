@@ -62,3 +62,9 @@ class CancelledError(UltimateRVCError):
     """The job was cancelled through its progress object."""
 
     exit_code = 130
+
+
+def check_setting(option: str, value: float, low: float, high: float) -> None:
+    """Raise :class:`SettingError` naming ``--option`` unless ``low <= value <= high`` (NaN fails)."""
+    if not low <= value <= high:
+        raise SettingError(f"--{option.replace('_', '-')} is {value}, but must be from {low} to {high}.")
