@@ -1,0 +1,61 @@
+"""What every test can rely on: folders of its own, no network, two threads, the same seed."""
+
+from __future__ import annotations
+
+import os
+
+# Read by torch, numba and the BLAS libraries when they are imported, hence before anything else.
+for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "2")
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+FOLDER_VARIABLES = {
+    "URVC_MODELS_DIR": "models",
+    "URVC_VOICE_MODELS_DIR": "voice_models",
+    "URVC_AUDIO_DIR": "audio",
+    "URVC_CONFIG_DIR": "configs",
+    "URVC_TEMP_DIR": "temp",
+    "URVC_LOGS_DIR": "logs",
+}
+PERSONAL_VARIABLES = ("URVC_CONFIG", "URVC_HF_ENDPOINT", "HF_ENDPOINT", "YT_COOKIEFILE")
+SEED = 20240229
+
+# Examples are drawn the same way in every run, and a slow machine is not a failure.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+def _use_folders_below(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URVC_HOME", str(root))
+    for variable, folder in FOLDER_VARIABLES.items():
+        monkeypatch.setenv(variable, str(root / folder))
+    for variable in PERSONAL_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("URVC_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For fixtures that outlive one test; nothing is ever read from or written to the checkout."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _use_folders_below(tmp_path_factory.mktemp("session"), monkeypatch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_folders_and_seed(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, _session_folders: None
+) -> None:
+    _use_folders_below(tmp_path_factory.mktemp("home"), monkeypatch)
+    random.seed(SEED)
+    np.random.seed(SEED)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(SEED)
