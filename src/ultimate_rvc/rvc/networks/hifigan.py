@@ -1,0 +1,190 @@
+"""HiFi-GAN, the vocoder of nearly every RVC voice: with a harmonic source (NSF) or, without f0, plain.
+
+Kong et al., "HiFi-GAN" (2020); Wang et al., "Neural source-filter waveform models" (2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ultimate_rvc.rvc.networks.config import SynthesizerConfig
+from ultimate_rvc.rvc.networks.noise import Noise
+from ultimate_rvc.rvc.networks.padding import Valid, clear_tails, scaled
+from ultimate_rvc.rvc.networks.sine_source import SineSource
+
+SLOPE = 0.1
+FINAL_SLOPE = 0.01
+EDGE_KERNEL = 7  # of the first and the last convolution
+
+
+class HiFiGAN(nn.Module):
+    """Latent frames (and a harmonic source) to a waveform."""
+
+    def __init__(self, config: SynthesizerConfig, *, has_f0: bool) -> None:
+        super().__init__()
+        stages = range(len(config.upsample_rates))
+        self.rates = config.upsample_rates
+        self.context_frames = context_frames(config)
+        if has_f0:
+            self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=1)
+            self.noise_convs = nn.ModuleList(source_convolution(config, stage) for stage in stages)
+        self.conv_pre = nn.Conv1d(
+            config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
+        )
+        self.cond = nn.Conv1d(config.speaker_channels, config.stage_channels(-1), 1)
+        self.ups = nn.ModuleList(upsampler(config, stage) for stage in stages)
+        self.resblocks = nn.ModuleList(
+            ResidualBlock(config.stage_channels(stage), kernel_size, dilations)
+            for stage in stages
+            for kernel_size, dilations in zip(
+                config.resblock_kernel_sizes, config.resblock_dilations, strict=True
+            )
+        )
+        self.conv_post = nn.Conv1d(
+            config.stage_channels(stages[-1]), 1, EDGE_KERNEL, padding=EDGE_KERNEL // 2, bias=False
+        )
+
+    def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
+        """Return the harmonic source (batch, 1, samples) for f0_hz (batch, frames)."""
+        source: Tensor = self.m_source(f0_hz, noise)
+        return source
+
+    def forward(
+        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+    ) -> Tensor:
+        """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
+
+        Any run of frames may be rendered alone with its slice of the source: ``context_frames`` more on
+        either side make the middle equal to a render of the whole.
+        """
+        hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
+        per_stage = len(self.resblocks) // len(self.ups)
+        blocks = [
+            self.resblocks[start : start + per_stage] for start in range(0, len(self.resblocks), per_stage)
+        ]
+        source_convs = None if source is None else self.noise_convs
+        hidden = render_stages(hidden, source, self.rates, self.ups, source_convs, blocks, valid)
+        return finish(hidden, self.conv_post, self.rates, valid)
+
+
+class ResidualBlock(nn.Module):
+    """Three pairs of convolutions, the first of each pair dilated, each pair with a way around it."""
+
+    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(
+            same_convolution(channels, kernel_size, dilation) for dilation in dilations
+        )
+        self.convs2 = nn.ModuleList(same_convolution(channels, kernel_size, 1) for _ in dilations)
+
+    def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
+        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
+            hidden = residual_pair(hidden, dilated, plain, SLOPE, valid)
+        return hidden
+
+
+def same_convolution(channels: int, kernel_size: int, dilation: int) -> nn.Conv1d:
+    """Return a convolution that keeps channels and length."""
+    return nn.Conv1d(
+        channels, channels, kernel_size, dilation=dilation, padding=dilation * (kernel_size - 1) // 2
+    )
+
+
+def upsampler(config: SynthesizerConfig, stage: int) -> nn.ConvTranspose1d:
+    """Return the transposed convolution of a stage: exactly ``rate`` samples for one."""
+    rate, kernel_size = config.upsample_rates[stage], config.upsample_kernel_sizes[stage]
+    surplus = kernel_size - rate  # odd only for odd rates, which some 44.1 kHz voices have
+    return nn.ConvTranspose1d(
+        config.stage_channels(stage - 1),
+        config.stage_channels(stage),
+        kernel_size,
+        stride=rate,
+        padding=(surplus + 1) // 2,
+        output_padding=surplus % 2,
+    )
+
+
+def source_convolution(config: SynthesizerConfig, stage: int) -> nn.Conv1d:
+    """Return the convolution that brings the source down to the rate of a stage."""
+    stride = config.source_stride(stage)
+    if stride == 1:
+        return nn.Conv1d(1, config.stage_channels(stage), 1)
+    kernel_size = 2 * stride - stride % 2
+    return nn.Conv1d(
+        1, config.stage_channels(stage), kernel_size, stride=stride, padding=(kernel_size - stride) // 2
+    )
+
+
+def residual_pair(hidden: Tensor, dilated: nn.Module, plain: nn.Module, slope: float, valid: Valid) -> Tensor:
+    """Return hidden plus two convolutions of it, each after a leaky ReLU."""
+    branch = dilated(clear_tails(F.leaky_relu(hidden, slope), valid))
+    branch = plain(clear_tails(F.leaky_relu_(branch, slope), valid))
+    return hidden + branch
+
+
+def render_stages(
+    hidden: Tensor,
+    source: Tensor | None,
+    rates: Sequence[int],
+    upsamplers: Iterable[nn.Module],
+    source_convs: Iterable[nn.Module] | None,
+    block_groups: Sequence[Sequence[nn.Module]],
+    valid: Valid,
+) -> Tensor:
+    """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
+    convs = [None] * len(rates) if source_convs is None else list(source_convs)
+    for rate, upsample, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
+        hidden = upsample(clear_tails(F.leaky_relu(hidden, SLOPE), valid))
+        valid = scaled(valid, rate)
+        if source_conv is not None:
+            hidden = hidden + source_conv(source)
+        hidden = mean_of_blocks(hidden, blocks, valid)
+    return hidden
+
+
+def mean_of_blocks(hidden: Tensor, blocks: Sequence[nn.Module], valid: Valid) -> Tensor:
+    """Return the mean of what each block makes of ``hidden``; one block's output is held at a time."""
+    total: Tensor = blocks[0](hidden, valid)
+    for block in blocks[1:]:
+        total = total + block(hidden, valid)
+    return total / len(blocks)
+
+
+def finish(hidden: Tensor, conv_post: nn.Module, rates: Sequence[int], valid: Valid) -> Tensor:
+    """Turn the last stage's channels into the waveform."""
+    for rate in rates:
+        valid = scaled(valid, rate)
+    waveform = torch.tanh(conv_post(clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)))
+    return clear_tails(waveform, valid)
+
+
+def residual_reach(config: SynthesizerConfig) -> int:
+    """Return how many samples to either side the widest residual block looks."""
+    return max(
+        sum((dilation + 1) * (kernel_size // 2) for dilation in dilations)
+        for kernel_size, dilations in zip(
+            config.resblock_kernel_sizes, config.resblock_dilations, strict=True
+        )
+    )
+
+
+def context_frames(config: SynthesizerConfig) -> int:
+    """Return how many frames to either side an output sample can depend on.
+
+    Walks from the waveform back to the latent, widening the reach at every layer, and
+    takes the source's side path into account.
+    """
+    reach = EDGE_KERNEL // 2
+    source_reach = 0
+    for stage in reversed(range(len(config.upsample_rates))):
+        rate, kernel_size = config.upsample_rates[stage], config.upsample_kernel_sizes[stage]
+        reach += residual_reach(config)
+        source_reach = max(source_reach, (reach + 1) * config.source_stride(stage))
+        padding = (kernel_size - rate + 1) // 2
+        reach = math.ceil((reach + max(padding, kernel_size - 1 - padding)) / rate)
+    return max(reach + EDGE_KERNEL // 2, math.ceil(source_reach / config.hop_length))

@@ -1,0 +1,92 @@
+"""MRF HiFi-GAN, Applio's variant: nine harmonics in the source, other layer names, a bias at the end."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ultimate_rvc.rvc.networks.config import SynthesizerConfig
+from ultimate_rvc.rvc.networks.hifigan import (
+    EDGE_KERNEL,
+    SLOPE,
+    context_frames,
+    finish,
+    render_stages,
+    residual_pair,
+    same_convolution,
+    source_convolution,
+    upsampler,
+)
+from ultimate_rvc.rvc.networks.noise import Noise
+from ultimate_rvc.rvc.networks.padding import Valid, clear_tails
+from ultimate_rvc.rvc.networks.sine_source import SineSource
+
+HARMONICS = 9  # the fundamental and eight overtones
+
+
+class MRFHiFiGAN(nn.Module):
+    """Latent frames and a source of nine sines to a waveform."""
+
+    def __init__(self, config: SynthesizerConfig) -> None:
+        super().__init__()
+        stages = range(len(config.upsample_rates))
+        self.rates = config.upsample_rates
+        self.context_frames = context_frames(config)
+        self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=HARMONICS)
+        self.conv_pre = nn.Conv1d(
+            config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
+        )
+        self.cond = nn.Conv1d(config.speaker_channels, config.stage_channels(-1), 1)
+        self.upsamples = nn.ModuleList(upsampler(config, stage) for stage in stages)
+        self.noise_convs = nn.ModuleList(source_convolution(config, stage) for stage in stages)
+        self.mrfs = nn.ModuleList(
+            nn.ModuleList(
+                MRFBlock(config.stage_channels(stage), kernel_size, dilations)
+                for kernel_size, dilations in zip(
+                    config.resblock_kernel_sizes, config.resblock_dilations, strict=True
+                )
+            )
+            for stage in stages
+        )
+        self.conv_post = nn.Conv1d(
+            config.stage_channels(stages[-1]), 1, EDGE_KERNEL, padding=EDGE_KERNEL // 2
+        )
+
+    def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
+        """Return the harmonic source (batch, 1, samples) for f0_hz (batch, frames)."""
+        source: Tensor = self.m_source(f0_hz, noise)
+        return source
+
+    def forward(
+        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+    ) -> Tensor:
+        """Render latent (batch, inter_channels, frames) to (batch, 1, samples); see ``HiFiGAN.forward``."""
+        hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
+        hidden = render_stages(
+            hidden, source, self.rates, self.upsamples, self.noise_convs, list(self.mrfs), valid
+        )
+        return finish(hidden, self.conv_post, self.rates, valid)
+
+
+class MRFBlock(nn.Module):
+    """A HiFi-GAN residual block under other names."""
+
+    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MRFLayer(channels, kernel_size, dilation) for dilation in dilations)
+
+    def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
+        for layer in self.layers:
+            hidden = layer(hidden, valid)
+        return hidden
+
+
+class MRFLayer(nn.Module):
+    """A dilated and a plain convolution with a way around them."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = same_convolution(channels, kernel_size, dilation)
+        self.conv2 = same_convolution(channels, kernel_size, 1)
+
+    def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
+        return residual_pair(hidden, self.conv1, self.conv2, SLOPE, valid)
