@@ -106,7 +106,14 @@ class SynthesizerConfig:
                 f"The voice uses residual blocks of kind {config[9]!r}; only kind {RESBLOCK_KIND!r} is known."
             )
         return cls(
-            *(_integer(config[position], position) for position in range(8)),
+            spec_channels=_integer(config[0], 0),
+            segment_size=_integer(config[1], 1),
+            inter_channels=_integer(config[2], 2),
+            hidden_channels=_integer(config[3], 3),
+            filter_channels=_integer(config[4], 4),
+            heads=_integer(config[5], 5),
+            layers=_integer(config[6], 6),
+            kernel_size=_integer(config[7], 7),
             dropout=_number(config[8], 8),
             resblock_kernel_sizes=_integers(config[10], 10),
             resblock_dilations=tuple(_integers(item, 11) for item in _items(config[11], 11)),
@@ -149,7 +156,7 @@ class SynthesizerConfig:
 
     def stage_channels(self, stage: int) -> int:
         """Channels after upsampling stage ``stage`` (0-based); stage -1 is the vocoder's input layer."""
-        return self.upsample_initial_channel // 2 ** (stage + 1)
+        return self.upsample_initial_channel >> (stage + 1)
 
     def source_stride(self, stage: int) -> int:
         """Output samples per sample of upsampling stage ``stage``."""

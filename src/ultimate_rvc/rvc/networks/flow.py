@@ -27,7 +27,7 @@ class Flow(nn.Module):
             self.flows.extend((Coupling(config), ChannelFlip()))
 
     def forward(self, prior: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
-        """Carry a prior sample (batch, inter_channels, frames) to the latent: every layer inverted, last first."""
+        """Carry a prior sample (batch, inter_channels, frames) to the latent: layers inverted, last first."""
         for layer in reversed(self.flows):
             prior = layer(prior, speaker, mask)
         return prior

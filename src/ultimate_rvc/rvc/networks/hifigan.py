@@ -29,6 +29,7 @@ class HiFiGAN(nn.Module):
         super().__init__()
         stages = range(len(config.upsample_rates))
         self.rates = config.upsample_rates
+        self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
         if has_f0:
             self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=1)
@@ -60,9 +61,12 @@ class HiFiGAN(nn.Module):
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
 
         Any run of frames may be rendered alone with its slice of the source: ``context_frames`` more on
-        either side make the middle equal to a render of the whole.
+        either side make the middle equal to a render of the whole. What ``latent`` and ``source`` hold
+        behind the ends in ``valid`` is cleared in place.
         """
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
+        if source is not None:
+            clear_tails(source, scaled(valid, self.hop_length))
         per_stage = len(self.resblocks) // len(self.ups)
         blocks = [
             self.resblocks[start : start + per_stage] for start in range(0, len(self.resblocks), per_stage)
@@ -124,7 +128,8 @@ def residual_pair(hidden: Tensor, dilated: nn.Module, plain: nn.Module, slope: f
     """Return hidden plus two convolutions of it, each after a leaky ReLU."""
     branch = dilated(clear_tails(F.leaky_relu(hidden, slope), valid))
     branch = plain(clear_tails(F.leaky_relu_(branch, slope), valid))
-    return hidden + branch
+    output: Tensor = hidden + branch
+    return output
 
 
 def render_stages(
@@ -133,7 +138,7 @@ def render_stages(
     rates: Sequence[int],
     upsamplers: Iterable[nn.Module],
     source_convs: Iterable[nn.Module] | None,
-    block_groups: Sequence[Sequence[nn.Module]],
+    block_groups: Sequence[nn.ModuleList],
     valid: Valid,
 ) -> Tensor:
     """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
@@ -147,7 +152,7 @@ def render_stages(
     return hidden
 
 
-def mean_of_blocks(hidden: Tensor, blocks: Sequence[nn.Module], valid: Valid) -> Tensor:
+def mean_of_blocks(hidden: Tensor, blocks: nn.ModuleList, valid: Valid) -> Tensor:
     """Return the mean of what each block makes of ``hidden``; one block's output is held at a time."""
     total: Tensor = blocks[0](hidden, valid)
     for block in blocks[1:]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
@@ -17,7 +19,7 @@ from ultimate_rvc.rvc.networks.hifigan import (
     upsampler,
 )
 from ultimate_rvc.rvc.networks.noise import Noise
-from ultimate_rvc.rvc.networks.padding import Valid, clear_tails
+from ultimate_rvc.rvc.networks.padding import Valid, clear_tails, scaled
 from ultimate_rvc.rvc.networks.sine_source import SineSource
 
 HARMONICS = 9  # the fundamental and eight overtones
@@ -30,6 +32,7 @@ class MRFHiFiGAN(nn.Module):
         super().__init__()
         stages = range(len(config.upsample_rates))
         self.rates = config.upsample_rates
+        self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
         self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=HARMONICS)
         self.conv_pre = nn.Conv1d(
@@ -60,10 +63,11 @@ class MRFHiFiGAN(nn.Module):
         self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples); see ``HiFiGAN.forward``."""
+        assert source is not None
+        clear_tails(source, scaled(valid, self.hop_length))
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
-        hidden = render_stages(
-            hidden, source, self.rates, self.upsamples, self.noise_convs, list(self.mrfs), valid
-        )
+        blocks = [cast("nn.ModuleList", group) for group in self.mrfs]
+        hidden = render_stages(hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid)
         return finish(hidden, self.conv_post, self.rates, valid)
 
 

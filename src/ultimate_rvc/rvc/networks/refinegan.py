@@ -115,7 +115,7 @@ class GlidingSource(nn.Module):
         gliding = F.interpolate(held, scale_factor=float(self.hop_length), mode="linear")[:, 0]
         phase = gliding_phase(gliding, self.hop_length, self.sample_rate)
         sines = noisy_sines(phase, gliding > 0, 1, noise)
-        source: Tensor = self.merge(sines.to(self.merge[0].weight.dtype))
+        source: Tensor = self.merge(sines.to(next(self.merge.parameters()).dtype))
         return source.transpose(1, 2)
 
 

@@ -86,12 +86,12 @@ def held_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
 
 def gliding_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
     """Return the phase at every sample for f0 given at every sample, (batch, frames * hop_length)."""
-    increments = (f0_hz / sample_rate).unflatten(1, (-1, hop_length))
-    inside = increments.cumsum(dim=2)
+    per_frame = f0_hz.reshape(f0_hz.shape[0], -1, hop_length)
+    inside = (per_frame / sample_rate).cumsum(dim=2)
     if f0_hz.device.type == "mps":  # has no float64
         starts = running_cycles_float32(wrapped(inside[..., -1]))
     else:
-        starts = running_cycles(f0_hz.double().unflatten(1, (-1, hop_length)).sum(dim=2) / sample_rate)
+        starts = running_cycles(per_frame.double().sum(dim=2) / sample_rate)
     return (starts[..., None] + inside).flatten(1)
 
 
@@ -106,7 +106,7 @@ def running_cycles_float32(cycles: Tensor) -> Tensor:
     ``cycles`` (batch, frames) must be wrapped already.
     """
     frames = cycles.shape[1]
-    blocks = F.pad(cycles, (0, -frames % FRAMES_PER_BLOCK)).unflatten(1, (-1, FRAMES_PER_BLOCK))
+    blocks = F.pad(cycles, (0, -frames % FRAMES_PER_BLOCK)).reshape(cycles.shape[0], -1, FRAMES_PER_BLOCK)
     sums = blocks.cumsum(dim=2)
     totals = wrapped(sums[..., -1])
     block_starts = wrapped(totals.cumsum(dim=1) - totals)

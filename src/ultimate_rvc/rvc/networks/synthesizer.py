@@ -173,8 +173,8 @@ class Synthesizer(nn.Module):
     ) -> None:
         if features.shape[-1] != self.config.phone_dim:
             raise EncoderMismatchError(
-                f"The content encoder gives {features.shape[-1]} features per frame, but this voice was trained "
-                f"with {self.config.phone_dim}; choose the encoder it was trained with."
+                f"The content encoder gives {features.shape[-1]} features per frame, but this voice was "
+                f"trained with {self.config.phone_dim}; choose the encoder it was trained with."
             )
         if (pitch is not None, f0_hz is not None) != (self.has_f0, self.has_f0):
             raise ValueError("pitch and f0_hz belong to a voice with f0, and to no other")

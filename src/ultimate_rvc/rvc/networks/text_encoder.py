@@ -98,11 +98,13 @@ class RelativeAttention(nn.Module):
             for start in range(0, frames, QUERY_BLOCK)
         ]
         attended = torch.cat(rows, dim=2).transpose(2, 3).reshape(batch, channels, frames)
-        return self.conv_o(attended)
+        output: Tensor = self.conv_o(attended)
+        return output
 
     def _split_heads(self, hidden: Tensor) -> Tensor:
         """(batch, channels, frames) to (batch, heads, frames, head_channels)."""
-        return hidden.unflatten(1, (self.heads, self.head_channels)).transpose(2, 3)
+        batch, _, frames = hidden.shape
+        return hidden.reshape(batch, self.heads, self.head_channels, frames).transpose(2, 3)
 
     def _hidden_keys(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """True for the keys that no row may see: the margin and what lies behind an item's end."""
@@ -132,7 +134,8 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         hidden = torch.relu(self.conv_1(F.pad(_masked(hidden, mask), self.margin)))
-        return self.conv_2(F.pad(_masked(hidden, mask), self.margin))
+        output: Tensor = self.conv_2(F.pad(_masked(hidden, mask), self.margin))
+        return output
 
 
 class ChannelNorm(nn.Module):

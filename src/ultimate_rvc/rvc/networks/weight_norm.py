@@ -66,6 +66,8 @@ def _pair_of(key: str) -> tuple[str, str, str] | None:
 
 def _plain_weight(magnitude: Tensor, direction: Tensor) -> Tensor:
     magnitude, direction = magnitude.float(), direction.float()
-    norm = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
+    others = tuple(range(1, direction.dim()))
+    norm = torch.linalg.vector_norm(direction, dim=others, keepdim=True)
     # A direction that underflowed to zero in half precision is a silent channel, not a NaN.
-    return direction * (magnitude / norm.clamp_min(torch.finfo(torch.float32).tiny))
+    weight: Tensor = direction * (magnitude / norm.clamp_min(torch.finfo(torch.float32).tiny))
+    return weight
