@@ -1,0 +1,99 @@
+"""Pitch: f0 curves from singing and speech, by methods that users choose by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ultimate_rvc.choices import F0Method
+from ultimate_rvc.errors import SettingError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ultimate_rvc.rvc.pitch.method import PitchMethod
+
+    Loader = Callable[[torch.device | str], PitchMethod]
+
+
+def load_pitch_methods(names: Sequence[F0Method], device: torch.device | str) -> PitchMethod:
+    """The pitch method of one or several names.
+
+    Parameters
+    ----------
+    names
+        At least one; naming one twice changes nothing. ``auto`` stands for :func:`resolve_auto`. With
+        several, the median is taken over those that call a frame voiced, if at least half of them do.
+    device
+        Where networks run; harvest and dio run on the CPU whatever it is.
+
+    Raises
+    ------
+    SettingError
+        No name was given.
+    AssetMissingError
+        The weights of rmvpe are absent and could not be fetched.
+    """
+    if not names:
+        raise SettingError(f"--f0-method needs at least one of {', '.join(F0Method)}.")
+    chosen = dict.fromkeys(resolve_auto() if name is F0Method.AUTO else F0Method(name) for name in names)
+    methods = [_LOADERS[name](device) for name in chosen]
+    if len(methods) == 1:
+        return methods[0]
+    from ultimate_rvc.rvc.pitch.hybrid import MedianPitch
+
+    return MedianPitch(methods)
+
+
+def resolve_auto() -> F0Method:
+    """What ``auto`` means on this machine: rmvpe when its file is present, else fcpe."""
+    from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
+
+    return F0Method.RMVPE if rmvpe_file() else F0Method.FCPE
+
+
+def _rmvpe(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.rmvpe import load_rmvpe
+
+    return load_rmvpe(device)
+
+
+def _fcpe(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.fcpe import load_fcpe
+
+    return load_fcpe(device)
+
+
+def _crepe(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.crepe import Crepe
+
+    return Crepe("full", device)
+
+
+def _crepe_tiny(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.crepe import Crepe
+
+    return Crepe("tiny", device)
+
+
+def _harvest(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.world import Harvest
+
+    return Harvest()
+
+
+def _dio(device: torch.device | str) -> PitchMethod:
+    from ultimate_rvc.rvc.pitch.world import Dio
+
+    return Dio()
+
+
+# Each imports its libraries only when it is chosen: together they take seconds.
+_LOADERS: dict[F0Method, Loader] = {
+    F0Method.RMVPE: _rmvpe,
+    F0Method.FCPE: _fcpe,
+    F0Method.CREPE: _crepe,
+    F0Method.CREPE_TINY: _crepe_tiny,
+    F0Method.HARVEST: _harvest,
+    F0Method.DIO: _dio,
+}

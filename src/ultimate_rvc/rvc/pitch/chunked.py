@@ -1,0 +1,83 @@
+"""The f0 of a recording of any length, piece by piece, as if it had been computed in one go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.pitch.method import HOP_LENGTH, SAMPLE_RATE, PitchMethod, frame_count
+
+CHUNK_SECONDS = 30.0
+# Pieces start on a grid of 32 frames, where the five halvings of RMVPE's U-Net fall as in the whole.
+FRAME_GRID = 32
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples of a recording, and which of the frames computed from them belong to the recording's f0."""
+
+    samples: slice
+    keep: slice
+
+
+def grid_frames(seconds: float) -> int:
+    """So many seconds in frames, rounded up to the grid."""
+    return math.ceil(seconds * SAMPLE_RATE / HOP_LENGTH / FRAME_GRID) * FRAME_GRID
+
+
+def pieces(samples: int, piece_seconds: float, context_seconds: float) -> Iterator[Piece]:
+    """Cut so many samples into pieces that overlap by the context and together keep each frame once."""
+    frames = frame_count(samples)
+    length, context = max(FRAME_GRID, grid_frames(piece_seconds)), grid_frames(context_seconds)
+    for start in range(0, frames, length):
+        end = min(start + length, frames)
+        first = max(0, start - context)
+        # One sample short of a frame's centre, so that the piece has exactly its frames and no next one.
+        last_sample = min(samples, (end + context) * HOP_LENGTH - 1)
+        yield Piece(slice(first * HOP_LENGTH, last_sample), slice(start - first, end - first))
+
+
+def extract_f0(
+    method: PitchMethod,
+    waveform_16k: Tensor,
+    *,
+    chunk_seconds: float = CHUNK_SECONDS,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The f0 of a recording, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    method
+        From :func:`ultimate_rvc.rvc.pitch.load_pitch_methods`.
+    waveform_16k
+        Mono audio at 16 kHz in [-1, 1], shape ``(samples,)``.
+    chunk_seconds
+        Length of the pieces, without the context that each gets on both sides.
+    progress
+        Told the share of the recording that is done, as step "pitch".
+
+    Returns
+    -------
+    Tensor
+        Shape ``(samples // 160 + 1,)``, float32, Hz, 0 where unvoiced; on the device of ``waveform_16k``.
+        Agrees with ``method.f0_hz`` of the whole as docs/pitch.md tells.
+    """
+    samples = waveform_16k.shape[0]
+    f0_hz = torch.zeros(frame_count(samples), device=waveform_16k.device)
+    method = method.for_recording(waveform_16k)
+    done = 0
+    for piece in pieces(samples, chunk_seconds, method.context_seconds):
+        if progress is not None:
+            progress.report("pitch", done / f0_hz.shape[0], method.name)
+        kept = method.f0_hz(waveform_16k[piece.samples])[piece.keep]
+        f0_hz[done : done + kept.shape[0]] = kept
+        done += kept.shape[0]
+    if progress is not None:
+        progress.report("pitch", 1.0, method.name)
+    return f0_hz

@@ -1,0 +1,103 @@
+"""RMVPE: the pitch method of choice for singing, once its weights (``rmvpe.pt``, 181 MB) are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ultimate_rvc.errors import AssetMissingError
+from ultimate_rvc.paths import models_dir
+from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, refined_peak
+from ultimate_rvc.rvc.pitch.mel import LogMel
+from ultimate_rvc.rvc.pitch.method import within_range
+from ultimate_rvc.rvc.pitch.rmvpe_network import FRAME_GRID, RMVPENetwork
+
+FILE_NAME = "rmvpe.pt"
+SALIENCE_THRESHOLD = 0.03  # a frame whose highest salience is not above this is unvoiced
+# The U-Net sees 15 s at each side in theory and the GRU all, but what is further away than this hardly
+# counts; see docs/pitch.md.
+CONTEXT_SECONDS = 3.2
+
+
+def rmvpe_file() -> Path | None:
+    """Where ``rmvpe.pt`` is, or None: the asset's own place, then the folders that other tools use."""
+    from ultimate_rvc.assets.registry import locate
+
+    elsewhere = (models_dir() / FILE_NAME, models_dir() / "rvc" / "predictors" / FILE_NAME)
+    return locate("rmvpe") or next((path for path in elsewhere if path.is_file()), None)
+
+
+class Rmvpe:
+    """RMVPE with given weights.
+
+    Parameters
+    ----------
+    state
+        State dict with the names and shapes of the official file.
+    device
+        Where the network runs.
+    """
+
+    name = "rmvpe"
+    context_seconds = CONTEXT_SECONDS
+
+    def __init__(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        network = RMVPENetwork()
+        network.load_state_dict(state)
+        self._network = network.to(self._device).eval()
+        self._log_mel = LogMel(f_min_hz=30, f_max_hz=8000, htk=True).to(self._device)
+
+    def for_recording(self, waveform_16k: Tensor) -> Rmvpe:
+        return self
+
+    @torch.inference_mode()
+    def salience(self, waveform_16k: Tensor) -> Tensor:
+        """Salience of each pitch bin, shape ``(samples // 160 + 1, 360)``, 0 to 1, on the method's device."""
+        log_mel = self._log_mel(waveform_16k.to(self._device, torch.float32))
+        frames = log_mel.shape[1]
+        log_mel = log_mel[:, _mirrored_frames(frames).to(self._device)]
+        salience: Tensor = self._network(log_mel[None])[0, :frames]
+        return salience
+
+    def f0_hz(self, waveform_16k: Tensor) -> Tensor:
+        salience = self.salience(waveform_16k)
+        highest, peak_bins = salience.max(dim=1)
+        f0_hz = CREPE_SCALE.hz(refined_peak(salience, peak_bins))
+        return within_range(f0_hz * (highest > SALIENCE_THRESHOLD)).to(waveform_16k.device)
+
+
+def _mirrored_frames(frames: int) -> Tensor:
+    """Indices of ``frames`` frames, continued to a multiple of 32 by running back and forth."""
+    period = max(1, 2 * (frames - 1))
+    position = torch.arange(-(-frames // FRAME_GRID) * FRAME_GRID) % period
+    return torch.minimum(position, period - position).clamp(max=frames - 1)
+
+
+def load_rmvpe(device: torch.device | str) -> Rmvpe:
+    """RMVPE with the official weights, downloaded first if there is a network.
+
+    Raises
+    ------
+    AssetMissingError
+        The file is absent and could not be fetched, or is something else.
+    """
+    from ultimate_rvc.assets.registry import require
+
+    path = rmvpe_file() or require("rmvpe")
+    return Rmvpe(_read_state(path), device)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    wanted = RMVPENetwork().state_dict()
+    if not isinstance(state, dict):
+        state = {}
+    if any(not isinstance(state.get(key), Tensor) or state[key].shape != wanted[key].shape for key in wanted):
+        raise AssetMissingError(
+            f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, or use --f0-method fcpe."
+        )
+    return {key: state[key] for key in wanted}
