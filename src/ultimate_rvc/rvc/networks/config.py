@@ -122,7 +122,7 @@ class SynthesizerConfig:
             upsample_kernel_sizes=_integers(config[14], 14),
             speakers=_integer(config[15], 15) if speakers is None else speakers,
             speaker_channels=_integer(config[16], 16),
-            sample_rate=_integer(config[17], 17),
+            sample_rate=_sample_rate(config[17]),
             phone_dim=phone_dim,
         )
 
@@ -187,6 +187,12 @@ def _integer(value: object, position: int) -> int:
             "the file is damaged or is no RVC voice."
         )
     return int(number)
+
+
+def _sample_rate(value: object) -> int:
+    """Read a sample rate; some files write ``"40k"`` for 40000."""
+    kilohertz = value.removesuffix("k") if isinstance(value, str) else ""
+    return int(kilohertz) * 1000 if kilohertz.isdecimal() else _integer(value, 17)
 
 
 def _items(value: object, position: int) -> Sequence[object]:
