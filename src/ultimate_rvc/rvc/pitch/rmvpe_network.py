@@ -9,6 +9,8 @@ Shapes: ``b`` batch, ``t`` frames, ``c`` channels, ``m`` mel bands (128, halved 
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -38,11 +40,14 @@ class ConvBlock(nn.Module):
             nn.ReLU(),
         )
         # Absent, not an identity, where the channels stay: the file has no entry there either way.
-        self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        self.shortcut = (
+            nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        )
 
     def forward(self, planes: Tensor) -> Tensor:
         convolved: Tensor = self.conv(planes)
-        return convolved + self.shortcut(planes)
+        beside: Tensor = self.shortcut(planes)
+        return convolved + beside
 
 
 def block_stack(channels_in: int, channels_out: int) -> nn.ModuleList:
@@ -71,9 +76,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(1)
         widths = [1, *(FIRST_CHANNELS << level for level in range(ENCODER_LEVELS))]
-        self.layers = nn.ModuleList(
-            BlockLayer(below, above) for below, above in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(BlockLayer(below, above) for below, above in itertools.pairwise(widths))
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, planes: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -93,9 +96,7 @@ class Intermediate(nn.Module):
         super().__init__()
         top = FIRST_CHANNELS << ENCODER_LEVELS
         widths = [top // 2] + [top] * INTERMEDIATE_LAYERS
-        self.layers = nn.ModuleList(
-            BlockLayer(below, above) for below, above in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(BlockLayer(below, above) for below, above in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor) -> Tensor:
         for layer in self.layers:
@@ -130,9 +131,7 @@ class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = [FIRST_CHANNELS << level for level in range(ENCODER_LEVELS, -1, -1)]
-        self.layers = nn.ModuleList(
-            DecoderLayer(below, above) for below, above in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(DecoderLayer(below, above) for below, above in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor, skips: list[Tensor]) -> Tensor:
         for layer, skip in zip(self.layers, reversed(skips), strict=True):
@@ -175,7 +174,9 @@ class RMVPENetwork(nn.Module):
         self.unet = UNet()
         self.cnn = nn.Conv2d(FIRST_CHANNELS, GRU_PLANES, 3, padding=1)
         self.fc = nn.Sequential(
-            BidirectionalGRU(GRU_PLANES * N_MELS, GRU_WIDTH), nn.Linear(2 * GRU_WIDTH, PITCH_BINS), nn.Sigmoid()
+            BidirectionalGRU(GRU_PLANES * N_MELS, GRU_WIDTH),
+            nn.Linear(2 * GRU_WIDTH, PITCH_BINS),
+            nn.Sigmoid(),
         )
 
     def forward(self, log_mel: Tensor) -> Tensor:

@@ -49,7 +49,9 @@ class Dio:
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         samples = _as_doubles(waveform_16k)
-        coarse_hz, seconds = pyworld.dio(samples, SAMPLE_RATE, F0_MIN_HZ, F0_MAX_HZ, frame_period=FRAME_PERIOD_MS)
+        coarse_hz, seconds = pyworld.dio(
+            samples, SAMPLE_RATE, F0_MIN_HZ, F0_MAX_HZ, frame_period=FRAME_PERIOD_MS
+        )
         return _as_frames(pyworld.stonemask(samples, coarse_hz, seconds, SAMPLE_RATE), waveform_16k)
 
 

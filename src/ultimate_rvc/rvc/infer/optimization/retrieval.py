@@ -1,0 +1,150 @@
+"""Retrieval: features of the source are drawn towards those the voice was trained on.
+
+One retriever per voice, read once. :class:`FaissRetriever` is the plain one and the reference for others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
+
+NEIGHBOURS = 8
+BLOCK_FRAMES = 1024  # frames searched at once: bounds the memory for their neighbours to 25 MB
+
+
+class Retriever(Protocol):
+    """The vectors of a voice's index, and the blend of features with the nearest of them."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector: those of the content features of the voice."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Vectors in the index."""
+        ...
+
+    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+        """``index_rate`` of the weighted mean of each frame's neighbours, the rest of the frame itself.
+
+        Parameters
+        ----------
+        features
+            Shape ``(frames, dim)``, on any device.
+        index_rate
+            0 (the features as they are) to 1.
+
+        Returns
+        -------
+        Tensor
+            Same shape, dtype and device.
+
+        Raises
+        ------
+        VoiceFileError
+            ``features`` have another dimension than the index.
+        """
+        ...
+
+
+class FaissRetriever:
+    """Eight nearest neighbours by faiss on the CPU, in as many cells as the file says (RVC: one).
+
+    Each weighs the inverse square of the squared distance that faiss gives, as in every RVC tool. A frame
+    that is in the index becomes what it is; a frame without any neighbour stays itself.
+    """
+
+    def __init__(self, index: Any, name: str) -> None:
+        self._index = index
+        self._name = name
+        self._vectors: NDArray[np.float32] = index.reconstruct_n(0, index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        return int(self._vectors.shape[1])
+
+    @property
+    def size(self) -> int:
+        return int(self._vectors.shape[0])
+
+    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+        if features.shape[-1] != self.dim:
+            raise VoiceFileError(
+                f"The index {self._name} holds vectors of {self.dim} numbers, but the voice's features have "
+                f"{features.shape[-1]}: it belongs to another voice; convert without it."
+            )
+        if index_rate == 0:
+            return features
+        frames = features.detach().to("cpu", torch.float32).numpy()
+        means = np.empty_like(frames)
+        for start in range(0, len(frames), BLOCK_FRAMES):
+            means[start : start + BLOCK_FRAMES] = self._neighbour_means(frames[start : start + BLOCK_FRAMES])
+        moved = torch.from_numpy(means).to(features)
+        return features + index_rate * (moved - features)
+
+    def _neighbour_means(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        import faiss
+
+        # Per calling thread, so it has to be said here.
+        faiss.omp_set_num_threads(_search_threads())
+        squared_distances, ids = self._index.search(np.ascontiguousarray(frames), min(NEIGHBOURS, self.size))
+        weights = neighbour_weights(squared_distances, ids)
+        means = np.einsum("fk,fkd->fd", weights, self._vectors[ids])
+        return np.asarray(np.where(weights.any(axis=1, keepdims=True), means, frames), np.float32)
+
+
+def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weights ``(frames, neighbours)`` in proportion to ``1 / s**2``, where s is a squared distance.
+
+    They sum to 1 in each row; neighbours at distance 0 share all of it, missing ones (id -1) get none, and
+    a row without any gets only zeros.
+    """
+    present = (ids >= 0) & np.isfinite(squared_distances)
+    squared = np.where(present, squared_distances, np.inf).astype(np.float64)
+    nearest = squared.min(axis=1, keepdims=True)
+    # In units of the nearest, which neither overflows nor divides by a distance of 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(nearest > 0, nearest / squared, squared == 0)
+    weights = np.where(present, ratio, 0.0) ** 2
+    total = weights.sum(axis=1, keepdims=True)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
+
+
+def read_index(path: Path) -> FaissRetriever:
+    """Read a voice's ``.index`` file.
+
+    Raises
+    ------
+    VoiceFileError
+        The file is absent, no FAISS index, damaged, or of a kind that voices do not use.
+    """
+    path = Path(path)
+    check_index_file(path)
+    if sys.platform == "darwin":
+        # torch and faiss bring a copy of libomp each; on macOS the second to start ends the process
+        # unless this is set. It is safe as long as faiss stays on one thread: see _search_threads.
+        os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
+    import faiss
+
+    try:
+        return FaissRetriever(faiss.read_index(str(path)), str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise VoiceFileError(
+            f"The index {path} is damaged: build or fetch it again, or convert without an index."
+        ) from error
+
+
+def _search_threads() -> int:
+    """Threads for faiss: torch's number, but one on macOS, where two copies of libomp crash with more."""
+    return 1 if sys.platform == "darwin" else torch.get_num_threads()
