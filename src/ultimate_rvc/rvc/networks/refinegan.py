@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.hifigan import EDGE_KERNEL, residual_pair, residual_reach, same_convolution
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -27,10 +28,21 @@ KAISER_BETA = 14.769656459379492
 
 
 class RefineGAN(nn.Module):
-    """Latent frames and a sine source to a waveform."""
+    """Latent frames and a sine source to a waveform.
+
+    Raises
+    ------
+    VoiceFileError
+        When the channels cannot be halved once more than there are stages, for the skips.
+    """
 
     def __init__(self, config: SynthesizerConfig) -> None:
         super().__init__()
+        if config.upsample_initial_channel % 2 ** (len(config.upsample_rates) + 1) != 0:
+            raise VoiceFileError(
+                f"The voice's config has {config.upsample_initial_channel} initial channels, which RefineGAN "
+                f"cannot halve {len(config.upsample_rates) + 1} times; the file is damaged."
+            )
         stages = range(len(config.upsample_rates))
         self.rates = config.upsample_rates
         self.hop_length = config.hop_length

@@ -58,19 +58,17 @@ class Synthesizer(nn.Module):
     def from_state(
         cls, config: SynthesizerConfig, state: Mapping[str, Tensor], *, has_f0: bool, vocoder: Vocoder
     ) -> Self:
-        """Build the network around a state dict with folded weight norm, in float32, ready for use.
-
-        Much quicker than filling a new network, whose first random weights are never made.
+        """Build the network from a state dict with folded weight norm, in float32, ready for use.
 
         Raises
         ------
         VoiceFileError
             When the state lacks a layer, has one too many, or one of another shape.
         """
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the first random weights are not a caller's business
             network = cls(config, has_f0=has_f0, vocoder=vocoder)
         network.check_state(state)
-        network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
+        network.load_state_dict(state)
         return network.eval().requires_grad_(False)
 
     def check_state(self, state: Mapping[str, Tensor]) -> None:
