@@ -1,13 +1,21 @@
-"""Options that several commands share, each with the words, range and default users know."""
+"""Options that several commands share, each with the words, range and default users know.
+
+Defaults are those of the settings classes themselves, so that no door has defaults of its own.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ultimate_rvc.choices import AudioFormat, EmbedderModel, F0Method
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 CONVERSION = "Conversion"
 OUTPUT = "Output"
@@ -21,77 +29,6 @@ Index = Annotated[
     Path | None,
     typer.Option(help="Index file to use instead of the voice's own.", rich_help_panel=CONVERSION),
 ]
-NOctaves = Annotated[
-    int,
-    typer.Option(
-        help="Octaves to shift the voice by, -4 to 4 (+1: low voice to high).", rich_help_panel=CONVERSION
-    ),
-]
-NSemitones = Annotated[
-    int, typer.Option(help="Semitones to shift the voice by, -48 to 48.", rich_help_panel=CONVERSION)
-]
-F0Methods = Annotated[
-    list[F0Method],
-    typer.Option(
-        "--f0-method",
-        help="How pitch is found; give it several times for the median of several. "
-        "auto: rmvpe when its file is here, else fcpe.",
-        rich_help_panel=CONVERSION,
-    ),
-]
-IndexRate = Annotated[
-    float, typer.Option(help="How much of the voice's index to use, 0 to 1.", rich_help_panel=CONVERSION)
-]
-RmsMixRate = Annotated[
-    float,
-    typer.Option(
-        help="1 keeps the loudness curve of the new voice, 0 copies the source's.", rich_help_panel=CONVERSION
-    ),
-]
-ProtectRate = Annotated[
-    float,
-    typer.Option(
-        help="Protects consonants and breath from the index, 0 to 0.5 (0.5: off).", rich_help_panel=CONVERSION
-    ),
-]
-AutotuneStrength = Annotated[
-    float, typer.Option(help="How far autotune pulls to the note, 0 to 1.", rich_help_panel=CONVERSION)
-]
-ProposedPitch = Annotated[
-    bool,
-    typer.Option(
-        "--proposed-pitch/--no-proposed-pitch",
-        help="Also shift so that the median pitch meets the threshold.",
-        rich_help_panel=CONVERSION,
-    ),
-]
-ProposedPitchThreshold = Annotated[
-    float,
-    typer.Option(
-        help="Median pitch to aim at, 50 to 1200 Hz (male about 155, female 255).", rich_help_panel=CONVERSION
-    ),
-]
-CleanStrength = Annotated[
-    float, typer.Option(help="Share of steady noise to remove, 0 to 1.", rich_help_panel=CONVERSION)
-]
-Embedder = Annotated[
-    EmbedderModel | None,
-    typer.Option(
-        "--embedder-model",
-        help="Content encoder; left out: the one the voice records.",
-        rich_help_panel=CONVERSION,
-    ),
-]
-CustomEmbedder = Annotated[
-    str | None,
-    typer.Option(
-        "--custom-embedder-model",
-        help="Folder of the encoder for --embedder-model custom.",
-        rich_help_panel=CONVERSION,
-    ),
-]
-SpeakerId = Annotated[int, typer.Option(help="Speaker inside the voice.", rich_help_panel=CONVERSION)]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes.", rich_help_panel=RUN)]
 DeviceName = Annotated[
     str, typer.Option("--device", help="auto, mps, cuda, cuda:N or cpu.", rich_help_panel=RUN)
 ]
@@ -107,11 +44,100 @@ Bitrate = Annotated[
 ]
 
 
-def switch(name: str, text: str) -> object:
-    """A yes/no conversion option; its name differs by command (``--split-voice``, ``--split-vocals``)."""
-    return typer.Option(f"--{name}/--no-{name}", help=text, rich_help_panel=CONVERSION)
+@dataclass(frozen=True)
+class _ConversionOption:
+    field: str  # of ConversionSettings
+    type: Any
+    help: str
+    name: str | None = None  # where it differs from the field's
+    panel: str = CONVERSION
+
+    def parameter(self, subject: str) -> inspect.Parameter:
+        """The command's parameter; ``..._voice`` switches are named after ``subject``."""
+        name = (self.name or self.field).replace("_voice", f"_{subject}")
+        flag = "--" + name.replace("_", "-")
+        declaration = f"{flag}/--no-{flag[2:]}" if self.type is bool else flag
+        default = getattr(ConversionSettings, self.field)
+        return inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=list(default) if isinstance(default, tuple) else default,
+            annotation=Annotated[
+                self.type, typer.Option(declaration, help=self.help, rich_help_panel=self.panel)
+            ],
+        )
 
 
-SPLIT_HELP = "Convert only the sounding parts and leave the pauses silent."
-AUTOTUNE_HELP = "Move every voiced frame to the nearest semitone."
-CLEAN_HELP = "Reduce steady noise in the result."
+_CONVERSION_OPTIONS = (
+    _ConversionOption(
+        "n_octaves", int, "Octaves to shift the voice by, -4 to 4; about 1 from a male to a female voice."
+    ),
+    _ConversionOption("n_semitones", int, "Semitones to shift the voice by, -48 to 48."),
+    _ConversionOption(
+        "f0_methods",
+        list[F0Method],
+        "How pitch is found; several give their median. auto: rmvpe when its file is here, else fcpe.",
+        name="f0_method",
+    ),
+    _ConversionOption("index_rate", float, "How much of the voice's index to use, 0 to 1."),
+    _ConversionOption(
+        "rms_mix_rate", float, "1 keeps the new voice's loudness curve, 0 copies the source's."
+    ),
+    _ConversionOption(
+        "protect_rate", float, "Keeps consonants and breath off the index, 0 to 0.5 (0.5: no)."
+    ),
+    _ConversionOption("split_voice", bool, "Convert only the sounding parts; pauses stay silent."),
+    _ConversionOption("autotune_voice", bool, "Move every voiced frame to the nearest semitone."),
+    _ConversionOption("autotune_strength", float, "How far autotune pulls to the note, 0 to 1."),
+    _ConversionOption("proposed_pitch", bool, "Also shift so that the median pitch meets the threshold."),
+    _ConversionOption(
+        "proposed_pitch_threshold", float, "Median pitch to aim at, 50 to 1200 Hz (male 155, female 255)."
+    ),
+    _ConversionOption("clean_voice", bool, "Reduce steady noise in the result."),
+    _ConversionOption("clean_strength", float, "Share of steady noise to remove, 0 to 1."),
+    _ConversionOption("embedder_model", EmbedderModel | None, "Content encoder; left out: the voice's own."),
+    _ConversionOption(
+        "custom_embedder_model", str | None, "Folder of the encoder for --embedder-model custom."
+    ),
+    _ConversionOption("sid", int, "Speaker inside the voice."),
+    _ConversionOption("seed", int, "The same seed gives the same bytes.", panel=RUN),
+)
+
+
+def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command all conversion options; it receives one ``conversion: ConversionSettings``.
+
+    ``subject`` names the switches as users know them: ``--split-voice`` or ``--split-vocals``.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+            if name != "conversion"
+        ]
+        shared = {option.parameter(subject).name: option for option in _CONVERSION_OPTIONS}
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:
+            chosen = {shared[name].field: value for name, value in given.items() if name in shared}
+            chosen["f0_methods"] = tuple(chosen["f0_methods"])
+            rest = {name: value for name, value in given.items() if name not in shared}
+            command(conversion=ConversionSettings(**chosen), **rest)
+
+        parameters = own + [option.parameter(subject) for option in shared.values()]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def with_pitch(
+    settings: ConversionSettings, n_octaves: int | None, n_semitones: int | None
+) -> ConversionSettings:
+    """``settings`` with another shift; ``None`` keeps the one it has."""
+    return replace(
+        settings,
+        n_octaves=settings.n_octaves if n_octaves is None else n_octaves,
+        n_semitones=settings.n_semitones if n_semitones is None else n_semitones,
+    )

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
+from ultimate_rvc.choices import F0Method
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.rvc.checkpoint import read_voice_file
 from ultimate_rvc.rvc.content import encoder_identity
 from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.rvc.pitch import pitch_identity
+from ultimate_rvc.rvc.pitch import resolve_auto
+from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
 
 PIPELINE_VERSION = "1"  # raised whenever the same models and settings would sound different
+
+# The weights (or the algorithm) of these methods come with a package, so its version stands for them.
+_PITCH_PACKAGES = {
+    F0Method.FCPE: "torchfcpe",
+    F0Method.CREPE: "torchcrepe",
+    F0Method.CREPE_TINY: "torchcrepe",
+    F0Method.HARVEST: "pyworld-prebuilt",
+    F0Method.DIO: "pyworld-prebuilt",
+}
 
 
 def conversion_identity(
@@ -31,5 +43,13 @@ def conversion_identity(
         "voice": file_hash(model_path),
         "index": file_hash(index_path) if index_path is not None else "none",
         "encoder": f"{encoder} {encoder_identity(encoder, folder=folder)}",
-        "pitch": pitch_identity(settings.f0_methods) if metadata.has_f0 else "none",
+        "pitch": " ".join(map(_pitch_identity, settings.f0_methods)) if metadata.has_f0 else "none",
     }
+
+
+def _pitch_identity(name: F0Method) -> str:
+    method = resolve_auto() if name is F0Method.AUTO else name
+    if method is F0Method.RMVPE:
+        file = rmvpe_file()
+        return f"{method} {file_hash(file) if file else 'absent'}"
+    return f"{method} {version(_PITCH_PACKAGES[method])}"

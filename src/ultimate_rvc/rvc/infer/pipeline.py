@@ -101,26 +101,26 @@ class Pipeline:
         """
         torch_device = resolve_device(device)
         voice = load_voice_model(model_path, torch_device)
-        if voice.synthesizer.hop_length * 100 != voice.sample_rate:
+        if voice.synthesizer.config.hop_length * 100 != voice.sample_rate:
             raise VoiceFileError(
-                f"{model_path.name} makes {voice.synthesizer.hop_length} samples per frame at "
+                f"{model_path.name} makes {voice.synthesizer.config.hop_length} samples per frame at "
                 f"{voice.sample_rate} Hz; only voices with 100 frames per second are supported."
             )
         name, folder = choose_encoder(
             voice.embedder, voice.metadata.embedder_recorded, settings, model_path.name
         )
         encoder = load_content_encoder(name, torch_device, folder=folder)
-        if encoder.feature_dim(voice.version) != voice.synthesizer.feature_dim:
+        if encoder.feature_dim(voice.version) != voice.synthesizer.config.phone_dim:
             raise EncoderMismatchError(
-                f"{model_path.name} expects {voice.synthesizer.feature_dim} features per frame, but the "
+                f"{model_path.name} expects {voice.synthesizer.config.phone_dim} features per frame, but the "
                 f"encoder '{name}' gives {encoder.feature_dim(voice.version)}; choose the encoder it was "
                 "trained with (--embedder-model)."
             )
         retriever = read_index(index_path) if index_path is not None else None
-        if retriever is not None and retriever.dim != voice.synthesizer.feature_dim:
+        if retriever is not None and retriever.dim != voice.synthesizer.config.phone_dim:
             raise VoiceFileError(
                 f"The index {index_path} holds vectors of {retriever.dim} numbers, but {model_path.name} works "
-                f"with {voice.synthesizer.feature_dim}; it belongs to another voice."
+                f"with {voice.synthesizer.config.phone_dim}; it belongs to another voice."
             )
         return cls(voice, encoder, retriever=retriever, device=torch_device)
 
@@ -167,7 +167,7 @@ class Pipeline:
         return _limit_peak(converted, OUTPUT_PEAK), self.voice.sample_rate
 
     def _check_speaker(self, settings: ConversionSettings) -> None:
-        speakers = self.voice.synthesizer.speaker_count
+        speakers = self.voice.synthesizer.config.speakers
         if settings.sid >= speakers:
             raise SettingError(f"--sid is {settings.sid}, but this voice has speakers 0 to {speakers - 1}.")
 
