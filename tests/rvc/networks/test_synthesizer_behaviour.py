@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -126,6 +128,14 @@ def test_context_is_no_wider_than_it_must_be(vocoder: Vocoder, has_f0: bool) -> 
         touched = (synthesizer.vocoder(latent, source, speaker, Noise(0.0)) != whole)[0, 0].nonzero()
     reach = max(middle - int(touched.min()) // hop, int(touched.max()) // hop - middle)
     assert reach <= context <= 1.05 * reach + 2
+
+
+@pytest.mark.parametrize("rates", [(7, 7, 3, 3), (9, 7, 7), (5, 4, 3, 2, 2)])
+def test_odd_rates_give_exactly_the_hop_per_frame(rates: tuple[int, ...]) -> None:
+    config = small_config(rates, initial_channels=2 ** (len(rates) + 1))
+    for vocoder in Vocoder:
+        synthesizer = small_synthesizer(vocoder, config=config)
+        assert synthesizer.infer(*random_inputs(1, 13), **QUIET).shape == (1, 13 * math.prod(rates))
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 21])
