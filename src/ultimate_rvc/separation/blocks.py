@@ -1,0 +1,66 @@
+"""Long audio in overlapping blocks, joined by crossfades, so that memory does not grow with length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.progress import Progress
+
+FloatArray = NDArray[np.float32]
+
+
+def block_starts(total: int, block: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """``(start, end)`` of blocks that cover ``total`` samples; neighbours share ``overlap`` samples.
+
+    The last block takes a remainder shorter than half a block along, so none is too short to analyse.
+    """
+    step = block - overlap
+    start = 0
+    while total - start > block + step // 2:
+        yield start, start + block
+        start += step
+    yield start, total
+
+
+def map_blocks(
+    waveform: FloatArray,
+    block: int,
+    overlap: int,
+    extract: Callable[[FloatArray, Progress], FloatArray],
+    progress: Progress,
+    step_name: str,
+) -> FloatArray:
+    """Apply ``extract`` to blocks of ``waveform`` and crossfade the results.
+
+    Parameters
+    ----------
+    waveform
+        Shape ``(channels, samples)``.
+    block, overlap
+        In samples; ``overlap`` is the length of the linear crossfade between neighbours.
+    extract
+        Turns a block into an array of the same shape; gets a progress of its own share.
+
+    Returns
+    -------
+    ndarray, shape as ``waveform``
+    """
+    total = waveform.shape[-1]
+    result = np.zeros_like(waveform)
+    previous_end = 0
+    for start, end in block_starts(total, block, overlap):
+        part = progress.part(step_name, start / max(total, 1), end / max(total, 1))
+        estimate = extract(waveform[:, start:end], part)
+        shared = previous_end - start
+        if shared > 0:
+            fade = (np.arange(shared, dtype=np.float32) + 0.5) / shared
+            result[:, start:previous_end] *= 1 - fade
+            result[:, start:previous_end] += fade * estimate[:, :shared]
+            result[:, previous_end:end] = estimate[:, shared:]
+        else:
+            result[:, start:end] = estimate
+        previous_end = end
+    return result

@@ -1,0 +1,128 @@
+"""Stems that went wrong, told by name and with what to try."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+FloatArray = NDArray[np.float32]
+
+FRAME_SECONDS = 0.4  # loudness is judged in frames of about a syllable or two
+SILENT_DBFS = -50.0  # the loudest frame of an audible singer is far above this
+SILENT_BELOW_SONG_DB = -35.0  # leakage of a separator sits about here
+CLIPPED_LEVEL = 0.999
+CLIPPED_RUN_SAMPLES = 3  # a sine that just touches full scale stays there for one or two samples
+CLIPPED_RUNS = 5
+WHOLE_SONG_DB = -20.0  # an instrumental this far below the song means that all went to the vocals
+COPY_CORRELATION = 0.6  # masks leak, which correlates stems to about 0.3; copies reach 1
+BASS_HZ = 70.0  # below every singer
+BASS_SHARE_OF_SONG = 0.01
+BASS_SHARE_IN_VOCALS = 0.5
+
+
+def check_stems(
+    mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray, sample_rate: int
+) -> list[str]:
+    """Look for empty vocals, clipping, and vocals that contain the mixture.
+
+    Parameters
+    ----------
+    mixture, vocals, instrumental
+        Shape ``(channels, samples)``, the same for all.
+    sample_rate
+        In Hz.
+
+    Returns
+    -------
+    list of str
+        One sentence per problem, empty when there is none.
+    """
+    if _loudest_frame_db(mixture, sample_rate) < SILENT_DBFS:
+        return ["The song is silent or nearly silent: check that the right file was given."]
+    found = [_silent_vocals(mixture, vocals, sample_rate), *_clipping(mixture, vocals, instrumental)]
+    if found[0] is None:
+        found.append(_mixture_in_vocals(mixture, vocals, instrumental, sample_rate))
+    return [warning for warning in found if warning]
+
+
+def _silent_vocals(mixture: FloatArray, vocals: FloatArray, sample_rate: int) -> str | None:
+    level_db = _loudest_frame_db(vocals, sample_rate)
+    if level_db >= SILENT_DBFS and level_db - _loudest_frame_db(mixture, sample_rate) >= SILENT_BELOW_SONG_DB:
+        return None
+    return (
+        f"The vocals are empty or nearly silent (loudest part {max(level_db, -120):.0f} dBFS): "
+        "the song may have no singer; otherwise try another separation model."
+    )
+
+
+def _clipping(mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray) -> list[str]:
+    warnings = []
+    for name, stem, advice in (
+        ("song", mixture, "distortion will remain in the stems; use a less loud copy of the song"),
+        ("vocals", vocals, "lower the level of the song before separating, or try another model"),
+        ("instrumental", instrumental, "lower the level of the song before separating, or try another model"),
+    ):
+        runs = _clipped_runs(stem)
+        if runs >= CLIPPED_RUNS:
+            warnings.append(
+                f"The {name} is clipped in {runs} places: {advice}.".replace("vocals is", "vocals are")
+            )
+            break  # stems of a clipped song clip as well: one warning says it
+    return warnings
+
+
+def _clipped_runs(stem: FloatArray) -> int:
+    """How often at least :data:`CLIPPED_RUN_SAMPLES` neighbours all reach full scale."""
+    runs = 0
+    for channel in stem:
+        full = np.abs(channel) >= CLIPPED_LEVEL
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], full, [False]]).astype(np.int8)))
+        runs += int(np.count_nonzero(edges[1::2] - edges[::2] >= CLIPPED_RUN_SAMPLES))
+    return runs
+
+
+def _mixture_in_vocals(
+    mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray, sample_rate: int
+) -> str | None:
+    advice = (
+        "try another separation model, or give the stems yourself; "
+        "if the song is sung without instruments, all is well"
+    )
+    if _power_db(instrumental) - _power_db(mixture) < WHOLE_SONG_DB:
+        return f"The vocals contain the mixture (nothing is left for the instrumental): {advice}."
+    if _correlation(vocals, instrumental) > COPY_CORRELATION:
+        return f"The vocals contain the mixture (they sound like the instrumental): {advice}."
+    bass_of_song, bass_of_vocals = (_bass_power(stem, sample_rate) for stem in (mixture, vocals))
+    if (
+        bass_of_song > BASS_SHARE_OF_SONG * _power(mixture)
+        and bass_of_vocals > BASS_SHARE_IN_VOCALS * bass_of_song
+    ):
+        return f"The vocals contain the mixture (the song's bass is in them): {advice}."
+    return None
+
+
+def _power(stem: FloatArray) -> float:
+    return float(np.mean(np.square(stem, dtype=np.float64)))
+
+
+def _power_db(stem: FloatArray) -> float:
+    return 10 * float(np.log10(_power(stem) + 1e-20))
+
+
+def _bass_power(stem: FloatArray, sample_rate: int) -> float:
+    low = butter(4, BASS_HZ, "low", fs=sample_rate, output="sos")
+    return _power(sosfilt(low, stem.mean(axis=0)))
+
+
+def _correlation(first: FloatArray, second: FloatArray) -> float:
+    a, b = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
+    return float(a @ b / np.sqrt((a @ a) * (b @ b) + 1e-20))
+
+
+def _loudest_frame_db(stem: FloatArray, sample_rate: int) -> float:
+    """RMS of the loudest frame in dBFS."""
+    frame = max(1, min(round(FRAME_SECONDS * sample_rate), stem.shape[-1]))
+    whole = stem.shape[-1] // frame * frame
+    power = np.square(stem[:, :whole], dtype=np.float64).reshape(stem.shape[0], -1, frame).mean(axis=(0, 2))
+    return 10 * float(np.log10(power.max(initial=0.0) + 1e-20))

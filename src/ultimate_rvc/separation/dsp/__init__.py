@@ -1,0 +1,1 @@
+"""Separation by signal processing: no model, no download, deterministic."""

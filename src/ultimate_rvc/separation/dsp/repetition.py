@@ -1,0 +1,50 @@
+"""What repeats is accompaniment: the nearest-neighbour background of REPET-SIM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ultimate_rvc.separation.dsp.spectrum import HOP_LENGTH, SAMPLE_RATE, TINY, FloatArray
+
+NEIGHBOURS = 20
+APART_FRAMES = round(0.46 * SAMPLE_RATE / HOP_LENGTH)  # neighbours must be different moments
+
+
+def novelty(magnitude: FloatArray, rows: slice) -> FloatArray:
+    """How much of each bin is not explained by similar moments, 0 to 1.
+
+    Every frame is compared with all others (cosine similarity); the median over the most similar
+    ones is the repeating background (Rafii and Pardo, 2012).
+
+    Parameters
+    ----------
+    magnitude
+        ``(bins, frames)``; all bins decide what is similar.
+    rows
+        The bins to answer for.
+
+    Returns
+    -------
+    ndarray, (bins of ``rows``, frames)
+    """
+    directions = magnitude / (np.linalg.norm(magnitude, axis=0, keepdims=True) + TINY)
+    similarity = directions.T @ directions
+    wanted = magnitude[rows]
+    background = np.empty_like(wanted)
+    for frame in range(wanted.shape[1]):
+        neighbours = _most_similar(similarity[frame])
+        background[:, frame] = np.median(wanted[:, neighbours], axis=1)
+    explained: FloatArray = np.clip(1 - background / (wanted + TINY), 0, 1)
+    return explained
+
+
+def _most_similar(similarity: FloatArray) -> list[int]:
+    remaining = similarity.copy()
+    found: list[int] = []
+    while len(found) < NEIGHBOURS:
+        best = int(remaining.argmax())
+        if found and remaining[best] <= 0:
+            break
+        found.append(best)
+        remaining[max(0, best - APART_FRAMES) : best + APART_FRAMES + 1] = -1
+    return found

@@ -1,0 +1,117 @@
+"""Short-time spectra at the one rate at which signal processing works, and their way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.separation.blocks import map_blocks
+
+FloatArray = NDArray[np.float32]
+ComplexArray = NDArray[np.complex64]
+
+SAMPLE_RATE = 44_100
+FRAME_LENGTH = 4096  # 93 ms: resolves the harmonics of a low voice (80 Hz) into separate peaks
+HOP_LENGTH = FRAME_LENGTH // 4
+BIN_HZ = SAMPLE_RATE / FRAME_LENGTH
+BIN_FREQUENCIES_HZ: FloatArray = (np.arange(FRAME_LENGTH // 2 + 1) * BIN_HZ).astype(np.float32)
+
+BLOCK_SECONDS = 40.0  # long enough for repetition to show, short enough for about 400 MB
+OVERLAP_SECONDS = 2.0
+SHORTEST_SECONDS = 1.0  # shorter blocks are padded with silence
+TINY = np.float32(1e-12)  # below any 24-bit sound's power in a spectrum normalised to peak 1
+
+Extractor = Callable[[FloatArray], FloatArray]
+
+
+def stft(signal: FloatArray) -> ComplexArray:
+    """Spectrum of ``(..., samples)``: ``(..., bins, frames)``."""
+    spectrum: ComplexArray = librosa.stft(signal, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH)
+    return spectrum
+
+
+def istft(spectrum: ComplexArray, length: int) -> FloatArray:
+    signal: FloatArray = librosa.istft(spectrum, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH, length=length)
+    return signal.astype(np.float32, copy=False)
+
+
+def extract_in_blocks(
+    waveform: FloatArray, sample_rate: int, extract: Extractor, progress: Progress, step_name: str
+) -> FloatArray:
+    """Run ``extract`` on normalised blocks at 44.1 kHz and return its result at ``sample_rate``.
+
+    ``waveform`` is ``(channels, samples)``; ``extract`` keeps the shape of what it is given.
+    """
+    audio = waveform if sample_rate == SAMPLE_RATE else resample(waveform, sample_rate, SAMPLE_RATE)
+
+    def extract_block(block: FloatArray, part: Progress) -> FloatArray:
+        estimate = _extract_normalised(block, extract)
+        part.report(step_name, 1.0)
+        return estimate
+
+    result = map_blocks(
+        audio,
+        round(BLOCK_SECONDS * SAMPLE_RATE),
+        round(OVERLAP_SECONDS * SAMPLE_RATE),
+        extract_block,
+        progress,
+        step_name,
+    )
+    if sample_rate == SAMPLE_RATE:
+        return result
+    return fit_length(resample(result, SAMPLE_RATE, sample_rate), waveform.shape[-1])
+
+
+def _extract_normalised(block: FloatArray, extract: Extractor) -> FloatArray:
+    peak = float(np.abs(block).max())
+    if peak == 0.0:
+        return np.zeros_like(block)
+    length = block.shape[-1]
+    padded = fit_length(block / np.float32(peak), max(length, round(SHORTEST_SECONDS * SAMPLE_RATE)))
+    return extract(padded)[:, :length] * np.float32(peak)
+
+
+def fit_length(waveform: FloatArray, length: int) -> FloatArray:
+    """Cut or pad with silence at the end of the last axis."""
+    missing = length - waveform.shape[-1]
+    if missing <= 0:
+        return waveform[..., :length]
+    return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
+
+
+def power(spectrum: ComplexArray) -> FloatArray:
+    result: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
+    return result
+
+
+def centre(block: FloatArray) -> tuple[ComplexArray, FloatArray]:
+    """The middle of the stereo picture: mid spectrum and the gain that keeps what is common.
+
+    If left = centre + a and right = centre + b with centre, a and b uncorrelated, the expectation of
+    Re(left * conj(right)) is the power of the centre, and equals |mid|^2 - |side|^2. Its share of
+    |mid|^2 is the Wiener gain of the centre. Expectations are means over 3 x 3 neighbours.
+
+    Parameters
+    ----------
+    block
+        ``(channels, samples)``; for mono the gain is 1.
+
+    Returns
+    -------
+    mid : ndarray, complex, (bins, frames)
+    gain : ndarray, (bins, frames), 0 to 1
+    """
+    if block.shape[0] == 1:
+        mid = stft(block[0])
+        return mid, np.ones(mid.shape, dtype=np.float32)
+    mid = stft((block[0] + block[1]) / 2)
+    side_power = uniform_filter(power(stft((block[0] - block[1]) / 2)), size=3, mode="nearest")
+    mid_power = uniform_filter(power(mid), size=3, mode="nearest")
+    gain: FloatArray = np.clip(1 - side_power / (mid_power + TINY), 0, 1)
+    return mid, gain

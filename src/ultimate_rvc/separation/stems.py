@@ -1,0 +1,203 @@
+"""Taking a song apart: vocals and instrumental, lead and backing, dry and reverb.
+
+Each of the three functions takes a model by name (``SEPARATION_MODELS``); ``auto`` is the neural
+default when it is present or can be downloaded, else signal processing, with a warning. What is
+not extracted is the input minus the extracted part, so the parts always add up to the input.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.errors import AudioError
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.separation.checks import check_stems
+from ultimate_rvc.separation.choose import Choice, choose
+from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float32]
+DspExtractor = Callable[[FloatArray, int, Progress], FloatArray]
+
+
+@dataclass(frozen=True)
+class Stems:
+    """A song's vocals and the rest, each of the song's shape ``(channels, samples)``.
+
+    ``model`` names what separated them; ``warnings`` holds one sentence per doubt.
+    """
+
+    vocals: FloatArray
+    instrumental: FloatArray
+    sample_rate: int
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeadBacking:
+    """Lead and backing vocals, each of the shape of the vocals."""
+
+    lead: FloatArray
+    backing: FloatArray
+    sample_rate: int
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DryVocals:
+    """Vocals without their reverb, and that reverb."""
+
+    dry: FloatArray
+    reverb: FloatArray
+    sample_rate: int
+    model: str
+    warnings: tuple[str, ...] = ()
+
+
+def separate(
+    waveform: FloatArray,
+    sample_rate: int,
+    *,
+    model: str = AUTO_MODEL,
+    progress: Progress | None = None,
+    device: str = "auto",
+) -> Stems:
+    """Separate a song into vocals and instrumental.
+
+    Parameters
+    ----------
+    waveform
+        Shape ``(channels, samples)``, one or two channels.
+    sample_rate
+        In Hz; kept. Models that work at another rate are fed a resampled copy.
+    model
+        ``auto``, a name of ``SEPARATION_MODELS``, a name of pymss's catalog, or a checkpoint file
+        (in ``models/separation`` or by path) with its YAML beside it.
+    progress
+        Told the step ``separate``; may cancel.
+    device
+        ``auto``, ``mps``, ``cuda`` or ``cpu``; signal processing always runs on the CPU.
+
+    Returns
+    -------
+    Stems
+        ``vocals + instrumental`` is the input.
+
+    Raises
+    ------
+    SeparationError
+        Unknown model, or one that cannot be loaded or run.
+    AssetMissingError, DownloadError
+        A model named explicitly whose file is absent and cannot be fetched.
+    AudioError
+        Audio that is empty, not finite, or has more than two channels.
+    """
+    song = _checked(waveform)
+    progress = progress or Progress()
+    choice = choose(model, SeparationTask.VOCALS, progress)
+    vocals = _extract(choice, SeparationTask.VOCALS, song, sample_rate, progress, device)
+    instrumental = song - vocals
+    problems = check_stems(song, vocals, instrumental, sample_rate)
+    return Stems(vocals, instrumental, sample_rate, choice.name, _told(*choice.warnings, *problems))
+
+
+def split_lead_backing(
+    vocals: FloatArray,
+    sample_rate: int,
+    *,
+    model: str = AUTO_MODEL,
+    progress: Progress | None = None,
+    device: str = "auto",
+) -> LeadBacking:
+    """Split vocals into the lead and the backing voices.
+
+    Parameters, errors and the meaning of ``model`` are those of :func:`separate`. Signal processing
+    takes the centre of the stereo picture as the lead; mono vocals are all lead, with a warning.
+    """
+    voices = _checked(vocals)
+    progress = progress or Progress()
+    choice = choose(model, SeparationTask.LEAD, progress)
+    warnings = list(choice.warnings)
+    if choice.files is None and not _has_width(voices):
+        warnings.append(
+            "These vocals are mono, which signal processing cannot split: all of them count as lead."
+        )
+        lead = voices.copy()
+    else:
+        lead = _extract(choice, SeparationTask.LEAD, voices, sample_rate, progress, device)
+    return LeadBacking(lead, voices - lead, sample_rate, choice.name, _told(*warnings))
+
+
+def remove_reverb(
+    vocals: FloatArray,
+    sample_rate: int,
+    *,
+    model: str = AUTO_MODEL,
+    progress: Progress | None = None,
+    device: str = "auto",
+) -> DryVocals:
+    """Part vocals into the dry voice and its late reverb.
+
+    Parameters, errors and the meaning of ``model`` are those of :func:`separate`.
+    """
+    voices = _checked(vocals)
+    progress = progress or Progress()
+    choice = choose(model, SeparationTask.REVERB, progress)
+    dry = _extract(choice, SeparationTask.REVERB, voices, sample_rate, progress, device)
+    return DryVocals(dry, voices - dry, sample_rate, choice.name, _told(*choice.warnings))
+
+
+def _extract(
+    choice: Choice,
+    task: SeparationTask,
+    waveform: FloatArray,
+    sample_rate: int,
+    progress: Progress,
+    device: str,
+) -> FloatArray:
+    if choice.files is None:
+        return _dsp_extractor(task)(waveform, sample_rate, progress)
+    from ultimate_rvc.separation.neural import extract
+
+    return extract(choice.files, task, waveform, sample_rate, progress, device)
+
+
+def _dsp_extractor(task: SeparationTask) -> DspExtractor:
+    from ultimate_rvc.separation.dsp import lead, reverb, vocals
+
+    return {
+        SeparationTask.VOCALS: vocals.extract_vocals,
+        SeparationTask.LEAD: lead.extract_lead,
+        SeparationTask.REVERB: reverb.extract_dry,
+    }[task]
+
+
+def _checked(waveform: FloatArray) -> FloatArray:
+    audio = np.atleast_2d(np.asarray(waveform, dtype=np.float32))
+    if audio.ndim != 2 or audio.shape[-1] == 0 or audio.shape[0] == 0:
+        raise AudioError("There is no audio to separate: the input is empty.")
+    if audio.shape[0] > 2:
+        raise AudioError(
+            f"Separation takes mono or stereo, not {audio.shape[0]} channels: mix the song to stereo first."
+        )
+    if not np.isfinite(audio).all():
+        raise AudioError("The audio to separate has samples that are not numbers: decode or export it again.")
+    return audio
+
+
+def _has_width(voices: FloatArray) -> bool:
+    return voices.shape[0] == 2 and not np.array_equal(voices[0], voices[1])
+
+
+def _told(*warnings: str) -> tuple[str, ...]:
+    for warning in warnings:
+        log.warning("%s", warning)
+    return warnings
