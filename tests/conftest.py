@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-
-# Read by torch, numba and the BLAS libraries when they are imported, hence before anything else.
-for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "2")
-
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
+
+# Read by torch, numba and the BLAS libraries when they are imported, hence before any of them is.
+for thread_count in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(thread_count, "2")
 
 FOLDER_VARIABLES = {
     "URVC_MODELS_DIR": "models",
@@ -56,6 +54,7 @@ def _own_folders_and_seed(
 ) -> None:
     _use_folders_below(tmp_path_factory.mktemp("home"), monkeypatch)
     random.seed(SEED)
-    np.random.seed(SEED)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(SEED)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(SEED)
