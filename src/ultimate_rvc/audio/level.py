@@ -1,0 +1,63 @@
+"""Levels: gain, loudness curve, peaks and channels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+SOURCE_RATE = 16_000
+RMS_FLOOR = 1e-6  # of the converted voice, so that silence does not divide by zero
+BLOCK_SAMPLES = 1 << 20
+
+
+def to_mono(waveform: FloatArray) -> FloatArray:
+    """Average the channels: ``(channels, samples)`` or ``(samples,)`` to ``(samples,)``."""
+    return waveform if waveform.ndim == 1 else waveform.mean(axis=0, dtype=np.float32)
+
+
+def rms_envelope(waveform: FloatArray, frame_length: int, hop_length: int) -> FloatArray:
+    """RMS of centred frames, as ``librosa.feature.rms`` gives it: shape ``(1 + samples // hop_length,)``."""
+    energies = []
+    for centre in range(0, len(waveform) + 1, hop_length):
+        low = centre - frame_length // 2
+        frame = waveform[max(low, 0) : low + frame_length]
+        energies.append(np.square(frame, dtype=np.float64).sum() / frame_length)
+    return np.sqrt(energies).astype(np.float32)
+
+
+def match_level(
+    source_16k: FloatArray, converted: FloatArray, sample_rate: int, rms_mix_rate: float
+) -> FloatArray:
+    """Give ``converted`` part of the loudness curve of its source (RVC's "RMS mix").
+
+    Parameters
+    ----------
+    source_16k : float32, shape (samples,)
+        The source at 16 kHz.
+    converted : float32, shape (samples,)
+        The same stretch of time at ``sample_rate``.
+    rms_mix_rate : float
+        1 changes nothing, 0 copies the curve; in between the two are mixed geometrically.
+
+    Returns
+    -------
+    float32, shape (samples,)
+    """
+    wanted = rms_envelope(source_16k, SOURCE_RATE, SOURCE_RATE // 2)
+    present = rms_envelope(converted, sample_rate, sample_rate // 2)
+    matched = np.empty_like(converted)
+    # Block by block: the interpolated curves of a long recording would outweigh the recording itself.
+    for start in range(0, len(converted), BLOCK_SAMPLES):
+        at = np.arange(start, min(start + BLOCK_SAMPLES, len(converted)))
+        floored = np.maximum(_stretched(present, at, len(converted)), RMS_FLOOR)
+        gain = (_stretched(wanted, at, len(converted)) / floored) ** (1 - rms_mix_rate)
+        matched[at[0] : at[-1] + 1] = converted[at[0] : at[-1] + 1] * gain
+    return matched
+
+
+def _stretched(curve: FloatArray, at: NDArray[np.int64], samples: int) -> NDArray[np.float64]:
+    """``curve`` stretched linearly over ``samples`` (torch's ``interpolate``), at the samples ``at``."""
+    positions = (at + 0.5) * (len(curve) / samples) - 0.5
+    return np.interp(positions, np.arange(len(curve)), curve)
