@@ -28,7 +28,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ultimate_rvc.choices import Vocoder, VoiceVersion
+from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 
