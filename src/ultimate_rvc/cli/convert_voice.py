@@ -22,7 +22,23 @@ if TYPE_CHECKING:
 
 # What a folder is searched for; a file named outright may be anything with audio in it.
 AUDIO_SUFFIXES = frozenset(
-    [".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".webm", ".mp4", ".mkv", ".mov", ".caf"]
+    [
+        ".wav",
+        ".flac",
+        ".mp3",
+        ".ogg",
+        ".opus",
+        ".m4a",
+        ".aac",
+        ".wma",
+        ".aiff",
+        ".aif",
+        ".webm",
+        ".mp4",
+        ".mkv",
+        ".mov",
+        ".caf",
+    ]
 )
 
 
