@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import progress_bar, show_json
+from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table
 from ultimate_rvc.covers.settings import AUTO_MODEL, BackingVoice, CoverSettings, SourceSettings, StemSettings
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+
+if TYPE_CHECKING:
+    from ultimate_rvc.covers.recipe import CoverResult
 
 STEMS, EFFECTS, MIX, BACKING = "Stems", "Effects", "Mix", "Backing vocals"
 
@@ -171,7 +175,7 @@ def song_cover(
 
     with progress_bar() as progress:
         result = make_cover(song, voice, settings, progress)
-    show_json(_as_json(result)) if as_json else _show(result)
+    show_json(asdict(result)) if as_json else _show(result)
 
 
 def _backing(
@@ -184,3 +188,16 @@ def _backing(
             )
         return None
     return BackingVoice(voice=voice, conversion=options.with_pitch(lead, n_octaves, n_semitones))
+
+
+def _show(result: CoverResult) -> None:
+    rows = [
+        [step.name, "cached" if step.cached else f"{step.seconds:.1f} s", file]
+        for step in result.steps
+        for file in map(str, step.files)
+    ]
+    show_table(["step", "took", "file"], rows)
+    show_line(
+        f"elapsed: {result.elapsed_seconds:.1f} s for {result.duration_seconds:.1f} s on {result.device}"
+    )
+    show_line(f"cover: {result.path}")
