@@ -18,7 +18,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +34,6 @@ from ultimate_rvc.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Facts = dict[str, Any]
 """What a step has to say beside its files (warnings, model names): anything JSON can hold."""
 
@@ -89,7 +87,7 @@ class EntrySummary:
     files: tuple[Path, ...]
 
 
-def step_key(step: str, version: int, inputs: Mapping[str, Json]) -> str:
+def step_key(step: str, version: int, inputs: Mapping[str, Any]) -> str:
     """The name of a step's result: a hash of everything that decides its bytes.
 
     Parameters
@@ -106,7 +104,7 @@ def step_key(step: str, version: int, inputs: Mapping[str, Json]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def _plain(value: Json) -> Json:
+def _plain(value: Any) -> Any:
     """The same value with one spelling for each number, so that equal settings have equal keys."""
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
@@ -144,7 +142,7 @@ class StepCache:
         self,
         step: str,
         version: int,
-        inputs: Mapping[str, Json],
+        inputs: Mapping[str, Any],
         make: Callable[[Path], Facts],
         progress: Progress | None = None,
     ) -> CacheEntry:
@@ -168,7 +166,7 @@ class StepCache:
             return self._make(step, key, inputs, make)
 
     def _make(
-        self, step: str, key: str, inputs: Mapping[str, Json], make: Callable[[Path], Facts]
+        self, step: str, key: str, inputs: Mapping[str, Any], make: Callable[[Path], Facts]
     ) -> CacheEntry:
         final = self.folder / step / key
         partial = self.folder / PARTIAL_FOLDER / f"{key}.{secrets.token_hex(4)}"
@@ -181,7 +179,7 @@ class StepCache:
                 _write_manifest(partial, step, key, inputs, facts)
                 self._discard(final)
                 final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(partial, final)
+                partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         manifest = _read_manifest(final)
@@ -194,7 +192,7 @@ class StepCache:
         if final.exists():
             logger.warning("cache entry %s is damaged and is made anew", final)
             grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
-            os.replace(final, grave)
+            final.replace(grave)
             shutil.rmtree(grave, ignore_errors=True)
 
     def _verified(self, step: str, key: str) -> CacheEntry | None:
@@ -304,7 +302,7 @@ class StepCache:
             for entry in chosen:
                 (self.folder / PARTIAL_FOLDER).mkdir(exist_ok=True)
                 grave = self.folder / PARTIAL_FOLDER / f"{entry.key}.{secrets.token_hex(4)}"
-                os.replace(entry.folder, grave)  # gone in one step: never a half-removed entry
+                entry.folder.replace(grave)  # gone in one step: never a half-removed entry
                 shutil.rmtree(grave, ignore_errors=True)
                 (self.folder / LOCK_FOLDER / f"{entry.key}.lock").unlink(missing_ok=True)
         return chosen
@@ -324,14 +322,14 @@ class StepCache:
         for lock_file in (self.folder / LOCK_FOLDER).glob("run-*.lock"):
             if not stack.enter_context(self._if_free(lock_file.stem)):
                 raise CacheError(
-                    "The cache is being used by another run, so nothing was removed; try again when it has ended."
+                    "The cache is in use by another run, so nothing was removed; try again when it has ended."
                 )
 
 
 # ---------------------------------------------------------------- manifests
 
 
-def _write_manifest(folder: Path, step: str, key: str, inputs: Mapping[str, Json], facts: Facts) -> None:
+def _write_manifest(folder: Path, step: str, key: str, inputs: Mapping[str, Any], facts: Facts) -> None:
     files = {
         path.name: {"sha256": file_hash(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
@@ -408,6 +406,7 @@ def _cache_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise CacheError(
-                f"The cache folder {folder} cannot be written ({error.strerror}); move it with URVC_AUDIO_DIR."
+                f"The cache folder {folder} cannot be written ({error.strerror}); "
+                "move it with URVC_AUDIO_DIR."
             ) from error
         raise

@@ -48,7 +48,9 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
-def download_song(url: str, folder: Path, settings: SourceSettings, progress: Progress | None = None) -> Download:
+def download_song(
+    url: str, folder: Path, settings: SourceSettings, progress: Progress | None = None
+) -> Download:
     """Fetch the best audio stream behind ``url`` into ``folder``.
 
     Raises
@@ -79,9 +81,13 @@ def _check_may_download(url: str, settings: SourceSettings) -> None:
     if urlsplit(url).scheme.lower() not in ("http", "https"):
         raise SourceError(f"{url} cannot be fetched: only http and https links can.")
     if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
-        raise SourceError(f"{url} was not fetched because {OFFLINE_VARIABLE} is set; unset it, or give a local file.")
+        raise SourceError(
+            f"{url} was not fetched because {OFFLINE_VARIABLE} is set; unset it, or give a local file."
+        )
     if settings.cookiefile is not None and not settings.cookiefile.is_file():
-        raise SourceError(f"The cookie file {settings.cookiefile} does not exist; export it from the browser again.")
+        raise SourceError(
+            f"The cookie file {settings.cookiefile} does not exist; export it from the browser again."
+        )
 
 
 def _options(folder: Path, settings: SourceSettings, progress: Progress) -> dict[str, Any]:
@@ -129,8 +135,8 @@ def check_duration(name: str, duration_seconds: float | None, settings: SourceSe
     """Raise :class:`SourceError` when a song of known length is longer than allowed."""
     if duration_seconds is not None and duration_seconds > settings.max_minutes * 60:
         raise SourceError(
-            f"{name} is {duration_seconds / 60:.1f} minutes long, more than the {settings.max_minutes:g} allowed; "
-            "choose another or raise --max-minutes."
+            f"{name} is {duration_seconds / 60:.1f} minutes long, but at most {settings.max_minutes:g} are "
+            "allowed; choose another or raise --max-minutes."
         )
 
 
@@ -150,7 +156,10 @@ def _reason(url: str, error: BaseException, settings: SourceSettings) -> str:
         if isinstance(cause, HTTPError):
             return _http_reason(url, cause.status)
     if any(isinstance(cause, LoadError) for cause in causes):
-        return f"The cookie file {settings.cookiefile} is not in Netscape format; export it from the browser again."
+        return (
+            f"The cookie file {settings.cookiefile} is not in Netscape format; "
+            "export it from the browser again."
+        )
     if any(isinstance(cause, UnsupportedError) for cause in causes):
         return f"{url} is a page without audio that can be fetched; give the link of the recording itself."
     if any(isinstance(cause, GeoRestrictedError) for cause in causes):
@@ -166,7 +175,10 @@ def _reason(url: str, error: BaseException, settings: SourceSettings) -> str:
 
 def _http_reason(url: str, status: int) -> str:
     if status in (401, 403):
-        return f"{url} is private or needs a sign-in (HTTP {status}); give the browser's cookies with --cookiefile."
+        return (
+            f"{url} is private or needs a sign-in (HTTP {status}); "
+            "give the browser's cookies with --cookiefile."
+        )
     if status in (404, 410):
         return f"There is nothing at {url} (HTTP {status}); check the link."
     if status == 429:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import AudioFormat, Device, StepSwitch
-from ultimate_rvc.errors import SettingError
-from ultimate_rvc.rvc.infer.settings import ConversionSettings, check_range
+from ultimate_rvc.errors import SettingError, check_setting
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 AUTO_MODEL = "auto"
 OUTPUT_RATES = (16000, 44100, 48000, 96000, 192000)
@@ -30,8 +30,8 @@ class SourceSettings:
     """How long a server may stay silent, 0.1 to 600 seconds."""
 
     def __post_init__(self) -> None:
-        check_range("max_minutes", self.max_minutes, 0.1, 600)
-        check_range("network_timeout_seconds", self.network_timeout_seconds, 0.1, 600)
+        check_setting("max_minutes", self.max_minutes, 0.1, 600)
+        check_setting("network_timeout_seconds", self.network_timeout_seconds, 0.1, 600)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,10 @@ class CoverSettings:
 
     def __post_init__(self) -> None:
         for option in ("main_gain", "inst_gain", "backup_gain"):
-            check_range(option, getattr(self, option), MIN_GAIN_DB, MAX_GAIN_DB)
+            check_setting(option, getattr(self, option), MIN_GAIN_DB, MAX_GAIN_DB)
         for option in ("inst_semitones", "backup_semitones"):
             if (semitones := getattr(self, option)) is not None:
-                check_range(option, semitones, -MAX_REST_SEMITONES, MAX_REST_SEMITONES)
+                check_setting(option, semitones, -MAX_REST_SEMITONES, MAX_REST_SEMITONES)
         self._check_output()
 
     def _check_output(self) -> None:
@@ -118,13 +118,15 @@ class CoverSettings:
         chosen = self.audio_format
         if self.output_sr > (highest := MAX_RATES.get(chosen, max(OUTPUT_RATES))):
             raise SettingError(
-                f"--output-sr is {self.output_sr}, but {chosen} holds at most {highest} Hz; choose a lower rate or "
-                "--output-format flac."
+                f"--output-sr is {self.output_sr}, but {chosen} holds at most {highest} Hz; "
+                "choose a lower rate or --output-format flac."
             )
         if self.bitrate_kbps is not None:
             if chosen in LOSSLESS_FORMATS:
-                raise SettingError(f"--bitrate has no meaning for {chosen}, which keeps everything; leave it out.")
-            check_range("bitrate", self.bitrate_kbps, 32, 320 if chosen is AudioFormat.MP3 else 512)
+                raise SettingError(
+                    f"--bitrate has no meaning for {chosen}, which keeps everything; leave it out."
+                )
+            check_setting("bitrate", self.bitrate_kbps, 32, 320 if chosen is AudioFormat.MP3 else 512)
 
     @property
     def audio_format(self) -> AudioFormat:
@@ -145,7 +147,8 @@ class CoverSettings:
             )
         if self.output_format not in (None, suffix):
             raise SettingError(
-                f"--output {self.output_path.name} and --output-format {self.output_format} disagree; give one of them."
+                f"--output {self.output_path.name} and --output-format {self.output_format} disagree; "
+                "give one of them."
             )
         return AudioFormat(suffix)
 

@@ -36,19 +36,21 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Song:
-    """A song in the cache: one file, or stems that were parted elsewhere.
+class SongParts:
+    """A song that came in parts, made by another tool."""
 
-    Exactly one of ``file`` and ``vocals`` is set; with ``vocals`` comes ``instrumental`` and, where
-    the folder had them, ``backing``.
-    """
+    vocals: CachedFile
+    instrumental: CachedFile
+    backing: CachedFile | None
+
+
+@dataclass(frozen=True)
+class Song:
+    """A song in the cache, whole or in parts, and the file or folder that it was copied from."""
 
     title: str
     entry: CacheEntry
-    file: CachedFile | None = None
-    vocals: CachedFile | None = None
-    instrumental: CachedFile | None = None
-    backing: CachedFile | None = None
+    content: CachedFile | SongParts
     original: Path | None = None
     warnings: tuple[str, ...] = ()
 
@@ -82,7 +84,8 @@ def fetch_song(
         return _stem_song(path, settings, cache, progress)
     if not path.exists():
         raise SourceError(
-            f"There is no file {source}; give a file, a folder of stems, a link beginning with https://, or 'demo'."
+            f"There is no file {source}; give a file, a folder of stems, a link beginning with "
+            "https://, or 'demo'."
         )
     return _local_song(path, path.stem, settings, cache, progress)
 
@@ -104,7 +107,7 @@ def _local_song(
 
     inputs = {"file": content_hash, "suffix": path.suffix.lower()}
     entry = cache.get("retrieve", VERSION, inputs, copy, progress)
-    return Song(title, entry, file=_only_file(entry), original=path.resolve())
+    return Song(title, entry, _only_file(entry), original=path.resolve())
 
 
 def _readable_hash(path: Path) -> str:
@@ -141,7 +144,7 @@ def _linked_song(url: str, settings: SourceSettings, cache: StepCache, progress:
 
     entry = cache.get("retrieve", VERSION, {"url": urldefrag(url).url}, download, progress)
     check_duration(url, probe(_only_file(entry).path).duration_seconds, settings)
-    return Song(str(entry.facts["title"]), entry, file=_only_file(entry))
+    return Song(str(entry.facts["title"]), entry, _only_file(entry))
 
 
 # -------------------------------------------------------------------- stems
@@ -165,12 +168,13 @@ def _stem_song(folder: Path, settings: SourceSettings, cache: StepCache, progres
         "backing": hashes[stems.backing] if stems.backing else None,
     }
     entry = cache.get("retrieve", VERSION, inputs, bring_in, progress)
+    files = entry.files
+    parts = SongParts(files["vocals.wav"], files["instrumental.wav"], files.get("backing.wav"))
     return Song(
         folder.resolve().name,
         entry,
-        vocals=entry.files["vocals.wav"],
-        instrumental=entry.files["instrumental.wav"],
-        backing=entry.files.get("backing.wav"),
+        parts,
+        original=folder.resolve(),
         warnings=_unused_warnings(folder, stems),
     )
 

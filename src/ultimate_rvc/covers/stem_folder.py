@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ultimate_rvc.errors import SourceError
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .wma .webm .mka .mp4 .mkv .mov .w64 .caf .ape .wv".split()
-)
+LOSSLESS_SUFFIXES = (".wav", ".w64", ".aif", ".aiff", ".caf", ".flac", ".ape", ".wv")
+LOSSY_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma")
+VIDEO_SUFFIXES = (".webm", ".mka", ".mp4", ".mkv", ".mov")
+AUDIO_SUFFIXES = frozenset(LOSSLESS_SUFFIXES + LOSSY_SUFFIXES + VIDEO_SUFFIXES)
 
 
 class StemRole(StrEnum):
@@ -133,7 +134,9 @@ def find_stems(folder: Path) -> StemFiles:
 
 
 def _missing(folder: Path, files: list[Path], roles: dict[Path, StemRole | None], no_vocals: bool) -> str:
-    found = ", ".join(f"{path.name} ({roles[path] or 'not recognised'})" for path in files) or "no audio files"
+    found = (
+        ", ".join(f"{path.name} ({roles[path] or 'not recognised'})" for path in files) or "no audio files"
+    )
     wanted = (
         "vocals (a file named such as vocals.wav)"
         if no_vocals

@@ -1,0 +1,166 @@
+"""The converting step of a cover: vocals on disk to the voice's vocals on disk, loaded only if needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ultimate_rvc.audio.level import to_mono
+from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
+from ultimate_rvc.covers.steps import FloatArray, Workshop
+from ultimate_rvc.covers.wave_file import read_stem, write_stem
+from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.identity import conversion_identity
+from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.pitch import extract_f0, load_pitch_methods
+from ultimate_rvc.rvc.pitch.curve import proposed_shift
+from ultimate_rvc.voices.library import find_voice
+
+CONVERT_VERSION = 1
+PITCH_RATE = 16_000
+# Shares of a conversion's time, for the progress bar only.
+PITCH_SHARE = 0.2
+# Settings that the identity of the model files already tells, or that others below stand for.
+TOLD_BY_IDENTITY = ("f0_methods", "embedder_model", "custom_embedder_model", "n_octaves", "n_semitones")
+
+
+@dataclass(frozen=True)
+class CoverVoice:
+    """A voice with the settings it is to sing with, and the hashes of all that it depends on."""
+
+    name: str
+    model_path: Path
+    index_path: Path | None
+    conversion: ConversionSettings
+    identity: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def choose_voice(name: str, conversion: ConversionSettings, index_path: Path | None = None) -> CoverVoice:
+    """Find a voice and everything it needs, without loading it.
+
+    Raises
+    ------
+    VoiceNotFoundError, VoiceFileError, EncoderMismatchError, AssetMissingError
+        As the conversion itself would, but before hours of work.
+    """
+    found = find_voice(name)
+    if index_path is not None and not index_path.is_file():
+        raise VoiceFileError(
+            f"There is no index file {index_path}; leave --index out to use the voice's own."
+        )
+    index = index_path or found.index_path
+    identity = conversion_identity(found.model_path, index, conversion)
+    return CoverVoice(found.name, found.model_path, index, conversion, identity, found.warnings)
+
+
+class Singers:
+    """Opens voices when they are first needed, each once, however many stems it sings."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._open: dict[tuple[object, ...], Pipeline] = {}
+
+    def pipeline(self, voice: CoverVoice) -> Pipeline:
+        settings = voice.conversion
+        key = (voice.model_path, voice.index_path, settings.embedder_model, settings.custom_embedder_model)
+        if key not in self._open:
+            self._open[key] = Pipeline.open(
+                voice.model_path, settings, index_path=voice.index_path, device=self._device
+            )
+        return self._open[key]
+
+
+def convert_vocals(
+    vocals: CachedFile, voice: CoverVoice, singers: Singers, shop: Workshop, step: str = "convert"
+) -> CacheEntry:
+    """Let ``voice`` sing ``vocals``: ``converted.wav``, mono at the voice's rate.
+
+    The entry's facts tell ``shift_semitones``, by how much the voice was really shifted: with a
+    proposed pitch that is known only now, and a voice without f0 cannot be shifted.
+    """
+
+    def make(folder: Path) -> Facts:
+        shop.progress.report(step, 0.0, "loading the voice")
+        pipeline = singers.pipeline(voice)
+        waveform, sample_rate = read_stem(vocals.path)
+        waveform = to_mono(waveform)
+        progress = _ConvertProgress(shop.progress, step)
+        settings = _with_shift(voice.conversion, waveform, sample_rate, pipeline, progress)
+        converted, voice_rate = pipeline.convert(waveform, sample_rate, settings, progress)
+        write_stem(folder / "converted.wav", converted, voice_rate)
+        return {
+            "device": str(pipeline.device),
+            "shift_semitones": settings.shift_semitones if pipeline.voice.has_f0 else 0,
+        }
+
+    inputs = {
+        "vocals": vocals.sha256,
+        "models": dict(voice.identity),
+        "settings": settings_that_matter(voice.conversion, has_index=voice.index_path is not None),
+    }
+    return shop.cache.get("convert", CONVERT_VERSION, inputs, make, shop.progress)
+
+
+def settings_that_matter(conversion: ConversionSettings, *, has_index: bool) -> dict[str, Any]:
+    """What of the settings decides the sound: one spelling for each sound, so that equals are found.
+
+    An octave is twelve semitones, and the strength of something switched off is nothing.
+    """
+    settings: dict[str, Any] = asdict(conversion)
+    for name in TOLD_BY_IDENTITY:
+        del settings[name]
+    settings["shift_semitones"] = conversion.shift_semitones
+    if not conversion.autotune_voice:
+        del settings["autotune_strength"]
+    if not conversion.proposed_pitch:
+        del settings["proposed_pitch_threshold"]
+    if not conversion.clean_voice:
+        del settings["clean_strength"]
+    if not has_index or conversion.index_rate == 0:
+        del settings["index_rate"], settings["protect_rate"]
+    return settings
+
+
+def _with_shift(
+    settings: ConversionSettings,
+    waveform: FloatArray,
+    sample_rate: int,
+    pipeline: Pipeline,
+    progress: Progress,
+) -> ConversionSettings:
+    """The settings with the proposed pitch made a plain shift, since the accompaniment must follow it."""
+    if not settings.proposed_pitch or not pipeline.voice.has_f0:
+        return settings
+    method = load_pitch_methods(settings.f0_methods, pipeline.device)
+    waveform_16k = torch.from_numpy(resample(waveform, sample_rate, PITCH_RATE)).to(pipeline.device)
+    with torch.inference_mode():
+        f0_hz = extract_f0(method, waveform_16k, progress=progress)
+    # The pipeline proposes for the voice as it is sung, and adds the shift asked for.
+    proposed = proposed_shift(f0_hz, settings.proposed_pitch_threshold)
+    return replace(settings, proposed_pitch=False, n_semitones=settings.n_semitones + proposed)
+
+
+class _ConvertProgress(Progress):
+    """Shows the pipeline's stages, pitch and convert, as one step that only moves forward."""
+
+    def __init__(self, parent: Progress, step: str) -> None:
+        super().__init__()
+        self._parent, self._step = parent, step
+
+    def report(self, step: str, fraction: float, text: str = "") -> None:
+        share = PITCH_SHARE * fraction if step == "pitch" else PITCH_SHARE + (1 - PITCH_SHARE) * fraction
+        self._parent.report(self._step, share, text or step)
+
+    def cancel(self) -> None:
+        self._parent.cancel()
+
+    def check(self) -> None:
+        self._parent.check()

@@ -1,0 +1,364 @@
+"""The recipe: a song in, its cover out.
+
+retrieve -> separate -> split backing -> remove reverb -> convert -> effects -> transpose -> mix -> encode
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ultimate_rvc.choices import StepSwitch
+from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
+from ultimate_rvc.covers.conversion import CoverVoice, Singers, choose_voice, convert_vocals
+from ultimate_rvc.covers.output import check_is_not_source, check_output, cover_name, place_cover
+from ultimate_rvc.covers.settings import AUTO_MODEL, CoverSettings, StemSettings, rest_semitones
+from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
+from ultimate_rvc.covers.steps import (
+    MixTrack,
+    Workshop,
+    add_effects,
+    dry_vocals,
+    encode_mix,
+    mix_stems,
+    separate_song,
+    split_backing,
+    transpose_stem,
+)
+from ultimate_rvc.covers.wave_file import stem_seconds
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.paths import cache_dir
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.devices import resolve_device
+from ultimate_rvc.separation import SeparationTask
+from ultimate_rvc.separation.choose import Choice, choose
+
+STEP_NAMES = (
+    "retrieve",
+    "separate",
+    "split backing",
+    "remove reverb",
+    "convert",
+    "convert backing",
+    "effects",
+    "transpose instruments",
+    "transpose backing",
+    "mix",
+    "encode",
+)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a cover: how long it took, whether it was found in the cache, its files."""
+
+    name: str
+    seconds: float
+    cached: bool
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class CoverResult:
+    """A finished cover and how it came to be."""
+
+    path: Path
+    song: str
+    voice: str
+    sample_rate: int
+    duration_seconds: float
+    elapsed_seconds: float
+    steps: tuple[StepReport, ...]
+    warnings: tuple[str, ...]
+    device: str
+    separation_model: str | None
+    """What parted the song; ``None`` when it came as stems."""
+    shift_semitones: int
+    """By how much the lead was shifted, a proposed pitch included."""
+
+
+@dataclass(frozen=True)
+class SongStems:
+    """The stems that the rest of the recipe works on."""
+
+    lead: CachedFile
+    instrumental: CachedFile
+    backing: CachedFile | None
+    model: str | None
+
+    @property
+    def seconds(self) -> float:
+        """The song's length: that of its longest stem."""
+        stems = (self.lead, self.instrumental, self.backing)
+        return max(stem_seconds(stem.path) for stem in stems if stem is not None)
+
+
+@dataclass
+class _Diary:
+    """What happened in one run."""
+
+    steps: list[StepReport] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def step(self, name: str, work: Callable[[], CacheEntry]) -> CacheEntry:
+        started = time.perf_counter()
+        entry = work()
+        files = tuple(file.path for file in entry.files.values())
+        self.steps.append(StepReport(name, time.perf_counter() - started, entry.cached, files))
+        self.warn(*entry.facts.get("warnings", ()))
+        return entry
+
+    def warn(self, *warnings: str) -> None:
+        self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
+
+
+def make_cover(
+    source: str, voice: str, settings: CoverSettings | None = None, progress: Progress | None = None
+) -> CoverResult:
+    """Make a cover of ``source`` sung by ``voice``.
+
+    Parameters
+    ----------
+    source : str
+        A file with audio in it, a folder of stems, an http or https link, or ``demo``.
+    voice : str
+        A voice of the library, or a ``.pth`` or ``.safetensors`` file.
+    settings : CoverSettings, optional
+    progress : Progress, optional
+        Told the steps of :data:`STEP_NAMES`; its ``cancel`` ends the work. What was finished stays
+        in the cache.
+
+    Returns
+    -------
+    CoverResult
+        The cover is as long as the song, with a true peak of at most 0 dBTP. The same song, voice,
+        settings and seed on the same device give the same bytes, interrupted or not.
+
+    Raises
+    ------
+    UltimateRVCError
+        One of its kinds, with one sentence that names the file or option and the way out.
+    """
+    started = time.perf_counter()
+    settings = settings or CoverSettings()
+    check_output(settings)
+    resolve_device(settings.device)
+    lead_voice, backing_voice = choose_voices(voice, settings)
+    shop = Workshop(StepCache(cache_dir()), progress or Progress(), settings.device)
+    diary = _Diary()
+    diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
+    with shop.cache.use():
+        song = _retrieve(source, settings, shop, diary)
+        stems = _take_apart(song, settings.stems, shop, diary)
+        sung = _sing(stems, lead_voice, backing_voice, shop, diary)
+        tracks = _arrange(sung, stems.instrumental, settings, shop, diary)
+        cover = _finish(tracks, stems.seconds, settings, shop, diary)
+        path = place_cover(cover, cover_name(song.title, lead_voice.name, settings), settings, shop.cache)
+        return CoverResult(
+            path=path,
+            song=song.title,
+            voice=lead_voice.name,
+            sample_rate=settings.output_sr,
+            duration_seconds=stems.seconds,
+            elapsed_seconds=time.perf_counter() - started,
+            steps=tuple(diary.steps),
+            warnings=tuple(diary.warnings),
+            device=sung.device,
+            separation_model=stems.model,
+            shift_semitones=sung.shift_semitones,
+        )
+
+
+def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, CoverVoice | None]:
+    """The voices of the lead and, if it is to be converted, of the backing."""
+    lead = choose_voice(voice, settings.conversion, settings.index_path)
+    if settings.backing is None:
+        return lead, None
+    if settings.stems.split_backing is StepSwitch.OFF:
+        raise SettingError(
+            "--convert-backing needs backing vocals apart from the lead; drop --split-backing off."
+        )
+    own_voice = settings.backing.voice
+    return lead, choose_voice(
+        own_voice or voice,
+        settings.backing.conversion or settings.conversion,
+        None if own_voice else settings.index_path,
+    )
+
+
+# ------------------------------------------------------------ taking apart
+
+
+def _retrieve(source: str, settings: CoverSettings, shop: Workshop, diary: _Diary) -> Song:
+    songs: list[Song] = []
+
+    def fetch() -> CacheEntry:
+        songs.append(fetch_song(source, settings.source, shop.cache, shop.progress))
+        return songs[0].entry
+
+    diary.step("retrieve", fetch)
+    (song,) = songs
+    check_is_not_source(settings, song.original)
+    diary.warn(*song.warnings)
+    return song
+
+
+def _take_apart(song: Song, settings: StemSettings, shop: Workshop, diary: _Diary) -> SongStems:
+    """The song's lead, instruments and backing, from a folder of stems or by separation."""
+    parts, model = (
+        (song.content, None)
+        if isinstance(song.content, SongParts)
+        else _separate(song.content, settings, shop, diary)
+    )
+    skipped: list[str] = []
+    vocals, backing = parts.vocals, parts.backing
+    if backing is None:
+        vocals, backing = _split(vocals, settings, shop, diary, skipped)
+    lead = _dry(vocals, settings, shop, diary, skipped)
+    if skipped:
+        diary.warn(
+            f"Left out for want of a model: {' and '.join(skipped)}; `urvc doctor` tells how to get one."
+        )
+    return SongStems(lead, parts.instrumental, backing, model)
+
+
+def _separate(
+    file: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary
+) -> tuple[SongParts, str]:
+    choice = choose(settings.vocals_model, SeparationTask.VOCALS, shop.progress)
+    diary.warn(*choice.warnings)
+    entry = diary.step("separate", lambda: separate_song(file, choice, shop))
+    parts = SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None)
+    return parts, str(entry.facts["model"])
+
+
+def _split(
+    vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
+) -> tuple[CachedFile, CachedFile | None]:
+    if settings.split_backing is StepSwitch.OFF:
+        return vocals, None
+    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, SeparationTask.LEAD, shop)
+    if choice is None:
+        skipped.append("parting backing vocals from the lead")
+        return vocals, None
+    diary.warn(*choice.warnings)
+    entry = diary.step("split backing", lambda: split_backing(vocals, choice, shop))
+    return entry.files["lead.wav"], entry.files["backing.wav"]
+
+
+def _dry(
+    vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
+) -> CachedFile:
+    if settings.remove_reverb is StepSwitch.OFF:
+        return vocals
+    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, SeparationTask.REVERB, shop)
+    if choice is None:
+        skipped.append("removing the reverb")
+        return vocals
+    diary.warn(*choice.warnings)
+    return diary.step("remove reverb", lambda: dry_vocals(vocals, choice, shop)).files["dry.wav"]
+
+
+def _choose_if_at_hand(switch: StepSwitch, model: str, task: SeparationTask, shop: Workshop) -> Choice | None:
+    """The model of an optional step; ``None`` where the step is left to chance and no network is there.
+
+    Signal processing does these steps too roughly to be done unasked.
+    """
+    choice = choose(model, task, shop.progress)
+    unasked = switch is StepSwitch.AUTO and model == AUTO_MODEL
+    return None if unasked and choice.files is None else choice
+
+
+# ------------------------------------------------- singing, mixing, writing
+
+
+@dataclass(frozen=True)
+class _Sung:
+    """The stems after conversion, and what became known of the lead."""
+
+    lead: CachedFile
+    backing: CachedFile | None
+    backing_is_converted: bool
+    device: str
+    shift_semitones: int
+
+
+def _sing(
+    stems: SongStems,
+    voice: CoverVoice,
+    backing_voice: CoverVoice | None,
+    shop: Workshop,
+    diary: _Diary,
+) -> _Sung:
+    """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
+    singers = Singers(shop.device)
+    lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, singers, shop))
+    shift = int(lead.facts["shift_semitones"])
+    if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:
+        diary.warn(f"The voice {voice.name} was made without pitch, so it cannot be shifted.")
+    backing = stems.backing
+    if backing_voice is not None and backing is not None:
+        backing = _sing_backing(backing, backing_voice, singers, shop, diary)
+    elif backing_voice is not None:
+        diary.warn("Backing vocals were not converted: they were not parted from the lead.")
+    return _Sung(
+        lead=lead.files["converted.wav"],
+        backing=backing,
+        backing_is_converted=backing_voice is not None,
+        device=str(lead.facts["device"]),
+        shift_semitones=shift,
+    )
+
+
+def _sing_backing(
+    backing: CachedFile, voice: CoverVoice, singers: Singers, shop: Workshop, diary: _Diary
+) -> CachedFile:
+    name = "convert backing"
+    entry = diary.step(name, lambda: convert_vocals(backing, voice, singers, shop, name))
+    return entry.files["converted.wav"]
+
+
+def _arrange(
+    sung: _Sung, instrumental: CachedFile, settings: CoverSettings, shop: Workshop, diary: _Diary
+) -> list[MixTrack]:
+    """The tracks of the mix: effects on the lead, the rest shifted along with it."""
+    rest = (
+        rest_semitones(sung.shift_semitones) if settings.inst_semitones is None else settings.inst_semitones
+    )
+    lead = _with_effects(sung.lead, settings, shop, diary)
+    instruments = _shifted(instrumental, rest, "transpose instruments", shop, diary)
+    tracks = [MixTrack(lead, settings.main_gain), MixTrack(instruments, settings.inst_gain)]
+    backing = sung.backing
+    if backing is None:
+        return tracks
+    if not sung.backing_is_converted:
+        semitones = rest if settings.backup_semitones is None else settings.backup_semitones
+        backing = _shifted(backing, semitones, "transpose backing", shop, diary)
+    return [*tracks, MixTrack(backing, settings.backup_gain)]
+
+
+def _with_effects(vocals: CachedFile, settings: CoverSettings, shop: Workshop, diary: _Diary) -> CachedFile:
+    effects = settings.effects
+    if effects is None:
+        return vocals
+    return diary.step("effects", lambda: add_effects(vocals, effects, shop)).files["effects.wav"]
+
+
+def _shifted(stem: CachedFile, semitones: int, name: str, shop: Workshop, diary: _Diary) -> CachedFile:
+    if semitones == 0:
+        return stem
+    return diary.step(name, lambda: transpose_stem(stem, semitones, shop)).files["transposed.wav"]
+
+
+def _finish(
+    tracks: list[MixTrack], song_seconds: float, settings: CoverSettings, shop: Workshop, diary: _Diary
+) -> CachedFile:
+    mixed = diary.step("mix", lambda: mix_stems(tracks, song_seconds, settings.output_sr, shop))
+    encoded = diary.step(
+        "encode",
+        lambda: encode_mix(mixed.files["mix.wav"], settings.audio_format, settings.bitrate_kbps, shop),
+    )
+    (cover,) = encoded.files.values()
+    return cover

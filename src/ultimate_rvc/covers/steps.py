@@ -1,0 +1,268 @@
+"""The steps of a cover, each from stems on disk to stems on disk, kept in the cache by content.
+
+Every step can be called alone. What decides a step's bytes is in the inputs it gives the cache;
+when the algorithm of a step changes its output, its version here is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.decode import decode
+from ultimate_rvc.audio.effect_settings import EffectSettings
+from ultimate_rvc.audio.effects import apply_effects
+from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.audio.level import db_to_gain, to_stereo, true_peak
+from ultimate_rvc.audio.mix import Track, mix
+from ultimate_rvc.audio.transpose import transpose
+from ultimate_rvc.choices import AudioFormat, Device
+from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
+from ultimate_rvc.covers.wave_file import read_stem, write_stem
+from ultimate_rvc.errors import AudioError
+from ultimate_rvc.files import file_hash
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
+from ultimate_rvc.separation.choose import Choice
+
+SEPARATE_VERSION = 1
+SPLIT_VERSION = 1
+DRY_VERSION = 1
+EFFECTS_VERSION = 1
+TRANSPOSE_VERSION = 1
+MIX_VERSION = 1
+ENCODE_VERSION = 1
+
+END_FADE_SECONDS = 0.03  # of what is cut at the song's end: short, but no click
+LOSSY_CEILING_DBTP = 0.0
+LOSSY_MARGIN_DB = 0.1  # taken off beyond the overshoot, since a quieter signal is coded a little differently
+LOSSY_ATTEMPTS = 4
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every step works with."""
+
+    cache: StepCache
+    progress: Progress = field(default_factory=Progress)
+    device: str = Device.AUTO
+
+
+@dataclass(frozen=True)
+class MixTrack:
+    """A stem in the mix and its gain."""
+
+    stem: CachedFile
+    gain_db: float
+
+
+# -------------------------------------------------------------------- stems
+
+
+def separate_song(song: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+    """Part a song of any format into ``vocals.wav`` and ``instrumental.wav``.
+
+    Songs of more than two channels are brought to stereo first; the rate is kept.
+    """
+
+    def make(folder: Path) -> Facts:
+        waveform, sample_rate = _decode_stereo(song.path)
+        stems = separate(
+            waveform,
+            sample_rate,
+            model=choice.name,
+            progress=shop.progress.part("separate", 0, 1),
+            device=shop.device,
+        )
+        write_stem(folder / "vocals.wav", stems.vocals, stems.sample_rate)
+        write_stem(folder / "instrumental.wav", stems.instrumental, stems.sample_rate)
+        return {"model": stems.model, "warnings": list(stems.warnings)}
+
+    inputs = {"song": song.sha256, "model": model_identity(choice)}
+    return shop.cache.get("separate", SEPARATE_VERSION, inputs, make, shop.progress)
+
+
+def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+    """Part vocals into ``lead.wav`` and ``backing.wav``."""
+
+    def make(folder: Path) -> Facts:
+        waveform, sample_rate = read_stem(vocals.path)
+        voices = split_lead_backing(
+            _at_most_stereo(waveform),
+            sample_rate,
+            model=choice.name,
+            progress=shop.progress.part("split backing", 0, 1),
+            device=shop.device,
+        )
+        write_stem(folder / "lead.wav", voices.lead, voices.sample_rate)
+        write_stem(folder / "backing.wav", voices.backing, voices.sample_rate)
+        return {"model": voices.model, "warnings": list(voices.warnings)}
+
+    inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
+    return shop.cache.get("split-backing", SPLIT_VERSION, inputs, make, shop.progress)
+
+
+def dry_vocals(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+    """Part vocals into ``dry.wav`` and ``reverb.wav``."""
+
+    def make(folder: Path) -> Facts:
+        waveform, sample_rate = read_stem(vocals.path)
+        parts = remove_reverb(
+            _at_most_stereo(waveform),
+            sample_rate,
+            model=choice.name,
+            progress=shop.progress.part("remove reverb", 0, 1),
+            device=shop.device,
+        )
+        write_stem(folder / "dry.wav", parts.dry, parts.sample_rate)
+        write_stem(folder / "reverb.wav", parts.reverb, parts.sample_rate)
+        return {"model": parts.model, "warnings": list(parts.warnings)}
+
+    inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
+    return shop.cache.get("remove-reverb", DRY_VERSION, inputs, make, shop.progress)
+
+
+def model_identity(choice: Choice) -> dict[str, str]:
+    """What a separation depends on: the model's files by content, or the algorithm's name."""
+    if choice.files is None:
+        return {"name": choice.name}
+    files = choice.files
+    return {
+        "pymss": version("pymss"),
+        "architecture": files.architecture,
+        "checkpoint": file_hash(files.checkpoint),
+        "config": file_hash(files.config) if files.config else "none",
+        "target": files.target or "none",
+    }
+
+
+def _decode_stereo(path: Path) -> tuple[FloatArray, int]:
+    waveform, sample_rate = decode(path)
+    if waveform.shape[-1] == 0:
+        raise AudioError(f"{path.name} holds no samples; give a song that can be played.")
+    return _at_most_stereo(waveform), sample_rate
+
+
+def _at_most_stereo(waveform: FloatArray) -> FloatArray:
+    return to_stereo(waveform) if len(waveform) > 2 else waveform
+
+
+# ---------------------------------------------------- effects and transposition
+
+
+def add_effects(vocals: CachedFile, settings: EffectSettings, shop: Workshop) -> CacheEntry:
+    """Put vocals into a room: ``effects.wav``, stereo, longer than the vocals by the reverb's tail."""
+
+    def make(folder: Path) -> Facts:
+        shop.progress.report("effects", 0.0)
+        waveform, sample_rate = read_stem(vocals.path)
+        write_stem(folder / "effects.wav", apply_effects(waveform, sample_rate, settings), sample_rate)
+        shop.progress.report("effects", 1.0)
+        return {}
+
+    inputs = {"vocals": vocals.sha256, "settings": asdict(settings)}
+    return shop.cache.get("effects", EFFECTS_VERSION, inputs, make, shop.progress)
+
+
+def transpose_stem(stem: CachedFile, semitones: int, shop: Workshop) -> CacheEntry:
+    """Shift the pitch of a stem, keeping its length: ``transposed.wav``."""
+
+    def make(folder: Path) -> Facts:
+        shop.progress.report("transpose", 0.0)
+        waveform, sample_rate = read_stem(stem.path)
+        write_stem(folder / "transposed.wav", transpose(waveform, sample_rate, semitones), sample_rate)
+        shop.progress.report("transpose", 1.0)
+        return {}
+
+    inputs = {"stem": stem.sha256, "semitones": semitones}
+    return shop.cache.get("transpose", TRANSPOSE_VERSION, inputs, make, shop.progress)
+
+
+# ---------------------------------------------------------- mixing and writing
+
+
+def mix_stems(
+    tracks: Sequence[MixTrack], song_seconds: float, sample_rate: int, shop: Workshop
+) -> CacheEntry:
+    """Mix stems to ``mix.wav``, exactly ``song_seconds`` long.
+
+    A reverb's tail that outlasts the song is faded out at its end: a cover is as long as its song.
+    """
+
+    def make(folder: Path) -> Facts:
+        shop.progress.report("mix", 0.0)
+        mixed = mix([_mix_track(track, song_seconds) for track in tracks], sample_rate)
+        write_stem(folder / "mix.wav", _fitted(mixed, sample_rate, song_seconds), sample_rate)
+        shop.progress.report("mix", 1.0)
+        return {}
+
+    inputs = {
+        "tracks": [[track.stem.sha256, track.gain_db] for track in tracks],
+        "seconds": song_seconds,
+        "sample_rate": sample_rate,
+    }
+    return shop.cache.get("mix", MIX_VERSION, inputs, make, shop.progress)
+
+
+def _mix_track(track: MixTrack, song_seconds: float) -> Track:
+    waveform, sample_rate = read_stem(track.stem.path)
+    return Track(fit_to_song(waveform, sample_rate, song_seconds), sample_rate, track.gain_db)
+
+
+def fit_to_song(waveform: FloatArray, sample_rate: int, song_seconds: float) -> FloatArray:
+    """Cut ``waveform`` (channels, samples) at the song's end, fading out what is cut off there."""
+    length = round(song_seconds * sample_rate)
+    if waveform.shape[-1] <= length:
+        return waveform
+    fade_length = min(round(END_FADE_SECONDS * sample_rate), length)
+    cut = waveform[..., :length].copy()
+    cut[..., length - fade_length :] *= np.linspace(1, 0, fade_length, dtype=np.float32)
+    return cut
+
+
+def _fitted(mixed: FloatArray, sample_rate: int, song_seconds: float) -> FloatArray:
+    """``mixed`` with exactly the song's number of samples: rates that do not divide leave one over."""
+    length = round(song_seconds * sample_rate)
+    mixed = mixed[..., :length]
+    return np.pad(mixed, ((0, 0), (0, length - mixed.shape[-1])))
+
+
+def encode_mix(
+    mixed: CachedFile, audio_format: AudioFormat, bitrate_kbps: int | None, shop: Workshop
+) -> CacheEntry:
+    """Write the mix as ``cover.<format>``, with a true peak of at most 0 dBTP once decoded.
+
+    Lossy coding adds overshoots that the mix does not have, so the file is decoded again and, where
+    it is over, written anew that much quieter.
+    """
+
+    def make(folder: Path) -> Facts:
+        shop.progress.report("encode", 0.0)
+        waveform, sample_rate = read_stem(mixed.path)
+        path = folder / f"cover.{audio_format}"
+        gain_db = 0.0
+        for attempt in range(1, LOSSY_ATTEMPTS + 1):
+            quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
+            encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
+            shop.progress.report("encode", attempt / LOSSY_ATTEMPTS)
+            over_db = _true_peak_db(path) - LOSSY_CEILING_DBTP
+            if over_db <= 0:
+                break
+            gain_db -= over_db + LOSSY_MARGIN_DB
+        shop.progress.report("encode", 1.0)
+        return {"gain_db": gain_db}
+
+    inputs = {"mix": mixed.sha256, "format": audio_format.value, "bitrate_kbps": bitrate_kbps}
+    return shop.cache.get("encode", ENCODE_VERSION, inputs, make, shop.progress)
+
+
+def _true_peak_db(path: Path) -> float:
+    peak = true_peak(*decode(path))
+    return 20 * float(np.log10(max(peak, 1e-9)))
