@@ -101,7 +101,7 @@ def fetch(
             try:
                 _fetch_from(url, order)
             except _MirrorError as error:
-                log.warning("%s: %s: %s", label, url, error)
+                log.info("%s: %s: %s", label, url, error)
                 failures.append(f"{urlsplit(url).netloc} ({error})")
                 continue
             partial.replace(destination)
