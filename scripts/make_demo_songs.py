@@ -38,7 +38,9 @@ STEMS_DIR = REPOSITORY / "tests/data/songs"
 SAMPLE_RATE = 44_100
 FRAME_SECONDS = 0.005  # WORLD's usual frame period
 EXCERPT_SECONDS = 10.0
-VOWELS = frozenset("aa ae ah ao aw ax axr ay eh er ey ih iy ow oy uh uw".split())
+VOWELS = frozenset(
+    ["aa", "ae", "ah", "ao", "aw", "ax", "axr", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"]
+)
 VIBRATO_HZ, VIBRATO_CENTS, VIBRATO_DELAY_SECONDS = 5.5, 35.0, 0.22
 GLIDE_SECONDS = 0.05
 
@@ -353,10 +355,27 @@ SONGS = (
         beats_per_bar=4,
         chords=("C", "C", "G", "Am", "F", "C", "G", "F", "C"),
         lines=(
-            SungLine("morning light is on the water", 1, (64, 67, 69, 67, 64, 62, 64, 60), (1, 0.5, 1, 0.5, 1, 0.5, 1, 2)),
-            SungLine("and I am coming home to you", 3, (60, 64, 64, 65, 67, 69, 67, 64), (0.5, 0.5, 0.5, 1, 0.5, 1.5, 0.5, 2.5)),
-            SungLine("let the river take me closer", 5, (64, 67, 69, 67, 72, 71, 69, 67), (0.5, 0.5, 1, 0.5, 1, 0.5, 1, 2)),
-            SungLine("under skies of endless blue", 7, (65, 69, 67, 64, 62, 64, 60), (1, 0.5, 1, 0.5, 1, 0.5, 3)),
+            SungLine(
+                "morning light is on the water",
+                1,
+                (64, 67, 69, 67, 64, 62, 64, 60),
+                (1, 0.5, 1, 0.5, 1, 0.5, 1, 2),
+            ),
+            SungLine(
+                "and I am coming home to you",
+                3,
+                (60, 64, 64, 65, 67, 69, 67, 64),
+                (0.5, 0.5, 0.5, 1, 0.5, 1.5, 0.5, 2.5),
+            ),
+            SungLine(
+                "let the river take me closer",
+                5,
+                (64, 67, 69, 67, 72, 71, 69, 67),
+                (0.5, 0.5, 1, 0.5, 1, 0.5, 1, 2),
+            ),
+            SungLine(
+                "under skies of endless blue", 7, (65, 69, 67, 64, 62, 64, 60), (1, 0.5, 1, 0.5, 1, 0.5, 3)
+            ),
         ),
         vocal_to_band_db=-0.5,
         band=pop_band,
@@ -369,9 +388,24 @@ SONGS = (
         beats_per_bar=4,
         chords=("Am", "Am", "F", "C", "G", "Am", "F", "Am"),
         lines=(
-            SungLine("we ride the thunder through the night", 1, (57, 57, 55, 57, 60, 57, 55, 52), (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5)),
-            SungLine("no one can ever hold us down", 3, (57, 57, 57, 60, 59, 57, 55, 57), (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5)),
-            SungLine("turn on the engines feel the road", 5, (60, 60, 60, 62, 60, 59, 57, 57), (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5)),
+            SungLine(
+                "we ride the thunder through the night",
+                1,
+                (57, 57, 55, 57, 60, 57, 55, 52),
+                (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5),
+            ),
+            SungLine(
+                "no one can ever hold us down",
+                3,
+                (57, 57, 57, 60, 59, 57, 55, 57),
+                (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5),
+            ),
+            SungLine(
+                "turn on the engines feel the road",
+                5,
+                (60, 60, 60, 62, 60, 59, 57, 57),
+                (0.5, 1, 0.5, 1, 0.5, 1, 0.5, 2.5),
+            ),
         ),
         vocal_to_band_db=-2.0,
         band=rock_band,
@@ -384,14 +418,29 @@ SONGS = (
         beats_per_bar=3,
         chords=("D", "D", "Bm", "G", "A", "D", "A", "D"),
         lines=(
-            SungLine("slowly the evening falls on me", 1, (57, 59, 57, 62, 61, 59, 57, 54), (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25)),
-            SungLine("stars are awake above the sea", 3, (55, 57, 59, 62, 61, 57, 55, 52), (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25)),
-            SungLine("stay with me now until the dawn", 5, (57, 59, 57, 62, 61, 59, 52, 50), (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25)),
+            SungLine(
+                "slowly the evening falls on me",
+                1,
+                (57, 59, 57, 62, 61, 59, 57, 54),
+                (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25),
+            ),
+            SungLine(
+                "stars are awake above the sea",
+                3,
+                (55, 57, 59, 62, 61, 57, 55, 52),
+                (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25),
+            ),
+            SungLine(
+                "stay with me now until the dawn",
+                5,
+                (57, 59, 57, 62, 61, 59, 52, 50),
+                (0.75, 0.5, 0.5, 0.75, 0.5, 1, 0.5, 1.25),
+            ),
         ),
         vocal_to_band_db=0.0,
         band=ballad_band,
     ),
-)  # fmt: skip
+)
 
 
 def perform(song: Song) -> tuple[Signal, Signal]:

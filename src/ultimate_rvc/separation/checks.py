@@ -11,8 +11,10 @@ FloatArray = NDArray[np.float32]
 FRAME_SECONDS = 0.4  # loudness is judged in frames of about a syllable or two
 SILENT_DBFS = -50.0  # the loudest frame of an audible singer is far above this
 SILENT_BELOW_SONG_DB = -35.0  # leakage of a separator sits about here
-CLIPPED_LEVEL = 0.999
-CLIPPED_RUN_SAMPLES = 3  # a sine that just touches full scale stays there for one or two samples
+FULL_SCALE = 0.999
+FLAT_STEP = 1e-6  # below the last bit of 16 and 20 bits: cut-off peaks, unlike round ones, do not move
+FLAT_RUN_SAMPLES = 4  # a full-scale 50 Hz tone in 16 bits shows up to three equal samples
+OVER_RUN_SAMPLES = 3  # lossy coding turns cut-off peaks into wandering ones above full scale
 CLIPPED_RUNS = 5
 WHOLE_SONG_DB = -20.0  # an instrumental this far below the song means that all went to the vocals
 COPY_CORRELATION = 0.6  # masks leak, which correlates stems to about 0.3; copies reach 1
@@ -73,13 +75,18 @@ def _clipping(mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray)
 
 
 def _clipped_runs(stem: FloatArray) -> int:
-    """How often at least :data:`CLIPPED_RUN_SAMPLES` neighbours all reach full scale."""
+    """How often the peaks are cut off: flat at full scale, or above it for several samples."""
     runs = 0
     for channel in stem:
-        full = np.abs(channel) >= CLIPPED_LEVEL
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], full, [False]]).astype(np.int8)))
-        runs += int(np.count_nonzero(edges[1::2] - edges[::2] >= CLIPPED_RUN_SAMPLES))
+        full = np.abs(channel) >= FULL_SCALE
+        flat = full[1:] & full[:-1] & (np.abs(np.diff(channel)) <= FLAT_STEP)
+        runs += _count_runs(flat, FLAT_RUN_SAMPLES - 1) + _count_runs(np.abs(channel) > 1, OVER_RUN_SAMPLES)
     return runs
+
+
+def _count_runs(marked: NDArray[np.bool_], shortest: int) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(np.int8)))
+    return int(np.count_nonzero(edges[1::2] - edges[::2] >= shortest))
 
 
 def _mixture_in_vocals(

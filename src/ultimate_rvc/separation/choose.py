@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.assets import registry
+from ultimate_rvc.assets.download import Patience
 from ultimate_rvc.errors import AssetMissingError, DownloadError, SeparationError
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.progress import Progress
@@ -127,10 +127,16 @@ def _files_of_asset(model: SeparationModel, progress: Progress) -> ModelFiles:
     assert model.asset is not None
     checkpoint = separation_dir() / model.file_name
     if not checkpoint.is_file():
-        located = registry.locate(model.asset) or registry.require(model.asset, progress=progress)
+        located = registry.locate(model.asset) or _fetch_asset(model.asset, progress)
         checkpoint = located / model.file_name if located.is_dir() else located
     config = _config_beside(checkpoint) or CONFIGS_DIR / model.config_name
     return ModelFiles(model.name, model.architecture, checkpoint, config)
+
+
+def _fetch_asset(name: str, progress: Progress) -> Path:
+    if registry.is_offline():
+        return registry.require(name, progress)  # raises, with the way out
+    return registry.download(name, progress, patience=Patience(connect_seconds=CONNECT_SECONDS))
 
 
 def _config_beside(checkpoint: Path) -> Path | None:
@@ -217,9 +223,10 @@ def _catalog_paths(entry: Any) -> tuple[Path, Path | None, list[Path]]:
 def _download_from_catalog(name: str, entry: Any, progress: Progress) -> None:
     folder = separation_dir()
     way_out = f"put {entry.name} and its YAML into {folder}, or use the model 'dsp'"
-    if os.environ.get("URVC_OFFLINE") == "1":
+    if registry.is_offline():
         raise AssetMissingError(
-            f"The separation model '{name}' is not present and URVC_OFFLINE=1 forbids downloads: {way_out}."
+            f"The separation model '{name}' is not present and {registry.OFFLINE_VARIABLE} forbids "
+            f"downloading: {way_out}."
         )
     source = _reachable_source()
     if source is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ultimate_rvc.separation.dsp.spectrum import HOP_LENGTH, SAMPLE_RATE, TINY, FloatArray
 
-NEIGHBOURS = 20
+NEIGHBOURS = 11  # odd, so that the median is one of them
 APART_FRAMES = round(0.46 * SAMPLE_RATE / HOP_LENGTH)  # neighbours must be different moments
 
 
@@ -29,12 +29,11 @@ def novelty(magnitude: FloatArray, rows: slice) -> FloatArray:
     """
     directions = magnitude / (np.linalg.norm(magnitude, axis=0, keepdims=True) + TINY)
     similarity = directions.T @ directions
-    wanted = magnitude[rows]
+    wanted = np.ascontiguousarray(magnitude[rows].T)  # one row per moment, to gather whole rows
     background = np.empty_like(wanted)
-    for frame in range(wanted.shape[1]):
-        neighbours = _most_similar(similarity[frame])
-        background[:, frame] = np.median(wanted[:, neighbours], axis=1)
-    explained: FloatArray = np.clip(1 - background / (wanted + TINY), 0, 1)
+    for frame in range(wanted.shape[0]):
+        background[frame] = np.median(wanted[_most_similar(similarity[frame])], axis=0)
+    explained: FloatArray = np.clip(1 - background / (wanted + TINY), 0, 1).T
     return explained
 
 

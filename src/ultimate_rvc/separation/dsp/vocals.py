@@ -31,7 +31,7 @@ TOOTH_BINS = 1.4  # half width of a harmonic: that of the Hann window's main lob
 GAP_BINS = 1.6  # what is farther than this from a harmonic counts as background
 BACKGROUND_SHARE = 0.5  # between the harmonics there is voice too, so only a part is background
 BACKGROUND_AREA = (25, 5)  # bins (270 Hz) and frames (116 ms) over which the gaps are averaged
-CONSONANT_LOWEST_HZ = 4000.0
+CONSONANTS_HZ = (4000.0, 16_000.0)
 LASTING_FRAMES = 5  # drum hits ring for fewer than half of these (116 ms), sibilants for more
 
 
@@ -45,8 +45,8 @@ def _vocals_of_block(block: FloatArray) -> FloatArray:
     spectrum = (mid * gain).astype(np.complex64, copy=False)
     f0_hz = melody_hz(spectrum, block.shape[-1])
     mask = _harmonic_mask(spectrum, f0_hz)
-    consonants = BIN_FREQUENCIES_HZ > CONSONANT_LOWEST_HZ
-    mask[consonants] = np.maximum(mask[consonants], _consonant_mask(spectrum))
+    consonants = slice(*np.searchsorted(BIN_FREQUENCIES_HZ, CONSONANTS_HZ))
+    mask[consonants] = np.maximum(mask[consonants], _consonant_mask(spectrum, consonants))
     vocals = istft(spectrum * mask, block.shape[-1])
     return np.broadcast_to(vocals, block.shape).copy()
 
@@ -62,23 +62,23 @@ def _harmonic_mask(spectrum: ComplexArray, f0_hz: FloatArray) -> FloatArray:
     )
     teeth *= np.clip(1 - BACKGROUND_SHARE * background / (level + TINY), 0, 1)
     teeth[BIN_FREQUENCIES_HZ <= VOICE_LOWEST_HZ] = 0
-    return teeth
+    masked: FloatArray = teeth
+    return masked
 
 
 def _bins_to_harmonic(f0_hz: FloatArray) -> FloatArray:
     """Distance of every bin to the nearest harmonic, ``(bins, frames)``."""
     frequencies = BIN_FREQUENCIES_HZ[:, None]
     number = np.maximum(np.round(frequencies / f0_hz), 1)
-    distance: FloatArray = np.abs(frequencies - number * f0_hz) / np.float32(BIN_HZ)
-    return distance
+    distance = np.abs(frequencies - number * f0_hz) / BIN_HZ
+    return distance.astype(np.float32, copy=False)
 
 
-def _consonant_mask(spectrum: ComplexArray) -> FloatArray:
-    """For the bins above :data:`CONSONANT_LOWEST_HZ`: lasting and not repeating."""
-    first = int(np.searchsorted(BIN_FREQUENCIES_HZ, CONSONANT_LOWEST_HZ, side="right"))
+def _consonant_mask(spectrum: ComplexArray, bins: slice) -> FloatArray:
+    """Gain of ``bins`` that keeps what lasts and does not repeat."""
     magnitude = np.abs(spectrum)
     magnitude[BIN_FREQUENCIES_HZ <= ACCOMPANIMENT_BELOW_HZ] = 0
-    high = magnitude[first:]
+    high = magnitude[bins]
     lasting = np.minimum(median_filter(high, size=(1, LASTING_FRAMES)) / (high + TINY), 1)
-    mask: FloatArray = lasting * novelty(magnitude, slice(first, None))
+    mask: FloatArray = lasting * novelty(magnitude, bins)
     return mask
