@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookiejar import LoadError
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ OFFLINE_VARIABLE = "URVC_OFFLINE"
 MAX_DOWNLOAD_BYTES = 2 << 30  # an hour of stereo at 192 kHz and 24 bits is about this
 RETRIES = 2
 SIGN_IN_WORDS = ("private", "sign in", "log in", "login", "members-only", "confirm your age", "cookies")
+EMPTY_WORDS = ("did not get any data blocks", "downloaded file is empty")
+BROKEN_WORDS = ("bytes read",)
 NO_AUDIO_WORDS = ("no video formats", "requested format is not available", "no formats", "no media")
 
 
@@ -99,7 +102,7 @@ def _options(folder: Path, settings: SourceSettings, progress: Progress) -> dict
         "fixup": "never",
         "noplaylist": True,
         "extract_flat": "in_playlist",  # a list of a thousand songs is refused without opening each
-        "cookiefile": str(settings.cookiefile) if settings.cookiefile else None,
+        "cookiefile": _cookies(settings.cookiefile),
         "socket_timeout": settings.network_timeout_seconds,
         "retries": RETRIES,
         "fragment_retries": RETRIES,
@@ -108,9 +111,23 @@ def _options(folder: Path, settings: SourceSettings, progress: Progress) -> dict
         "cachedir": False,
         "quiet": True,
         "noprogress": True,
-        "logger": logger,  # nothing of yt-dlp may reach standard output
+        "logger": _Log(),
         "progress_hooks": [lambda state: _report(state, progress)],
     }
+
+
+class _Log:
+    """Keeps yt-dlp's words off the terminal: what matters becomes an error with a sentence of its own."""
+
+    def debug(self, message: str) -> None:
+        logger.debug("%s", message)
+
+    info = warning = error = debug
+
+
+def _cookies(path: Path | None) -> StringIO | None:
+    """The cookies as a stream, since yt-dlp writes to a file it is given by name."""
+    return StringIO(path.read_text("utf-8", errors="replace")) if path else None
 
 
 def _report(state: dict[str, Any], progress: Progress) -> None:
@@ -144,8 +161,6 @@ def _downloaded_file(url: str, folder: Path) -> Path:
     files = [path for path in folder.glob("song.*") if path.suffix not in (".part", ".ytdl")]
     if not files:
         raise SourceError(f"{url} is larger than {MAX_DOWNLOAD_BYTES >> 30} GiB, so it was not fetched.")
-    if files[0].stat().st_size == 0:
-        raise SourceError(f"{url} sent an empty file.")
     return files[0]
 
 
@@ -167,7 +182,7 @@ def _reason(url: str, error: BaseException, settings: SourceSettings) -> str:
     if any(isinstance(cause, SSLError) for cause in causes):
         return f"{url} could not be fetched: its server's certificate is not valid."
     if any(isinstance(cause, IncompleteRead | ContentTooShortError) for cause in causes):
-        return f"The connection broke before all of {url} was there; try again."
+        return _broken(url)
     if any(isinstance(cause, TransportError) for cause in causes):
         return f"{url} could not be reached; check the link and the network, or give a local file."
     return _worded_reason(url, causes)
@@ -186,10 +201,18 @@ def _http_reason(url: str, status: int) -> str:
     return f"The server of {url} answered with an error (HTTP {status}); try again later."
 
 
+def _broken(url: str) -> str:
+    return f"The connection broke before all of {url} was there; try again."
+
+
 def _worded_reason(url: str, causes: tuple[BaseException, ...]) -> str:
     words = str(getattr(causes[-1], "orig_msg", causes[-1])).removeprefix("ERROR: ").split("\n")[0]
     if any(part in words.lower() for part in SIGN_IN_WORDS):
         return f"{url} is private or needs a sign-in; give the browser's cookies with --cookiefile."
+    if any(part in words.lower() for part in EMPTY_WORDS):
+        return f"{url} sent an empty file."
+    if any(part in words.lower() for part in BROKEN_WORDS):
+        return _broken(url)
     if any(part in words.lower() for part in NO_AUDIO_WORDS):
         return f"{url} has no audio that can be fetched."
     return f"{url} could not be fetched: {words.split(';')[0].rstrip('.')}."

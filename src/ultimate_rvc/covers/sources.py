@@ -15,7 +15,7 @@ from urllib.parse import urldefrag
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.audio.decode import decode, decode_stereo, probe
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
 from ultimate_rvc.covers.download import check_duration, download_song, is_url
@@ -189,27 +189,31 @@ def _unused_warnings(folder: Path, stems: StemFiles) -> tuple[str, ...]:
 def _write_stems(stems: StemFiles, target: Path, progress: Progress | None) -> None:
     progress = progress or Progress()
     progress.report("retrieve", 0.0, "reading the stems")
-    write_stem(target / "vocals.wav", *decode(stems.vocals))
+    write_stem(target / "vocals.wav", *read_song(stems.vocals))
     if stems.backing:
-        write_stem(target / "backing.wav", *decode(stems.backing))
+        write_stem(target / "backing.wav", *read_song(stems.backing))
     # In order of content, so that the sum has the same bytes whatever the files are called.
     parts = sorted(stems.instrumental, key=file_hash)
-    total, sample_rate = decode(parts[0])
+    total, sample_rate = read_song(parts[0])
     for number, path in enumerate(parts[1:], start=1):
         progress.report("retrieve", number / len(parts), path.name)
-        part, part_rate = decode(path)
+        part, part_rate = read_song(path)
         total = _sum(total, resample(part, part_rate, sample_rate))
     write_stem(target / "instrumental.wav", total, sample_rate)
     progress.report("retrieve", 1.0)
 
 
+def read_song(path: Path) -> tuple[FloatArray, int]:
+    """Decode a file as mono or stereo, whichever is nearest to what it holds."""
+    waveform, sample_rate = decode_stereo(path) if probe(path).channels > 2 else decode(path)
+    if waveform.shape[-1] == 0:
+        raise AudioError(f"{path.name} holds no samples; give a file that can be played.")
+    return waveform, sample_rate
+
+
 def _sum(first: FloatArray, second: FloatArray) -> FloatArray:
-    """The sum of two parts, as long as the longer; a mono part sounds on every channel."""
+    """The sum of two parts, as long as the longer; a mono part sounds on both sides."""
     channels = max(len(first), len(second))
-    if len(first) != len(second) and 1 not in (len(first), len(second)):
-        raise AudioError(
-            f"The instruments have {len(first)} and {len(second)} channels; export them all as stereo."
-        )
     total = np.zeros((channels, max(first.shape[1], second.shape[1])), np.float32)
     total[:, : first.shape[1]] += first
     total[:, : second.shape[1]] += second

@@ -18,13 +18,14 @@ from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.audio.level import db_to_gain, to_stereo, true_peak
+from ultimate_rvc.audio.level import db_to_gain, gain_to_db
 from ultimate_rvc.audio.mix import Track, mix
 from ultimate_rvc.audio.transpose import transpose
+from ultimate_rvc.audio.true_peak import true_peak
 from ultimate_rvc.choices import AudioFormat, Device
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
+from ultimate_rvc.covers.sources import read_song
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
-from ultimate_rvc.errors import AudioError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
@@ -73,7 +74,7 @@ def separate_song(song: CachedFile, choice: Choice, shop: Workshop) -> CacheEntr
     """
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = _decode_stereo(song.path)
+        waveform, sample_rate = read_song(song.path)
         stems = separate(
             waveform,
             sample_rate,
@@ -95,7 +96,7 @@ def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEn
     def make(folder: Path) -> Facts:
         waveform, sample_rate = read_stem(vocals.path)
         voices = split_lead_backing(
-            _at_most_stereo(waveform),
+            waveform,
             sample_rate,
             model=choice.name,
             progress=shop.progress.part("split backing", 0, 1),
@@ -115,7 +116,7 @@ def dry_vocals(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry
     def make(folder: Path) -> Facts:
         waveform, sample_rate = read_stem(vocals.path)
         parts = remove_reverb(
-            _at_most_stereo(waveform),
+            waveform,
             sample_rate,
             model=choice.name,
             progress=shop.progress.part("remove reverb", 0, 1),
@@ -141,17 +142,6 @@ def model_identity(choice: Choice) -> dict[str, str]:
         "config": file_hash(files.config) if files.config else "none",
         "target": files.target or "none",
     }
-
-
-def _decode_stereo(path: Path) -> tuple[FloatArray, int]:
-    waveform, sample_rate = decode(path)
-    if waveform.shape[-1] == 0:
-        raise AudioError(f"{path.name} holds no samples; give a song that can be played.")
-    return _at_most_stereo(waveform), sample_rate
-
-
-def _at_most_stereo(waveform: FloatArray) -> FloatArray:
-    return to_stereo(waveform) if len(waveform) > 2 else waveform
 
 
 # ---------------------------------------------------- effects and transposition
@@ -264,5 +254,4 @@ def encode_mix(
 
 
 def _true_peak_db(path: Path) -> float:
-    peak = true_peak(*decode(path))
-    return 20 * float(np.log10(max(peak, 1e-9)))
+    return gain_to_db(true_peak(*decode(path)))
