@@ -1,0 +1,115 @@
+"""Whisper's audio encoder in plain torch: log-mel spectrogram, two convolutions, pre-norm transformer.
+
+After "Robust Speech Recognition via Large-Scale Weak Supervision" (Radford et al., 2022), section 2.2.
+The number of layers is free, because the content encoder `starter` needs only the first three; the
+norm that ends Whisper's own encoder is left to the caller for the same reason.
+"""
+
+from __future__ import annotations
+
+import math
+
+import librosa
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16000
+N_FFT = 400  # 25 ms
+HOP_LENGTH = 160  # 10 ms: 100 mel frames per second
+N_MELS = 80
+POWER_FLOOR = 1e-10
+DYNAMIC_RANGE_LOG10 = 8.0  # Whisper keeps the loudest 80 dB of a window
+DIM = 384  # tiny.en
+HEADS = 6
+MAX_FRAMES = 1500  # rows of the position table: 30 s at 50 frames per second
+
+
+def log10_mel(waveform_16k: Tensor) -> Tensor:
+    """Log10 of the mel power spectrogram, before Whisper's scaling.
+
+    Parameters
+    ----------
+    waveform_16k
+        ``(batch, samples)`` float32 at 16 kHz.
+
+    Returns
+    -------
+    ``(batch, 80, samples // 160 + 1)``; frame ``j`` is centred on sample ``160 * j``, the signal
+    being reflected at its ends (Slaney mel bands, periodic Hann window of 400).
+    """
+    # Reflection needs more than 200 samples; below that the signal is followed by silence.
+    samples = waveform_16k.shape[-1]
+    audible = F.pad(waveform_16k, (0, max(0, N_FFT // 2 + 1 - samples)))
+    window = torch.hann_window(N_FFT, device=waveform_16k.device)
+    spectrum = torch.stft(audible, N_FFT, HOP_LENGTH, window=window, center=True, return_complex=True)
+    power = spectrum.abs().square()[..., : samples // HOP_LENGTH + 1]
+    filters = torch.from_numpy(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS))
+    return (filters.to(power) @ power).clamp_min(POWER_FLOOR).log10()
+
+
+def scale_log_mel(log10_power: Tensor, loudest: Tensor) -> Tensor:
+    """Whisper's scaling of :func:`log10_mel`: 80 dB below ``loudest`` is the floor.
+
+    ``loudest`` broadcasts against ``log10_power``; Whisper takes the maximum of the 30 s window.
+    """
+    return (torch.maximum(log10_power, loudest - DYNAMIC_RANGE_LOG10) + 4.0) / 4.0
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        batch, frames, dim = hidden.shape
+        stacked = self.query_key_value(hidden).view(batch, frames, 3, self.heads, dim // self.heads)
+        query, key, value = stacked.permute(2, 0, 3, 1, 4)  # each (batch, heads, frames, dim / heads)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, frames, dim))
+        return mixed
+
+
+class _Layer(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = _SelfAttention(dim, heads)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, 4 * dim)
+        self.contract = nn.Linear(4 * dim, dim)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        hidden = hidden + self.attention(self.attention_norm(hidden))
+        expanded = F.gelu(self.expand(self.feed_forward_norm(hidden)))
+        summed: Tensor = hidden + self.contract(expanded)
+        return summed
+
+
+class WhisperEncoder(nn.Module):
+    """The first ``layer_count`` layers of an encoder of Whisper's shape, without the final norm."""
+
+    def __init__(self, layer_count: int, *, dim: int = DIM, heads: int = HEADS) -> None:
+        super().__init__()
+        self.convolution_1 = nn.Conv1d(N_MELS, dim, 3, padding=1)
+        self.convolution_2 = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.positions = nn.Parameter(torch.zeros(MAX_FRAMES, dim))
+        self.layers = nn.ModuleList(_Layer(dim, heads) for _ in range(layer_count))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """``(batch, 80, mel_frames)`` scaled log-mel to ``(batch, ceil(mel_frames / 2), dim)``.
+
+        At most 3000 mel frames, because the position table ends there. Frame ``i`` is centred on
+        mel frame ``2 * i``.
+        """
+        frames = math.ceil(log_mel.shape[-1] / 2)
+        if frames > MAX_FRAMES:
+            raise ValueError(f"{frames} frames are more than the {MAX_FRAMES} positions of the encoder")
+        hidden = F.gelu(self.convolution_1(log_mel))
+        hidden = F.gelu(self.convolution_2(hidden)).transpose(1, 2)
+        hidden = hidden + self.positions[:frames]
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return hidden
