@@ -151,7 +151,7 @@ def test_a_step_that_fails_leaves_nothing_behind(cache: StepCache) -> None:
 
 def test_a_cache_folder_that_is_a_file_is_told_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("not a folder")
-    with pytest.raises(CacheError, match="cannot be written .* URVC_AUDIO_DIR"):
+    with pytest.raises(CacheError, match=r"cannot be written .* URVC_AUDIO_DIR"):
         make(StepCache(tmp_path / "cache"), Maker())
 
 

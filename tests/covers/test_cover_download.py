@@ -47,7 +47,8 @@ class SongServer(BaseHTTPRequestHandler):
             codes = {"/private.mp3": 403, "/sign-in.mp3": 401, "/busy.mp3": 429, "/failing.mp3": 500}
             self.send_error(codes.get(path, 404))
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _send(self, kind: str, body: bytes, length: int | None = None) -> None:
         self.send_response(200)

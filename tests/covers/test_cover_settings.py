@@ -44,7 +44,7 @@ def test_a_value_outside_its_range_is_named_with_its_range(values: dict[str, Any
 
 @pytest.mark.parametrize("values", [{"max_minutes": 0}, {"network_timeout_seconds": 601}])
 def test_a_source_setting_outside_its_range_is_named(values: dict[str, Any]) -> None:
-    with pytest.raises(SettingError, match="must be from 0.1 to 600"):
+    with pytest.raises(SettingError, match=r"must be from 0\.1 to 600"):
         SourceSettings(**values)
 
 

@@ -210,7 +210,7 @@ def _take_apart(song: Song, settings: StemSettings, shop: Workshop, diary: _Diar
     parts, model = (
         (song.content, None)
         if isinstance(song.content, SongParts)
-        else _separate(song.content, settings, shop, diary)
+        else _separate(song.content, str(song.original or song.title), settings, shop, diary)
     )
     skipped: list[str] = []
     vocals, backing = parts.vocals, parts.backing
@@ -225,11 +225,11 @@ def _take_apart(song: Song, settings: StemSettings, shop: Workshop, diary: _Diar
 
 
 def _separate(
-    file: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary
+    file: CachedFile, shown_as: str, settings: StemSettings, shop: Workshop, diary: _Diary
 ) -> tuple[SongParts, str]:
     choice = choose(settings.vocals_model, SeparationTask.VOCALS, shop.progress)
     diary.warn(*choice.warnings)
-    entry = diary.step("separate", lambda: separate_song(file, choice, shop))
+    entry = diary.step("separate", lambda: separate_song(file, choice, shop, shown_as))
     parts = SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None)
     return parts, str(entry.facts["model"])
 

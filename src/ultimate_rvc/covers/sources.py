@@ -203,11 +203,20 @@ def _write_stems(stems: StemFiles, target: Path, progress: Progress | None) -> N
     progress.report("retrieve", 1.0)
 
 
-def read_song(path: Path) -> tuple[FloatArray, int]:
-    """Decode a file as mono or stereo, whichever is nearest to what it holds."""
-    waveform, sample_rate = decode_stereo(path) if probe(path).channels > 2 else decode(path)
+def read_song(path: Path, shown_as: str | None = None) -> tuple[FloatArray, int]:
+    """Decode a file as mono or stereo, whichever is nearest to what it holds.
+
+    Parameters
+    ----------
+    shown_as
+        What errors call the file, when ``path`` is its copy in the cache.
+    """
+    try:
+        waveform, sample_rate = decode_stereo(path) if probe(path).channels > 2 else decode(path)
+    except AudioError as error:
+        raise AudioError(str(error).replace(str(path), shown_as or str(path))) from error
     if waveform.shape[-1] == 0:
-        raise AudioError(f"{path.name} holds no samples; give a file that can be played.")
+        raise AudioError(f"{shown_as or path} holds no samples; give a file that can be played.")
     return waveform, sample_rate
 
 

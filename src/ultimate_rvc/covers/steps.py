@@ -67,14 +67,17 @@ class MixTrack:
 # -------------------------------------------------------------------- stems
 
 
-def separate_song(song: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+def separate_song(
+    song: CachedFile, choice: Choice, shop: Workshop, shown_as: str | None = None
+) -> CacheEntry:
     """Part a song of any format into ``vocals.wav`` and ``instrumental.wav``.
 
-    Songs of more than two channels are brought to stereo first; the rate is kept.
+    Songs of more than two channels are brought to stereo first; the rate is kept. Errors call the
+    song ``shown_as``.
     """
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = read_song(song.path)
+        waveform, sample_rate = read_song(song.path, shown_as)
         stems = separate(
             waveform,
             sample_rate,

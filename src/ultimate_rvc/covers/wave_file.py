@@ -19,7 +19,7 @@ def write_stem(path: Path, waveform: FloatArray, sample_rate: int) -> None:
     Raises
     ------
     AudioError
-        If it is larger than a WAV file can be (4 GiB).
+        If it is larger than scipy can write: 4 GiB, where it is too old for RF64.
     """
     try:
         wavfile.write(path, sample_rate, np.asarray(waveform, np.float32).T)
