@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 import yaml
 from numpy.typing import NDArray
+
+from ultimate_rvc.audio.decode import decode
 
 FloatArray = NDArray[np.float32]
 
@@ -50,10 +51,10 @@ TINY_CONFIGS: dict[str, dict[str, Any]] = {
 
 def load_stems(name: str) -> tuple[FloatArray, FloatArray]:
     """Vocals (1, samples) and instrumental (2, samples) of a test song."""
-    vocals, rate = soundfile.read(SONGS_DIR / f"{name}_vocals.ogg", dtype="float32", always_2d=True)
-    instrumental, _ = soundfile.read(SONGS_DIR / f"{name}_instrumental.ogg", dtype="float32", always_2d=True)
+    vocals, rate = decode(SONGS_DIR / f"{name}_vocals.ogg")
+    instrumental, _ = decode(SONGS_DIR / f"{name}_instrumental.ogg")
     assert rate == SONG_RATE
-    return vocals.T.copy(), instrumental.T.copy()
+    return vocals, instrumental
 
 
 def sdr_db(reference: FloatArray, estimate: FloatArray) -> float:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from separation_material import SONG_NAMES, SONG_RATE, SONGS_DIR, load_stems, sdr_db
 
+from separation_material import SONG_NAMES, SONG_RATE, SONGS_DIR, load_stems, sdr_db
+from ultimate_rvc.audio.decode import decode
+from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import AudioError, CancelledError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation import separate, split_lead_backing
@@ -35,8 +36,8 @@ def test_dsp_vocals_beat_the_mixture_in_stereo_and_mono(name: str) -> None:
 
 
 def test_stems_of_a_real_song_are_finite_and_add_up() -> None:
-    frames, rate = soundfile.read(SONGS_DIR / "real_song.ogg", dtype="float32", frames=44_100 * 8)
-    song = frames.T.copy()
+    whole, rate = decode(SONGS_DIR / "real_song.ogg")
+    song = whole[:, : 8 * rate]
     stems = separate(song, rate, model="dsp")
     assert stems.vocals.shape == stems.instrumental.shape == song.shape
     assert stems.vocals.dtype == stems.instrumental.dtype == np.float32
@@ -53,8 +54,6 @@ def test_separating_twice_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("rate", [22_050, 48_000])
 def test_the_sample_rate_of_the_caller_is_kept(rate: int) -> None:
-    from ultimate_rvc.audio.resample import resample
-
     vocals, instrumental = load_stems("thunder")
     song = resample((vocals + instrumental)[:, : 4 * SONG_RATE], SONG_RATE, rate)
     sung = resample(np.repeat(vocals[:, : 4 * SONG_RATE], 2, axis=0), SONG_RATE, rate)
