@@ -31,6 +31,8 @@ from ultimate_rvc.rvc.infer.settings import ConversionSettings
         ({"output_sr": 96000}, "mp3 holds at most 48000 Hz"),
         ({"output_sr": 192000, "output_format": AudioFormat.M4A}, "m4a holds at most 96000 Hz"),
         ({"bitrate_kbps": 321}, "--bitrate is 321, but must be from 32 to 320"),
+        ({"bitrate_kbps": 48, "output_format": AudioFormat.OGG}, "must be from 64 to 320"),
+        ({"bitrate_kbps": 192, "output_sr": 16000}, "must be from 32 to 160"),
         ({"bitrate_kbps": 128, "output_format": AudioFormat.FLAC}, "--bitrate has no meaning for flac"),
         ({"output_path": Path("a.xyz")}, r"--output a\.xyz should end in one of \.mp3"),
         ({"output_path": Path("a.wav"), "output_format": AudioFormat.MP3}, "disagree"),

@@ -155,12 +155,13 @@ def make_cover(
         sung = _sing(stems, lead_voice, backing_voice, shop, diary)
         tracks = _arrange(sung, stems.instrumental, settings, shop, diary)
         cover = _finish(tracks, stems.seconds, settings, shop, diary)
-        path = place_cover(cover, cover_name(song.title, lead_voice.name, settings), settings, shop.cache)
+        (file,) = cover.files.values()
+        path = place_cover(file, cover_name(song.title, lead_voice.name, settings), settings, shop.cache)
         return CoverResult(
             path=path,
             song=song.title,
             voice=lead_voice.name,
-            sample_rate=settings.output_sr,
+            sample_rate=int(cover.facts["sample_rate"]),
             duration_seconds=stems.seconds,
             elapsed_seconds=time.perf_counter() - started,
             steps=tuple(diary.steps),
@@ -354,11 +355,9 @@ def _shifted(stem: CachedFile, semitones: int, name: str, shop: Workshop, diary:
 
 def _finish(
     tracks: list[MixTrack], song_seconds: float, settings: CoverSettings, shop: Workshop, diary: _Diary
-) -> CachedFile:
+) -> CacheEntry:
     mixed = diary.step("mix", lambda: mix_stems(tracks, song_seconds, settings.output_sr, shop))
-    encoded = diary.step(
+    return diary.step(
         "encode",
         lambda: encode_mix(mixed.files["mix.wav"], settings.audio_format, settings.bitrate_kbps, shop),
     )
-    (cover,) = encoded.files.values()
-    return cover

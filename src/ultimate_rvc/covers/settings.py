@@ -14,6 +14,8 @@ AUTO_MODEL = "auto"
 OUTPUT_RATES = (16000, 44100, 48000, 96000, 192000)
 MAX_RATES = {AudioFormat.MP3: 48000, AudioFormat.M4A: 96000, AudioFormat.AAC: 96000}
 LOSSLESS_FORMATS = (AudioFormat.WAV, AudioFormat.FLAC)
+MIN_KBPS, MIN_OGG_KBPS, MAX_KBPS = 32, 64, 320
+MP3_LOW_RATE, MP3_LOW_RATE_KBPS = 24000, 160  # up to this rate mp3 is "MPEG-2", which ends at 160
 MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 20.0  # -60 dB is silence in a mix; the page offers -20 to 20
 MAX_REST_SEMITONES = 24  # beyond two octaves nothing of an accompaniment is left to recognise
 
@@ -93,7 +95,7 @@ class CoverSettings:
     output_format: AudioFormat | None = None
     """``None``: by the name of ``output_path``, else mp3."""
     bitrate_kbps: int | None = None
-    """Bitrate of a lossy format, 32 to 512; ``None``: the format's usual one."""
+    """Bitrate of a lossy format, 32 to 320 (ogg from 64, mp3 at 16 kHz to 160); ``None``: the usual one."""
     output_name: str | None = None
     """Name of the cover without folder and suffix; ``None``: ``<song> (<voice> Ver)``."""
     output_path: Path | None = None
@@ -126,7 +128,9 @@ class CoverSettings:
                 raise SettingError(
                     f"--bitrate has no meaning for {chosen}, which keeps everything; leave it out."
                 )
-            check_setting("bitrate", self.bitrate_kbps, 32, 320 if chosen is AudioFormat.MP3 else 512)
+            is_low_mp3 = chosen is AudioFormat.MP3 and self.output_sr <= MP3_LOW_RATE
+            lowest = MIN_OGG_KBPS if chosen is AudioFormat.OGG else MIN_KBPS
+            check_setting("bitrate", self.bitrate_kbps, lowest, MP3_LOW_RATE_KBPS if is_low_mp3 else MAX_KBPS)
 
     @property
     def audio_format(self) -> AudioFormat:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode
+from ultimate_rvc.audio.decode import decode, probe
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.audio.encode import encode
@@ -250,7 +250,8 @@ def encode_mix(
                 break
             gain_db -= over_db + LOSSY_MARGIN_DB
         shop.progress.report("encode", 1.0)
-        return {"gain_db": gain_db}
+        # Opus, which ogg may hold, knows but one rate: what was asked for is not always what is written.
+        return {"gain_db": gain_db, "sample_rate": probe(path).sample_rate}
 
     inputs = {"mix": mixed.sha256, "format": audio_format.value, "bitrate_kbps": bitrate_kbps}
     return shop.cache.get("encode", ENCODE_VERSION, inputs, make, shop.progress)
