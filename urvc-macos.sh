@@ -78,7 +78,9 @@ say_hardware() {
     return
   fi
   if command -v nvidia-smi >/dev/null 2>&1; then
-    gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
+    # A driver that does not answer prints its complaint on standard output.
+    gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null) || gpu=""
+    gpu=$(printf '%s\n' "$gpu" | head -n 1)
   fi
   if [ -n "$gpu" ]; then
     say "Detected: NVIDIA GPU ($gpu)"
@@ -197,19 +199,19 @@ is_supported_python() {
 
 # The lock names every package, so nothing is resolved; hatchling comes from the lock as well, so
 # that the project itself needs no second download to be built.
-install_packages() {
-  local quiet=--quiet
+install_packages() ( # a subshell: the caller's folder is kept for the command to come
+  quiet=--quiet
   [ -t 2 ] && quiet=--no-input # someone watches: show the downloads
-  cd "$checkout" || return 1
+  cd "$checkout" || exit 1
   if command -v uv >/dev/null 2>&1; then
     uv pip sync --python "$python" --no-build requirements.lock &&
       uv pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
-    return
+    exit
   fi
   export PIP_DISABLE_PIP_VERSION_CHECK=1
   "$python" -m pip install $quiet --no-deps --only-binary :all: --requirement requirements.lock &&
     "$python" -m pip install --quiet --no-deps --no-build-isolation --editable .
-}
+)
 
 # --- one installation at a time -------------------------------------------------------------------
 
