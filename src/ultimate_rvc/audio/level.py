@@ -1,15 +1,76 @@
-"""Levels: gain, loudness curve, peaks and channels."""
+"""Levels: gain, loudness, loudness curve, peaks and channels."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pyloudnorm
 from numpy.typing import NDArray
+
+from ultimate_rvc.audio.downmix import downmix_stereo as to_stereo
+from ultimate_rvc.audio.true_peak import limit_true_peak, true_peak
+from ultimate_rvc.errors import AudioError
+
+__all__ = [
+    "db_to_gain",
+    "gain_to_db",
+    "limit_true_peak",
+    "loudness_lufs",
+    "match_level",
+    "peak",
+    "rms_envelope",
+    "to_mono",
+    "to_stereo",
+    "true_peak",
+]
 
 FloatArray = NDArray[np.float32]
 
 SOURCE_RATE = 16_000
 RMS_FLOOR = 1e-6  # of the converted voice, so that silence does not divide by zero
 BLOCK_SAMPLES = 1 << 20
+LOUDNESS_BLOCK_SECONDS = 0.4  # BS.1770 measures nothing shorter
+
+
+def db_to_gain(gain_db: float) -> float:
+    """The factor that ``gain_db`` decibels stand for."""
+    return float(10 ** (gain_db / 20))
+
+
+def gain_to_db(gain: float) -> float:
+    """Decibels of a factor or magnitude; minus infinity for 0."""
+    return 20 * math.log10(gain) if gain > 0 else -math.inf
+
+
+def peak(waveform: FloatArray) -> float:
+    """Largest magnitude of any sample, 0 without samples, NaN where a sample is NaN."""
+    if waveform.size == 0:
+        return 0.0
+    return float(max(waveform.max(), -waveform.min()))
+
+
+def loudness_lufs(waveform: FloatArray, sample_rate: int) -> float:
+    """Integrated loudness after ITU-R BS.1770-4; minus infinity for silence.
+
+    Parameters
+    ----------
+    waveform : float32, shape (channels, samples), 1 to 5 channels, or (samples,)
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    AudioError
+        If there is less than 0.4 s, for which loudness is not defined.
+    """
+    if waveform.shape[-1] < LOUDNESS_BLOCK_SECONDS * sample_rate:
+        raise AudioError(
+            f"The loudness of {waveform.shape[-1] / sample_rate:.3f} s of sound cannot be measured; "
+            f"it takes at least {LOUDNESS_BLOCK_SECONDS} s."
+        )
+    meter = pyloudnorm.Meter(sample_rate, block_size=LOUDNESS_BLOCK_SECONDS)
+    return float(meter.integrated_loudness(waveform.T))
 
 
 def to_mono(waveform: FloatArray) -> FloatArray:
@@ -60,4 +121,5 @@ def match_level(
 def _stretched(curve: FloatArray, at: NDArray[np.int64], samples: int) -> NDArray[np.float64]:
     """``curve`` stretched linearly over ``samples`` (torch's ``interpolate``), at the samples ``at``."""
     positions = (at + 0.5) * (len(curve) / samples) - 0.5
-    return np.interp(positions, np.arange(len(curve)), curve)
+    stretched: NDArray[np.float64] = np.interp(positions, np.arange(len(curve)), curve)
+    return stretched

@@ -10,7 +10,7 @@ FloatArray = NDArray[np.float32]
 
 
 def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
-    """Resample the last axis at soxr's very high quality.
+    """Resample the last axis at soxr's very high quality; at equal rates the input itself is returned.
 
     Parameters
     ----------
@@ -21,15 +21,23 @@ def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
     Returns
     -------
     float32, shape (..., round(samples * to_rate / from_rate))
+
+    Raises
+    ------
+    ValueError
+        If a rate is not positive.
     """
+    if from_rate <= 0 or to_rate <= 0:
+        raise ValueError(f"Sample rates must be positive, not {from_rate} and {to_rate} Hz.")
     if from_rate == to_rate:
         return waveform
     length = round(waveform.shape[-1] * to_rate / from_rate)
-    if length == 0 or waveform.shape[-1] == 0:
-        return np.zeros((*waveform.shape[:-1], length), np.float32)
-    # soxr wants (samples,) or (samples, channels), and may give one sample more or fewer.
-    resampled = soxr.resample(np.ascontiguousarray(waveform.T), from_rate, to_rate, quality="VHQ").T
-    missing = length - resampled.shape[-1]
-    if missing > 0:
-        resampled = np.pad(resampled, [(0, 0)] * (resampled.ndim - 1) + [(0, missing)])
-    return np.ascontiguousarray(resampled[..., :length], dtype=np.float32)
+    resampled = np.zeros((*waveform.shape[:-1], length), np.float32)
+    if resampled.size == 0:
+        return resampled
+    # One channel at a time: soxr wants channels interleaved, which would copy all of them.
+    for channel in np.ndindex(waveform.shape[:-1]):
+        samples = np.ascontiguousarray(waveform[channel], np.float32)
+        converted = soxr.resample(samples, from_rate, to_rate, quality="VHQ")[:length]
+        resampled[channel][: len(converted)] = converted  # soxr may give one sample fewer
+    return resampled

@@ -1,0 +1,310 @@
+"""Reading audio out of any file that FFmpeg's libraries (through PyAV) can decode."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.downmix import downmix_stereo
+from ultimate_rvc.audio.level import to_mono
+from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.errors import AudioError
+
+__all__ = ["AudioInfo", "decode", "decode_mono", "decode_stereo", "downmix_stereo", "probe"]
+
+logger = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float32]
+
+MAX_CHANNELS = 8
+MAX_PEAK = 1000.0  # +60 dBFS: beyond it a float file is damaged, or holds integers as floats
+BLOCK_SAMPLES = 1 << 20
+MAX_PADDING_SAMPLES = 4096  # the most that codecs add to fill their last frames
+SHORT_FRACTION = 0.98  # of the duration the file names; below it the file is taken to be cut off
+GUESSED_DURATIONS = ("aac",)  # containers whose duration FFmpeg only guesses from the bitrate
+
+# What full scale is in each of FFmpeg's sample formats, planar or not.
+SAMPLE_SCALES = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "flt": 1.0, "dbl": 1.0}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file says of itself."""
+
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    codec: str
+
+
+def decode(path: Path) -> tuple[FloatArray, int]:
+    """Read the first audio stream of a file: of an audio file or of a video, with 1 to 8 channels.
+
+    What encoders add before and after the sound (priming, padding) is taken off again where the file
+    records it; raw ``.aac`` does not, and comes about 1024 samples late. A damaged or cut-off file
+    gives what can be decoded, with a warning in the log.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    waveform : float32, shape (channels, samples)
+        In [-1, 1]; only files that hold floats, or lossy ones, can exceed it.
+    sample_rate : int
+        The file's own, in Hz.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, holds no audio that can be decoded, has more than 8 channels, or
+        holds samples that are not finite.
+    """
+    waveform, sample_rate, _ = _decode_named(path)
+    return waveform, sample_rate
+
+
+def decode_stereo(path: Path) -> tuple[FloatArray, int]:
+    """Like :func:`decode`, folded to ``(2, samples)`` by the channels' names (Rec. ITU-R BS.775)."""
+    waveform, sample_rate, channel_names = _decode_named(path)
+    return downmix_stereo(waveform, channel_names), sample_rate
+
+
+def decode_mono(path: Path, sample_rate: int) -> FloatArray:
+    """Like :func:`decode`, as one channel of shape ``(samples,)`` at ``sample_rate`` in Hz.
+
+    Surround sound is folded to stereo first; the two sides are averaged.
+    """
+    waveform, file_rate, channel_names = _decode_named(path)
+    if waveform.shape[0] > 2:
+        waveform = downmix_stereo(waveform, channel_names)
+    return resample(to_mono(waveform), file_rate, sample_rate)
+
+
+def probe(path: Path) -> AudioInfo:
+    """Read what a file says of its first audio stream, without decoding it where that suffices.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing or holds no audio.
+    """
+    with _opened(path) as container:
+        stream = _audio_stream(container, path)
+        codec = stream.codec_context.codec.canonical_name
+        duration = _said_seconds(container, stream)
+        channels, sample_rate = stream.channels, stream.sample_rate
+    if duration is None or not channels or not sample_rate:
+        waveform, sample_rate = decode(path)
+        channels, duration = waveform.shape[0], waveform.shape[1] / sample_rate
+    return AudioInfo(duration, sample_rate, channels, codec)
+
+
+def _decode_named(path: Path) -> tuple[FloatArray, int, tuple[str, ...]]:
+    """The waveform, its rate and the names of its channels."""
+    with _opened(path) as container:
+        stream = _audio_stream(container, path)
+        decoding = _Decoding(path)
+        for frame in decoding.frames(container, stream):
+            decoding.add(frame)
+        said_seconds = _said_seconds(container, stream)
+        waveform = decoding.waveform()
+        waveform = _without_padding(waveform, decoding.sample_rate, container, said_seconds)
+    _warn_if_damaged(path, decoding, waveform.shape[1] / decoding.sample_rate, said_seconds)
+    return waveform, decoding.sample_rate, decoding.channel_names
+
+
+def _opened(path: Path) -> InputContainer:
+    if path.is_dir():
+        raise AudioError(f'"{path}" is a folder; name an audio file.')
+    if not path.exists():
+        raise AudioError(f'There is no file "{path}"; check its name.')
+    if path.is_file() and path.stat().st_size == 0:
+        raise AudioError(f'The file "{path}" is empty (0 bytes); get it again.')
+    try:
+        # "file:" keeps names with a colon from being taken for a network address, and the whitelist
+        # keeps playlists from fetching anything.
+        return av.open(
+            f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="ignore"
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise AudioError(
+            f'The file "{path}" cannot be opened as audio ({_reason(error)}); is it an audio or video file?'
+        ) from error
+
+
+def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
+    if not container.streams.audio:
+        raise AudioError(f'The file "{path}" holds no audio; name an audio file, or a video with sound.')
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(
+            f'The audio in "{path}" is of a kind that cannot be decoded; convert it to wav or flac.'
+        )
+    stream.codec_context.thread_type = ThreadType.AUTO
+    return stream
+
+
+class _Decoding:
+    """Collects decoded frames, all in the shape of the first, in blocks of :data:`BLOCK_SAMPLES`.
+
+    Blocks are given back to the system one by one while the waveform is put together, so that a
+    song never stands in memory twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks: deque[FloatArray] = deque()
+        self._filled = 0  # samples of the last block
+        self.broken_packets = 0
+        self.sample_rate = 0
+        self.channel_names: tuple[str, ...] = ()
+        self._layout = ""
+        self._converters: dict[tuple[str, str, int], av.AudioResampler] = {}
+
+    def frames(self, container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+        """Every frame that can be decoded; what cannot is counted and left out."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError):  # the file ends in the middle of something
+                self.broken_packets += 1
+                packet = None
+            if packet is None:
+                return
+            try:
+                yield from stream.decode(packet)
+            except av.EOFError:  # demux ends with an empty packet; some decoders are flushed by then
+                return
+            except (av.FFmpegError, OSError):
+                self.broken_packets += 1
+
+    def add(self, frame: AudioFrame) -> None:
+        if not self.sample_rate:
+            self._begin(frame)
+        for uniform in self._uniform(frame):
+            self._append(_scaled(uniform))
+
+    def waveform(self) -> FloatArray:
+        """All of it in one array; the blocks are gone afterwards."""
+        samples = max(len(self._blocks) - 1, 0) * BLOCK_SAMPLES + self._filled
+        if samples == 0:
+            raise AudioError(
+                f'No audio could be decoded from "{self._path}"; the file is damaged or has no sound.'
+            )
+        joined = np.empty((len(self.channel_names), samples), np.float32)
+        for start in range(0, samples, BLOCK_SAMPLES):
+            block = self._blocks.popleft()[:, : samples - start]
+            self._check(block)
+            joined[:, start : start + BLOCK_SAMPLES] = block
+        return joined
+
+    def _begin(self, frame: AudioFrame) -> None:
+        self.sample_rate = frame.sample_rate
+        self.channel_names = tuple(channel.name for channel in frame.layout.channels)
+        self._layout = frame.layout.name
+        if len(self.channel_names) > MAX_CHANNELS:
+            raise AudioError(
+                f'The file "{self._path}" has {len(self.channel_names)} channels, but at most {MAX_CHANNELS} '
+                "can be read; export it with fewer."
+            )
+
+    def _uniform(self, frame: AudioFrame) -> list[AudioFrame]:
+        """The frame in the rate and channels of the first; streams may change on the way."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        known_format = frame.format.name.removesuffix("p") in SAMPLE_SCALES
+        if known_format and kind[1:] == (self._layout, self.sample_rate):
+            return [frame]
+        if kind not in self._converters:
+            self._converters[kind] = av.AudioResampler("fltp", self._layout, self.sample_rate)
+        return self._converters[kind].resample(frame)
+
+    def _append(self, samples: FloatArray) -> None:
+        position = 0
+        while position < samples.shape[1]:
+            if not self._blocks or self._filled == BLOCK_SAMPLES:
+                self._blocks.append(np.empty((len(self.channel_names), BLOCK_SAMPLES), np.float32))
+                self._filled = 0
+            count = min(samples.shape[1] - position, BLOCK_SAMPLES - self._filled)
+            self._blocks[-1][:, self._filled : self._filled + count] = samples[:, position : position + count]
+            self._filled += count
+            position += count
+
+    def _check(self, block: FloatArray) -> None:
+        loudest = max(float(block.max()), -float(block.min()))  # NaN where there is one
+        if not np.isfinite(loudest):
+            raise AudioError(
+                f'The file "{self._path}" holds samples that are not numbers (NaN or infinite); '
+                "export it again."
+            )
+        if loudest > MAX_PEAK:
+            raise AudioError(
+                f'The file "{self._path}" holds samples up to {loudest:.3g} times full scale; '
+                "export it with samples between -1 and 1."
+            )
+
+
+def _scaled(frame: AudioFrame) -> FloatArray:
+    """Samples of a frame as float32 of shape ``(channels, samples)``, 1 being full scale."""
+    samples = frame.to_ndarray()
+    if frame.format.is_packed:
+        samples = samples.reshape(-1, len(frame.layout.channels)).T
+    name = frame.format.name.removesuffix("p")
+    floats = samples.astype(np.float32)
+    if name == "u8":
+        floats -= 128
+    if SAMPLE_SCALES[name] != 1:
+        floats *= np.float32(SAMPLE_SCALES[name])
+    return floats
+
+
+def _said_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+    """How long the file says its sound is, if it says so."""
+    if container.format.name in GUESSED_DURATIONS:
+        return None
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _without_padding(
+    waveform: FloatArray, sample_rate: int, container: InputContainer, said_seconds: float | None
+) -> FloatArray:
+    """Cut what fills the last frame in mp4 files: their length is exact, but FFmpeg decodes whole frames."""
+    if said_seconds is None or "mp4" not in container.format.name:
+        return waveform
+    said_samples = round(said_seconds * sample_rate)
+    if 0 < waveform.shape[1] - said_samples <= MAX_PADDING_SAMPLES and said_samples > 0:
+        return np.ascontiguousarray(waveform[:, :said_samples])
+    return waveform
+
+
+def _warn_if_damaged(path: Path, decoding: _Decoding, seconds: float, said_seconds: float | None) -> None:
+    if decoding.broken_packets:
+        logger.warning(
+            '"%s" is damaged: %d pieces could not be decoded and are left out.', path, decoding.broken_packets
+        )
+    if said_seconds is not None and seconds < SHORT_FRACTION * said_seconds:
+        logger.warning(
+            '"%s" seems to be cut off: it holds %.1f s of the %.1f s that it names.',
+            path,
+            seconds,
+            said_seconds,
+        )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,88 @@
+"""Mixing stems into one stereo track that does not clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.level import db_to_gain, gain_to_db, limit_true_peak, to_stereo, true_peak
+from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.errors import AudioError, SettingError, check_setting
+
+FloatArray = NDArray[np.float32]
+
+CEILING_DBTP = -1.0  # headroom for lossy coding, whose decoded peaks are higher
+MAX_LIMITING_DB = 3.0  # more than that would be heard as pumping: the whole mix is turned down instead
+MIN_GAIN_DB, MAX_GAIN_DB = -120.0, 60.0
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stem of a mix."""
+
+    waveform: FloatArray
+    """float32, shape (channels, samples) with 1 to 8 channels, or (samples,); may exceed full scale."""
+    sample_rate: int
+    """In Hz."""
+    gain_db: float = 0.0
+    """-120 to 60 dB."""
+
+    def __post_init__(self) -> None:
+        check_setting("gain", self.gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
+        if not np.isfinite(self.waveform).all():
+            raise AudioError(
+                "A track to mix holds samples that are not numbers (NaN or infinite); export it again."
+            )
+
+
+def mix(tracks: Sequence[Track], sample_rate: int, *, ceiling_dbtp: float = CEILING_DBTP) -> FloatArray:
+    """Add tracks of any rate, length and number of channels, and keep the sum below a true-peak ceiling.
+
+    Each track is folded to stereo, resampled and scaled; shorter ones end in silence. A sum that
+    exceeds the ceiling goes through :func:`~ultimate_rvc.audio.level.limit_true_peak`; where that
+    would take more than 3 dB off, the whole mix is first turned down by the rest.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+    sample_rate : int
+        Of the mix, in Hz.
+    ceiling_dbtp : float
+        Largest true peak of the mix, at most 0 dBTP. The default leaves room for lossy coding.
+
+    Returns
+    -------
+    float32, shape (2, samples)
+        As long as the longest track at ``sample_rate``.
+
+    Raises
+    ------
+    AudioError
+        If no track has any samples.
+    SettingError
+        If the ceiling is above 0 dBTP.
+    """
+    if ceiling_dbtp > 0:
+        raise SettingError(f"The ceiling of a mix is {ceiling_dbtp} dBTP, but must be 0 or less.")
+    length = max((_resampled_length(track, sample_rate) for track in tracks), default=0)
+    if length == 0:
+        raise AudioError("There is nothing to mix: no track has any samples.")
+    mixed = np.zeros((2, length), np.float32)
+    for track in tracks:
+        if track.waveform.size == 0:
+            continue
+        # Mono is resampled once, not for each side.
+        sides = to_stereo(channels) if len(channels := np.atleast_2d(track.waveform)) > 2 else channels
+        sides = resample(sides, track.sample_rate, sample_rate)
+        mixed[:, : sides.shape[1]] += sides * np.float32(db_to_gain(track.gain_db))
+    over_db = gain_to_db(true_peak(mixed, sample_rate)) - ceiling_dbtp
+    if over_db > MAX_LIMITING_DB:
+        mixed *= np.float32(db_to_gain(MAX_LIMITING_DB - over_db))
+    return limit_true_peak(mixed, sample_rate, ceiling_dbtp)
+
+
+def _resampled_length(track: Track, sample_rate: int) -> int:
+    return round(track.waveform.shape[-1] * sample_rate / track.sample_rate)

@@ -1,0 +1,146 @@
+"""True peaks (ITU-R BS.1770) and a limiter that keeps them below a ceiling."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
+from scipy.signal import firwin
+
+FloatArray = NDArray[np.float32]
+
+OVERSAMPLING = 4  # as BS.1770-4 asks at 44.1 and 48 kHz
+OVERSAMPLED_RATE = 176_400  # from here on the samples themselves are dense enough
+TAPS_PER_PHASE = 24  # twice the standard's table: flat within 0.02 dB up to 20 kHz at 44.1 kHz
+KAISER_BETA = 7.0
+LOOKAHEAD_SECONDS = 0.005  # how early the gain starts to fall: long enough not to distort bass
+RELEASE_SECONDS = 0.1  # time constant with which it comes back
+
+
+def true_peak(waveform: FloatArray, sample_rate: int) -> float:
+    """Largest magnitude of the sound between its samples, as a linear value (1 is 0 dBTP).
+
+    Measured on the signal oversampled 4 times (2 times from 88.2 kHz, not at all from 176.4 kHz),
+    after ITU-R BS.1770-4 Annex 2.
+
+    Parameters
+    ----------
+    waveform : float32, shape (channels, samples) or (samples,)
+    sample_rate : int
+        In Hz.
+    """
+    if waveform.size == 0:
+        return 0.0
+    return float(_true_peaks(np.atleast_2d(waveform), sample_rate).max())
+
+
+def limit_true_peak(waveform: FloatArray, sample_rate: int, ceiling_dbtp: float = -0.1) -> FloatArray:
+    """Turn loud moments down so that no true peak exceeds ``ceiling_dbtp``.
+
+    All channels share one gain, which starts to fall 5 ms before a peak, reaches what it needs at the
+    peak, and comes back with a time constant of 100 ms. What lies well below the ceiling, and is not
+    within that time of a peak, is unchanged to the bit; so is a waveform that never exceeds it.
+
+    Parameters
+    ----------
+    waveform : float32, shape (channels, samples) or (samples,)
+    sample_rate : int
+        In Hz.
+    ceiling_dbtp : float
+        In dB true peak, as :func:`true_peak` measures it.
+
+    Returns
+    -------
+    float32, same shape
+        The input itself where nothing had to be done.
+    """
+    ceiling = 10 ** (ceiling_dbtp / 20)
+    if waveform.size == 0:
+        return waveform
+    channels = np.atleast_2d(waveform)
+    peaks = _true_peaks(channels, sample_rate)
+    if peaks.max() <= ceiling:
+        return waveform
+    lookahead = max(1, round(LOOKAHEAD_SECONDS * sample_rate))
+    release = float(np.exp(-1 / (RELEASE_SECONDS * sample_rate)))
+    limited: FloatArray = channels * _gain_curve(peaks, ceiling, lookahead, release)
+    # The gain moves a little between the samples around a peak; what that leaves over is a rounding error.
+    if (left := true_peak(limited, sample_rate)) > ceiling:
+        limited *= np.float32(ceiling / left * (1 - 1e-6))
+    return limited.reshape(waveform.shape)
+
+
+def _true_peaks(channels: FloatArray, sample_rate: int) -> FloatArray:
+    """At each sample, the largest magnitude of any channel between its neighbours; shape ``(samples,)``."""
+    factor = OVERSAMPLING
+    while factor > 1 and sample_rate * factor > OVERSAMPLED_RATE * 1.25:
+        factor //= 2
+    peaks: FloatArray = np.abs(channels).max(axis=0)
+    if factor > 1:
+        phases = _interpolation_phases(factor)
+        for channel in channels:
+            _raise_to_peaks_between(np.ascontiguousarray(channel, np.float32), phases, peaks)
+    return peaks
+
+
+def _interpolation_phases(factor: int) -> FloatArray:
+    """Filters for the points 1/factor, 2/factor ... between two samples: ``(factor - 1, TAPS_PER_PHASE)``."""
+    taps = firwin(TAPS_PER_PHASE * factor + 1, 1 / factor, window=("kaiser", KAISER_BETA))
+    # Tap k*factor + TAPS/2*factor sits on a sample; phase p reads the taps p steps beside it. Reversed,
+    # so that the filter runs over the samples in their own order.
+    phases: NDArray[np.float64] = np.stack(
+        [taps[phase::factor][:TAPS_PER_PHASE][::-1] for phase in range(1, factor)]
+    )
+    normalised: FloatArray = (phases / phases.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised
+
+
+@njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+def _raise_to_peaks_between(samples: FloatArray, phases: FloatArray, peaks: FloatArray) -> None:
+    """Raise ``peaks[n]`` and ``peaks[n + 1]`` to the magnitudes found between the two."""
+    half = phases.shape[1] // 2
+    padded = np.zeros(len(samples) + 2 * half, np.float32)
+    padded[half : half + len(samples)] = samples
+    for n in range(len(samples)):
+        highest = np.float32(0)
+        for phase in range(phases.shape[0]):
+            value = np.float32(0)
+            for tap in range(phases.shape[1]):
+                value += phases[phase, tap] * padded[n + 1 + tap]
+            highest = max(highest, abs(value))
+        peaks[n] = max(peaks[n], highest)
+        if n + 1 < len(samples):
+            peaks[n + 1] = max(peaks[n + 1], highest)
+
+
+def _gain_curve(peaks: FloatArray, ceiling: float, lookahead: int, release: float) -> FloatArray:
+    """A smooth gain that is at every sample at most ``ceiling / peaks``.
+
+    The largest peak of the coming ``lookahead`` samples sets a gain, which falls at once and rises
+    slowly; the mean of the last ``lookahead + 1`` such gains is smooth, and since each of them is at
+    most what the present sample needs, so is the mean.
+    """
+    coming = maximum_filter1d(peaks, lookahead + 1, origin=-((lookahead + 1) // 2), mode="constant")
+    gain: NDArray[np.float64] = np.minimum(1, ceiling / np.maximum(coming.astype(np.float64), ceiling))
+    _release_and_smooth(gain, lookahead + 1, release)
+    smooth: FloatArray = gain.astype(np.float32)
+    return smooth
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _release_and_smooth(gain: NDArray[np.float64], window: int, release: float) -> None:
+    """In place: limit the rise of ``gain``, then average it over the last ``window`` values."""
+    recent = np.full(window, gain[0])
+    held = gain[0]
+    total = held * window
+    for n in range(len(gain)):
+        held = min(gain[n], 1 - (1 - held) * release)
+        if held > 1 - 1e-7:
+            held = 1.0
+        slot = n % window
+        total += held - recent[slot]
+        recent[slot] = held
+        gain[n] = min(total / window, 1.0)
+        if slot == window - 1:  # a running sum gathers rounding errors: take it anew now and then
+            total = recent.sum()
