@@ -108,9 +108,7 @@ def measure(models: list[str], device: str) -> Iterator[Row]:
 
 
 def print_table(rows: list[Row]) -> None:
-    print(
-        "| Song | Layout | Method | Vocals SDR (dB) | over mixture (dB) | Instrumental SDR (dB) | Time / audio |"
-    )
+    print("| Song | Layout | Method | Vocals SDR | over mixture | Instrumental SDR | Time / audio |")
     print("|---|---|---|---:|---:|---:|---:|")
     for row in rows:
         print(
