@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 14  # what is lost at most when a connection breaks off
 MEGABYTE = 1e6
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOCK_POLL_SECONDS = 0.5  # how soon a wait for another download notices a cancellation
@@ -149,12 +149,11 @@ def _is_there_already(destination: Path, order: _Order) -> bool:
 
 
 def _fetch_from(url: str, order: _Order) -> None:
-    """Complete and check the partial file; one that turns out wrong is fetched again from its start once."""
-    resumed = order.partial.exists()
-    _transfer(url, order)
+    """Complete and check the partial file; one pieced together wrongly is fetched again in one go."""
+    pieces = _transfer(url, order)
     wrong = _what_is_wrong(order)
-    if wrong and resumed:
-        log.info("%s: the part that was there did not fit (%s); starting again", order.label, wrong)
+    if wrong and pieces > 1:
+        log.info("%s: the pieces do not fit together (%s); starting again", order.label, wrong)
         order.partial.unlink(missing_ok=True)
         _transfer(url, order)
         wrong = _what_is_wrong(order)
@@ -163,16 +162,22 @@ def _fetch_from(url: str, order: _Order) -> None:
         raise _MirrorError(wrong)
 
 
-def _transfer(url: str, order: _Order) -> None:
-    """Ask until the partial file is complete, as long as each few attempts bring something new."""
+def _transfer(url: str, order: _Order) -> int:
+    """Ask until the partial file is complete, as long as each few attempts bring something new.
+
+    Returns how many pieces it was put together from, what was there before being one.
+    """
+    pieces = 1 if _size(order.partial) else 0
     fruitless, wait_seconds = 0, order.patience.wait_seconds
     while True:
         before = _size(order.partial)
         try:
             _ask_once(url, order)
-            return
+            return pieces + 1
         except _BreakError as error:
-            fruitless = 0 if _size(order.partial) > before else fruitless + 1
+            is_fruitful = _size(order.partial) > before
+            pieces += is_fruitful
+            fruitless = 0 if is_fruitful else fruitless + 1
             if fruitless >= order.patience.attempts:
                 raise _MirrorError(str(error)) from error
             log.info("%s: %s; going on from byte %d", order.label, error, _size(order.partial))
