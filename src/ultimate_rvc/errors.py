@@ -34,6 +34,10 @@ class EncoderMismatchError(UltimateRVCError):
     """A voice trained with another content encoder than the one asked for."""
 
 
+class EncoderFileError(UltimateRVCError):
+    """A content encoder's file or folder that cannot be used."""
+
+
 class AssetMissingError(UltimateRVCError):
     """A model file that is needed, absent, and could not be fetched."""
 

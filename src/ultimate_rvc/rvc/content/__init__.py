@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from ultimate_rvc.choices import EmbedderModel
-from ultimate_rvc.errors import AssetMissingError
-from ultimate_rvc.files import file_hash
-from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.rvc.content.files import (
+    encoder_folder,
+    files_identity,
+    require_encoder_folder,
+    starter_file,
+    weights_file,
+)
 
-__all__ = ["ContentEncoder", "encoder_identity", "load_content_encoder"]
-
-STARTER_FILE = "starter_encoder.safetensors"
+__all__ = ["ContentEncoder", "encoder_folder", "encoder_identity", "load_content_encoder"]
 
 
 class ContentEncoder(Protocol):
@@ -25,35 +27,67 @@ class ContentEncoder(Protocol):
     def name(self) -> str: ...
 
     def feature_dim(self, version: str) -> int:
-        """Features per frame for a voice of ``version`` (``v1`` or ``v2``)."""
+        """Features per frame for a voice of ``version`` (``v1`` or ``v2``).
+
+        Raises
+        ------
+        EncoderMismatchError
+            Voices of that version cannot use this encoder.
+        """
+
+    def identity(self) -> str:
+        """Hash of the weights, for caches: equal exactly when :func:`encoder_identity` is."""
 
     def encode(self, waveform_16k: Tensor, version: str) -> Tensor:
-        """``(batch, samples)`` at 16 kHz to ``(batch, (samples - 80) // 320, features)``."""
+        """Features of audio as it is: no normalisation before.
+
+        Parameters
+        ----------
+        waveform_16k
+            ``(batch, samples)`` float32 at 16 kHz, in [-1, 1].
+        version
+            Of the voice, ``v1`` or ``v2``.
+
+        Returns
+        -------
+        ``(batch, (samples - 80) // 320, feature_dim(version))`` float32 on the encoder's device; no
+        frames at all below 400 samples. Frame ``i`` stands for samples ``320 * i`` to ``320 * i + 320``.
+        """
 
 
 def load_content_encoder(
     name: str, device: torch.device | str, *, folder: Path | None = None
 ) -> ContentEncoder:
-    """Load the encoder ``name``; ``folder`` holds it when it is a custom one.
+    """Load the encoder ``name`` onto ``device``, fetching its files if they are not there.
+
+    Parameters
+    ----------
+    name
+        One of :class:`EmbedderModel`, or a folder's name below ``models/embedders``.
+    folder
+        Where its files are; a relative path that does not exist is looked up below ``models/embedders``.
 
     Raises
     ------
-    AssetMissingError
+    AssetMissingError, DownloadError
         Its files are not on this machine and cannot be fetched.
+    EncoderFileError
+        Its files are there and cannot be used.
+    SettingError
+        No encoder has that name.
     """
-    if name == EmbedderModel.STARTER:
+    if name == EmbedderModel.STARTER and folder is None:
         from ultimate_rvc.rvc.content.starter import StarterEncoder
 
-        return StarterEncoder(_starter_file(), device)
-    raise AssetMissingError(f"The encoder '{name}' is not on this machine.")
+        return StarterEncoder(starter_file(), device)
+    from ultimate_rvc.rvc.content.hubert import HubertEncoder
+
+    return HubertEncoder(name, require_encoder_folder(name, folder), device)
 
 
 def encoder_identity(name: str, *, folder: Path | None = None) -> str:
-    """Hash of the encoder's weights, without loading it."""
-    if name == EmbedderModel.STARTER:
-        return file_hash(_starter_file())
-    raise AssetMissingError(f"The encoder '{name}' is not on this machine.")
-
-
-def _starter_file() -> Path:
-    return packaged_assets_dir() / STARTER_FILE
+    """Hash of the encoder's files, without loading it; raises as :func:`load_content_encoder`."""
+    if name == EmbedderModel.STARTER and folder is None:
+        return files_identity(starter_file())
+    found = require_encoder_folder(name, folder)
+    return files_identity(weights_file(found), found / "config.json")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-import librosa
 import torch
 import torch.nn.functional as F
+from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
 
 SAMPLE_RATE = 16000
@@ -44,7 +44,7 @@ def log10_mel(waveform_16k: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, device=waveform_16k.device)
     spectrum = torch.stft(audible, N_FFT, HOP_LENGTH, window=window, center=True, return_complex=True)
     power = spectrum.abs().square()[..., : samples // HOP_LENGTH + 1]
-    filters = torch.from_numpy(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS))
+    filters = torch.from_numpy(mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS))
     return (filters.to(power) @ power).clamp_min(POWER_FLOOR).log10()
 
 
