@@ -151,7 +151,7 @@ def voice_state(spec: VoiceSpec) -> dict[str, Tensor]:
 
 def plain_state(spec: VoiceSpec) -> dict[str, Tensor]:
     """The same weights with weight norm folded: what a loaded synthesizer must hold."""
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         network = Synthesizer(spec.config, has_f0=spec.has_f0, vocoder=spec.vocoder)
     random = torch.Generator().manual_seed(1000 + spec.seed)
     shapes = sorted((key, tensor.shape) for key, tensor in network.state_dict().items())

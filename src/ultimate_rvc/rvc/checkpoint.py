@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ultimate_rvc.choices import EmbedderModel, Vocoder, VoiceVersion
 from ultimate_rvc.errors import VoiceFileError
@@ -45,13 +46,21 @@ TRAINING_ONLY = "enc_q."  # the posterior encoder, of no use in conversion
 
 # Bounds of a config's values, far above any model's: they keep a hostile file from asking for
 # networks of a million layers.
-MAX_CONFIG_VALUE = 1 << 20
-MAX_CONFIG_ITEMS = 64
+MAX_CONFIG_VALUE = 1 << 17
+MAX_CONFIG_ITEMS = 16
 MAX_LAYERS = 256
 MAX_TEXT = 1000  # characters of a recorded name or note
 
 _SPEAKERS_PLACE = 15  # in the config list
 _LAYERS_PLACE = 6
+# torch's own layers call the first three, which older versions pass on as the last two.
+_FILLING_FUNCTIONS = (
+    torch.nn.init.normal_,
+    torch.nn.init.uniform_,
+    torch.nn.init.kaiming_uniform_,
+    Tensor.normal_,
+    Tensor.uniform_,
+)
 
 
 class Dialect(StrEnum):
@@ -219,11 +228,49 @@ def build_synthesizer(voice: VoiceFile) -> Synthesizer:
         {key: tensor.to(torch.float32, copy=True) for key, tensor in voice.state.items()}
     )
     for key, tensor in folded.items():
-        if not torch.isfinite(tensor).all():
+        if tensor.numel() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
             raise VoiceFileError(
                 f"The voice's {key} holds values that are no numbers; its training failed or it is damaged."
             )
-    return Synthesizer.from_state(metadata.config, folded, has_f0=metadata.has_f0, vocoder=metadata.vocoder)
+    with _UnfilledLayers(sum(tensor.numel() for tensor in folded.values())):
+        network = Synthesizer(metadata.config, has_f0=metadata.has_f0, vocoder=metadata.vocoder)
+    network.check_state(folded)
+    network.load_state_dict(folded, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+class _UnfilledLayers(TorchFunctionMode):
+    """While it is entered, new layers get no random weights, and in all no more than a voice has.
+
+    The random weights would be replaced at once, and a hostile config may ask for any amount of memory.
+    """
+
+    def __init__(self, weight_count: int) -> None:
+        super().__init__()
+        self._left = 2 * weight_count  # twice: what little is too much is for ``check_state`` to name
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        named = kwargs or {}
+        if func in _FILLING_FUNCTIONS:
+            return args[0] if args else named["tensor"]
+        if func in (torch.empty, torch.randn):
+            self._spend(args)
+            return torch.empty(*args, **named)  # type: ignore[call-overload]
+        return func(*args, **named)
+
+    def _spend(self, arguments: tuple[object, ...]) -> None:
+        shape = arguments[0] if arguments and isinstance(arguments[0], tuple | list) else arguments
+        self._left -= math.prod(side for side in shape if isinstance(side, int))
+        if self._left < 0:
+            raise VoiceFileError(
+                "The voice's config asks for far more weights than the file holds; it is damaged."
+            )
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,9 @@ class PickleReader:
             (value,) = self._stack
         except RefusedPickleError:
             raise
-        except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
-            # The opcodes ended early, popped an empty stack or carried impossible arguments.
+        except (ValueError, IndexError, KeyError, TypeError, OverflowError, DeprecationWarning) as error:
+            # The opcodes ended early, popped an empty stack or carried impossible arguments (Python
+            # may be told to raise the warning it has for bad escapes in text).
             raise RefusedPickleError(DAMAGED) from error
         if isinstance(value, _Mark):
             raise RefusedPickleError(DAMAGED)
@@ -242,7 +243,9 @@ def _fill_dict(target: dict[object, object], items: list[object]) -> dict[object
     for key, value in zip(items[::2], items[1::2], strict=True):
         # A nested tuple as a key could take forever to hash, so keys are plain.
         if not isinstance(key, str | int) or (isinstance(key, int) and abs(key) > MAX_KEY):
-            raise RefusedPickleError(f"uses a {type(key).__name__} as a key; refused")
+            raise RefusedPickleError(
+                f"uses a key of type {type(key).__name__} that voices never use; refused"
+            )
         target[key] = value
     return target
 

@@ -72,7 +72,7 @@ def infer_config(
     shapes = _Shapes(path, state)
     beside = _config_beside(path)
     upsampling = _recorded_upsampling(beside) or _find_upsampling(
-        shapes, vocoder, sample_rate or _rate_in_name(path)
+        shapes, vocoder, sample_rate, _rate_in_name(path)
     )
     hidden = shapes.side("enc_p.emb_phone.weight", 0)
     head_width = shapes.side("enc_p.encoder.attn_layers.0.emb_rel_k", 2)
@@ -135,7 +135,10 @@ class _Shapes:
 # --- upsampling --------------------------------------------------------------------------------
 
 
-def _find_upsampling(shapes: _Shapes, vocoder: Vocoder, sample_rate: int | None) -> StockRates:
+def _find_upsampling(
+    shapes: _Shapes, vocoder: Vocoder, sample_rate: int | None, named_rate: int | None
+) -> StockRates:
+    """The one stock model that fits; a rate in the name only decides between several."""
     kernels = _upsample_kernels(shapes, vocoder)
     strides = _source_strides(shapes, len(kernels or ()))
     spec_channels = shapes.side("enc_q.pre.weight", 1) if shapes.has("enc_q.pre.weight") else None
@@ -147,11 +150,14 @@ def _find_upsampling(shapes: _Shapes, vocoder: Vocoder, sample_rate: int | None)
         and (spec_channels is None or spec_channels == row.spec_channels)
         and (sample_rate is None or sample_rate == row.sample_rate)
     ]
-    if len(fitting) == 1:
-        return fitting[0]
-    if kernels and strides and sample_rate and not fitting:
-        return _unusual_upsampling(shapes, kernels, strides, sample_rate, spec_channels)
-    rates = " or ".join(str(row.sample_rate) for row in fitting) or "none of the usual ones"
+    named = [row for row in fitting if row.sample_rate == named_rate]
+    for choice in (fitting, named):
+        if len(choice) == 1:
+            return choice[0]
+    wanted = sample_rate or named_rate
+    if kernels and strides and wanted and not fitting:
+        return _unusual_upsampling(shapes, kernels, strides, wanted, spec_channels)
+    rates = " or ".join(f"{row.sample_rate} Hz" for row in fitting) or "none of the usual ones"
     raise shapes.refuse(
         f"records no sample rate, and its weights fit {rates}; give it a name that ends in the right one "
         "(such as voice_40k.pth), or put the training's config.json beside it."

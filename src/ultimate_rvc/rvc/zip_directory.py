@@ -81,6 +81,8 @@ def _entries(data: mmap.mmap) -> Iterator[tuple[str, ZipEntry]]:
         extra = data[name_start + name_length : name_start + name_length + extra_length]
         name = _checked_name(raw_name)
         size, packed_size, local_start = _wide(extra, size, packed_size, local_start)
+        if "/code/__torch__" in name:
+            raise RefusedPickleError("is a TorchScript program, not a voice; refused")
         if method != 0 or packed_size != size:
             raise RefusedPickleError(f"holds {name!r} compressed, which torch never does; refused")
         if flags & _ENCRYPTED:

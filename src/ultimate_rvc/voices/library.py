@@ -40,6 +40,7 @@ UNFINISHED_PREFIX = ".importing-"
 UNPACKED_FOLDER = "archive"
 LOCK_NAME = ".import.lock"
 NEAREST_NAMES = 3  # shown when a name is not found
+SHOWN_LETTERS = 80
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,17 @@ def _not_found(name: str, path: Path) -> VoiceNotFoundError:
         return VoiceNotFoundError(f"There is no voice file {name}.")
     library = voice_models_dir()
     names = [ref.name for ref in _library()]
+    shown = repr(name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}...")
     if not names:
         return VoiceNotFoundError(
-            f"There is no voice {name!r}: the library {library} is empty; import one with "
+            f"There is no voice {shown}: the library {library} is empty; import one with "
             "`urvc voices import FILE`, or give the path of a voice file."
         )
     by_folded = {known.casefold(): known for known in names}
     nearest = difflib.get_close_matches(name.casefold(), by_folded, NEAREST_NAMES, cutoff=0.5)
     hint = " or ".join(repr(by_folded[folded]) for folded in nearest)
     advice = f"did you mean {hint}?" if hint else "`urvc voices list` shows them all."
-    return VoiceNotFoundError(f"There is no voice {name!r} in {library}; {advice}")
+    return VoiceNotFoundError(f"There is no voice {shown} in {library}; {advice}")
 
 
 def list_voices() -> list[VoiceRef]:
