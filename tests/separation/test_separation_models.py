@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import butter, sosfiltfilt
-from separation_material import FloatArray, write_halving_model, write_tiny_model
 
+from separation_material import FloatArray, write_halving_model, write_tiny_model
 from ultimate_rvc.assets import registry
 from ultimate_rvc.errors import AssetMissingError, OutOfMemoryError, SeparationError
 from ultimate_rvc.progress import Progress
