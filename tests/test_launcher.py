@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -209,14 +210,19 @@ def test_nothing_is_done_when_nothing_changed(launcher: Launcher) -> None:
     assert launcher.installations() == 1
 
 
+def processor_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_a_launch_without_work_is_quick(launcher: Launcher) -> None:
     launcher.run("install")
     durations = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = processor_seconds_of_children()  # not the clock: a busy machine must not fail it
         launcher.run("cli")
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.2  # the best of five: a busy machine must not fail it
+        durations.append(processor_seconds_of_children() - start)
+    assert min(durations) < 0.2
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
