@@ -117,12 +117,10 @@ def _run(
     task: SeparationTask, track: Path, model: str, device: str, progress: Progress
 ) -> tuple[dict[str, FloatArray], int, str, tuple[str, ...]]:
     """The stems of one file by name, their rate, the model that was used and its warnings."""
-    from ultimate_rvc.audio.decode import decode, downmix_stereo
+    from ultimate_rvc.audio.decode import decode_stereo
     from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
 
-    waveform, sample_rate = decode(track)
-    if waveform.shape[0] > 2:
-        waveform = downmix_stereo(waveform)
+    waveform, sample_rate = decode_stereo(track)
     if task is SeparationTask.VOCALS:
         song = separate(waveform, sample_rate, model=model, progress=progress, device=device)
         return (
