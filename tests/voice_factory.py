@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,11 @@ def voice_state(spec: VoiceSpec) -> dict[str, Tensor]:
 
 def plain_state(spec: VoiceSpec) -> dict[str, Tensor]:
     """The same weights with weight norm folded: what a loaded synthesizer must hold."""
+    return dict(_plain_state(spec))
+
+
+@lru_cache(maxsize=64)
+def _plain_state(spec: VoiceSpec) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         network = Synthesizer(spec.config, has_f0=spec.has_f0, vocoder=spec.vocoder)
     random = torch.Generator().manual_seed(1000 + spec.seed)
@@ -233,17 +239,17 @@ def training_checkpoint(spec: VoiceSpec) -> dict[str, Any]:
     state["enc_q.proj.bias"] = torch.randn(16, generator=random)
     # A module's own state dict carries this attribute into the pickle.
     state._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
-    parameters = [torch.nn.Parameter(tensor.clone()) for tensor in list(state.values())[:4]]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.8, 0.99), eps=1e-9)
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
+    moments = {
+        number: {"step": torch.tensor(1.0), "exp_avg": tensor * 0.1, "exp_avg_sq": tensor**2}
+        for number, tensor in enumerate(list(state.values())[:4])
+    }
+    group = {"lr": 1e-4, "betas": (0.8, 0.99), "eps": 1e-9, "amsgrad": False, "params": list(moments)}
     return {
         "model": state,
         "iteration": spec.epoch,
         "lowest_value": {"value": np.float64(20.5), "epoch": 5},
         "consecutive_increases": 0,
-        "optimizer": optimizer.state_dict(),
+        "optimizer": {"state": moments, "param_groups": [group]},
         "learning_rate": 1e-4,
         "scaler": {},
     }

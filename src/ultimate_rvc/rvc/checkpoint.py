@@ -228,7 +228,7 @@ def build_synthesizer(voice: VoiceFile) -> Synthesizer:
         {key: tensor.to(torch.float32, copy=True) for key, tensor in voice.state.items()}
     )
     for key, tensor in folded.items():
-        if tensor.numel() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
+        if not _is_finite(tensor):
             raise VoiceFileError(
                 f"The voice's {key} holds values that are no numbers; its training failed or it is damaged."
             )
@@ -548,14 +548,39 @@ def write_safetensors_voice(path: Path, voice: VoiceFile) -> None:
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in _values(voice.metadata).items()}
     packed = safetensors.torch.save(_half_weights(voice), {"format": SAFETENSORS_FORMAT, **metadata})
     with atomic_path(path) as unfinished:
-        unfinished.write_bytes(packed)
+        unfinished.write_bytes(_with_sorted_header(packed))
+
+
+def _with_sorted_header(packed: bytes) -> bytes:
+    """The same safetensors file with its metadata in one order: the library writes a random one.
+
+    A file is the header's length in 8 bytes, the header as JSON padded with spaces to a multiple of 8
+    bytes, and the tensors, whose places are counted from the header's end.
+    """
+    tensors_start = 8 + int.from_bytes(packed[:8], "little")
+    header = json.loads(packed[8:tensors_start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + packed[tensors_start:]
 
 
 def _half_weights(voice: VoiceFile) -> dict[str, Tensor]:
     metadata = voice.metadata
     unfolded = unfold_weight_norm(voice.state, metadata.vocoder)
-    # Cloned, because a view would drag the whole storage it lies in into the file.
-    return {key: tensor.detach().to("cpu", torch.float16).clone() for key, tensor in unfolded.items()}
+    return {key: _in_half(tensor.detach().to("cpu")) for key, tensor in unfolded.items()}
+
+
+def _in_half(tensor: Tensor) -> Tensor:
+    """A copy in half precision, or in single where a value is too large for half (beyond 65504)."""
+    # A copy, because a view would drag the whole storage it lies in into the file.
+    half = tensor.to(torch.float16, copy=True).contiguous()
+    return half if _is_finite(half) else tensor.to(torch.float32, copy=True).contiguous()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # Several times quicker than `isfinite().all()`; a NaN is passed on by both extremes.
+    return tensor.numel() == 0 or all(math.isfinite(extreme) for extreme in torch.aminmax(tensor))
 
 
 def _values(metadata: VoiceMetadata) -> dict[str, object]:
