@@ -14,7 +14,9 @@ from ultimate_rvc.errors import AudioError, SettingError, check_setting
 
 FloatArray = NDArray[np.float32]
 
-CEILING_DBTP = -1.0  # headroom for lossy coding, whose decoded peaks are higher
+# Headroom for lossy coding, whose decoded peaks are higher. Measured on four limited rock songs: mp3 at 128
+# to 320 kbit/s ends at -0.2 dBTP or less, Opus at 0.0 or less, aac at 192 kbit/s at up to +0.7.
+CEILING_DBTP = -1.0
 MAX_LIMITING_DB = 3.0  # more than that would be heard as pumping: the whole mix is turned down instead
 MIN_GAIN_DB, MAX_GAIN_DB = -120.0, 60.0
 
@@ -85,4 +87,5 @@ def mix(tracks: Sequence[Track], sample_rate: int, *, ceiling_dbtp: float = CEIL
 
 
 def _resampled_length(track: Track, sample_rate: int) -> int:
-    return round(track.waveform.shape[-1] * sample_rate / track.sample_rate)
+    samples: int = track.waveform.shape[-1]
+    return round(samples * sample_rate / track.sample_rate)
