@@ -11,13 +11,10 @@ from ultimate_rvc.cli.song_cover import song_cover
 app = typer.Typer(no_args_is_help=True, help="Make covers, convert voices, or run one step.")
 app.command("song-cover")(song_cover)
 app.command("convert-voice")(convert_voice)
-for name, command in {
-    "separate": steps.separate,
-    "split-backing": steps.split_backing,
-    "dereverb": steps.dereverb,
-    "effects": steps.effects,
-    "transpose": steps.transpose,
-    "mix": steps.mix,
-    "wavify": steps.wavify,
-}.items():
-    app.command(name)(command)
+app.command("separate")(steps.separate)
+app.command("split-backing")(steps.split_backing)
+app.command("dereverb")(steps.dereverb)
+app.command("effects")(steps.effects)
+app.command("transpose")(steps.transpose)
+app.command("mix")(steps.mix)
+app.command("wavify")(steps.wavify)

@@ -109,8 +109,8 @@ def _part(
     if as_json:
         show_json({"model": used, "files": written, "warnings": list(warnings)})
         return
-    for path in written.values():
-        show_line(path)
+    for file in written.values():
+        show_line(file)
 
 
 def _run(

@@ -58,7 +58,8 @@ def pad_for_windows(waveform_16k: FloatArray) -> FloatArray:
     """Reflect ``waveform_16k`` at both ends, so that every chunk has a full window of context."""
     right = PAD_SAMPLES + aligned_length(len(waveform_16k)) - len(waveform_16k) + ENCODER_TAIL
     mode = "reflect" if len(waveform_16k) > 1 else "edge"
-    return np.pad(waveform_16k, (PAD_SAMPLES, right), mode=mode)  # type: ignore[call-overload, no-any-return]
+    padded: FloatArray = np.pad(waveform_16k, (PAD_SAMPLES, right), mode=mode)  # type: ignore[call-overload]
+    return padded
 
 
 def window_loudness(waveform_16k: FloatArray) -> FloatArray:
@@ -116,12 +117,12 @@ def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Ch
 
     Parts are widened to frame boundaries; silence gives an empty list.
     """
-    import librosa
+    from librosa import effects
 
     if not np.any(waveform_16k):
         return []
     end = aligned_length(len(waveform_16k))
-    intervals = librosa.effects.split(waveform_16k, top_db=top_db, frame_length=4000, hop_length=2000)
+    intervals = effects.split(waveform_16k, top_db=top_db, frame_length=4000, hop_length=2000)
     parts: list[Chunk] = []
     for low, high in intervals:
         start = int(low) // FRAME_SAMPLES * FRAME_SAMPLES
