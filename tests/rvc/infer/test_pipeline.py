@@ -84,7 +84,8 @@ def small_pipeline(
 
 def tone(seconds: float, sample_rate: int = 16_000) -> FloatArray:
     time = np.arange(round(seconds * sample_rate)) / sample_rate
-    return (0.3 * np.sin(2 * np.pi * 200 * time) * (1 + 0.5 * np.sin(2 * np.pi * 3 * time))).astype(np.float32)
+    swell = 1 + 0.5 * np.sin(2 * np.pi * 3 * time)
+    return (0.3 * np.sin(2 * np.pi * 200 * time) * swell).astype(np.float32)
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 22_050, 44_100, 192_000])

@@ -74,7 +74,8 @@ def window_loudness(waveform_16k: FloatArray) -> FloatArray:
     centres = np.arange(frames + 1) * FRAME_SAMPLES
     upper = np.clip(centres + half, 0, len(waveform_16k))
     lower = np.clip(centres - half, 0, len(waveform_16k))
-    return (total[upper] - total[lower]).astype(np.float32)
+    loudness: FloatArray = (total[upper] - total[lower]).astype(np.float32)
+    return loudness
 
 
 def _quietest(loudness: FloatArray, low: int, high: int) -> int:
@@ -117,12 +118,12 @@ def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Ch
 
     Parts are widened to frame boundaries; silence gives an empty list.
     """
-    from librosa import effects
+    from librosa.effects import split
 
     if not np.any(waveform_16k):
         return []
     end = aligned_length(len(waveform_16k))
-    intervals = effects.split(waveform_16k, top_db=top_db, frame_length=4000, hop_length=2000)
+    intervals = split(waveform_16k, top_db=top_db, frame_length=4000, hop_length=2000)
     parts: list[Chunk] = []
     for low, high in intervals:
         start = int(low) // FRAME_SAMPLES * FRAME_SAMPLES

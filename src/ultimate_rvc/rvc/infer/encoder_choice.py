@@ -41,6 +41,7 @@ def choose_encoder(
     name = wanted or recorded
     if name not in set(EmbedderModel) or name == EmbedderModel.CUSTOM:
         raise EncoderMismatchError(
-            f"{voice_name} was trained with the encoder '{name}', which is none of the known ones; {CUSTOM_HINT}"
+            f"{voice_name} was trained with the encoder '{name}', which is none of the known ones; "
+            + CUSTOM_HINT
         )
     return str(name), None
