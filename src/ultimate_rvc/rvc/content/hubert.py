@@ -141,21 +141,22 @@ def read_config(path: Path) -> HubertConfig:
         # Without masking the model has no weight for it, and none is asked of the file.
         config = HubertConfig(**shape, mask_time_prob=0.0, mask_feature_prob=0.0)
         _check_shape(config)
+        _empty_network(config)
     except Exception as error:  # the checks of transformers raise types of their own, by version
-        reason = " ".join(str(error).split())
-        raise EncoderFileError(f"{path} describes no usable HuBERT network: {reason}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise EncoderFileError(f"{path} describes no usable HuBERT network ({reason}).") from error
     return config
 
 
 def _check_shape(config: HubertConfig) -> None:
     if not 1 <= config.num_hidden_layers <= MAX_LAYERS:
-        raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}, not 1 to {MAX_LAYERS}.")
+        raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}, not 1 to {MAX_LAYERS}")
     strides, kernels = list(config.conv_stride), list(config.conv_kernel)
     receptive = 1 + sum((kernel - 1) * prod(strides[:layer]) for layer, kernel in enumerate(kernels))
     if (prod(strides), receptive) != (FRAME_SAMPLES, RECEPTIVE_SAMPLES):
         raise ValueError(
             f"its frames are {prod(strides)} samples apart and {receptive} long, but RVC's are "
-            f"{FRAME_SAMPLES} apart and {RECEPTIVE_SAMPLES} long."
+            f"{FRAME_SAMPLES} apart and {RECEPTIVE_SAMPLES} long"
         )
 
 
@@ -218,17 +219,23 @@ def _projection(state: dict[str, Tensor], width: int, folder: Path) -> tuple[Ten
 
 def _build(config: HubertConfig, state: Mapping[str, Tensor], folder: Path) -> HubertModel:
     """The network of ``config`` holding the very tensors of ``state`` (no copy, no random start)."""
-    with torch.device("meta"):
-        network = HubertModel(config)
-        position = network.encoder.pos_conv_embed
-        if getattr(position, "batch_norm", None) is None:
-            position.conv = _without_weight_norm(position.conv)
+    network = _empty_network(config)
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
     found = {key: tensor.shape for key, tensor in state.items()}
     if expected != found:
         raise EncoderFileError(_difference(expected, found, folder))
     network.load_state_dict(state, assign=True)
     network.eval().requires_grad_(False)
+    return network
+
+
+def _empty_network(config: HubertConfig) -> HubertModel:
+    """The network of ``config`` without memory for its weights, its position layer a plain one."""
+    with torch.device("meta"):
+        network = HubertModel(config)
+        position = network.encoder.pos_conv_embed
+        if getattr(position, "batch_norm", None) is None:
+            position.conv = _without_weight_norm(position.conv)
     return network
 
 
