@@ -27,6 +27,7 @@ FloatArray = NDArray[np.float32]
 SampleArray = NDArray[Any]  # float32, int16 or int32
 
 BLOCK_SAMPLES = 1 << 16
+FLAC_BLOCK_SAMPLES = 4096  # FFmpeg's own choice at high rates and many channels gives blocks it cannot read
 PEAK_TOLERANCE = 1e-4  # 0.001 dB over full scale is rounding, not clipping
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -253,6 +254,8 @@ def _added_stream(container: OutputContainer, writing: _Writing, rate: int, chan
     assert isinstance(stream, AudioStream)
     stream.codec_context.layout = LAYOUTS[channels]
     stream.codec_context.format = writing.frame_format
+    if writing.encoder == "flac":
+        stream.codec_context.options = {"frame_size": str(FLAC_BLOCK_SAMPLES)}
     if writing.kbps is not None:
         stream.codec_context.bit_rate = writing.kbps * 1000
     return stream

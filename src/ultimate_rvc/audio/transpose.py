@@ -16,7 +16,7 @@ MAX_SEMITONES = 48
 BLOCK_SECONDS = 0.16
 INTERVAL_SECONDS = 0.02
 TONALITY_LIMIT_HZ = 8_000  # above it, hiss and cymbals are moved less than the shift, so they stay bright
-SEED = 0  # the library starts phases at random
+SEED = 0  # of the phases that the library draws at random
 
 
 def transpose(waveform: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
