@@ -177,7 +177,7 @@ def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, Cove
     lead = choose_voice(voice, settings.conversion, settings.index_path)
     if settings.backing is None:
         return lead, None
-    if settings.stems.split_backing is StepSwitch.OFF:
+    if settings.stems.split_backing == StepSwitch.OFF:
         raise SettingError(
             "--convert-backing needs backing vocals apart from the lead; drop --split-backing off."
         )
@@ -238,7 +238,7 @@ def _separate(
 def _split(
     vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
 ) -> tuple[CachedFile, CachedFile | None]:
-    if settings.split_backing is StepSwitch.OFF:
+    if settings.split_backing == StepSwitch.OFF:
         return vocals, None
     choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, SeparationTask.LEAD, shop)
     if choice is None:
@@ -246,13 +246,15 @@ def _split(
         return vocals, None
     diary.warn(*choice.warnings)
     entry = diary.step("split backing", lambda: split_backing(vocals, choice, shop))
+    if not entry.facts["has_backing"]:
+        return vocals, None
     return entry.files["lead.wav"], entry.files["backing.wav"]
 
 
 def _dry(
     vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
 ) -> CachedFile:
-    if settings.remove_reverb is StepSwitch.OFF:
+    if settings.remove_reverb == StepSwitch.OFF:
         return vocals
     choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, SeparationTask.REVERB, shop)
     if choice is None:
@@ -268,7 +270,7 @@ def _choose_if_at_hand(switch: StepSwitch, model: str, task: SeparationTask, sho
     Signal processing does these steps too roughly to be done unasked.
     """
     choice = choose(model, task, shop.progress)
-    unasked = switch is StepSwitch.AUTO and model == AUTO_MODEL
+    unasked = switch == StepSwitch.AUTO and model == AUTO_MODEL
     return None if unasked and choice.files is None else choice
 
 

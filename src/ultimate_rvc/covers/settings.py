@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from ultimate_rvc.audio.effect_settings import EffectSettings
@@ -18,6 +19,14 @@ MIN_KBPS, MIN_OGG_KBPS, MAX_KBPS = 32, 64, 320
 MP3_LOW_RATE, MP3_LOW_RATE_KBPS = 24000, 160  # up to this rate mp3 is "MPEG-2", which ends at 160
 MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 20.0  # -60 dB is silence in a mix; the page offers -20 to 20
 MAX_REST_SEMITONES = 24  # beyond two octaves nothing of an accompaniment is left to recognise
+
+
+def check_choice(option: str, value: str, choices: type[StrEnum]) -> None:
+    """Raise :class:`SettingError` naming ``--option`` unless ``value`` is one of ``choices``."""
+    if value not in set(choices):
+        raise SettingError(
+            f"--{option.replace('_', '-')} is {value}, but must be one of {', '.join(choices)}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,10 @@ class StemSettings:
     """Whether the lead is dried before conversion; auto: when a model for it is at hand."""
     reverb_model: str = AUTO_MODEL
     """Removes the reverb."""
+
+    def __post_init__(self) -> None:
+        check_choice("split_backing", self.split_backing, StepSwitch)
+        check_choice("dereverb", self.remove_reverb, StepSwitch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +124,8 @@ class CoverSettings:
         self._check_output()
 
     def _check_output(self) -> None:
+        if self.output_format is not None:
+            check_choice("output_format", self.output_format, AudioFormat)
         if self.output_sr not in OUTPUT_RATES:
             raise SettingError(
                 f"--output-sr is {self.output_sr}, but must be one of {', '.join(map(str, OUTPUT_RATES))}."
@@ -142,7 +157,7 @@ class CoverSettings:
             When the two disagree, or the suffix is no format's.
         """
         if self.output_path is None:
-            return self.output_format or AudioFormat.MP3
+            return AudioFormat(self.output_format or AudioFormat.MP3)
         suffix = self.output_path.suffix.lower().removeprefix(".")
         if suffix not in set(AudioFormat):
             raise SettingError(

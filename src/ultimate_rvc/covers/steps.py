@@ -18,7 +18,7 @@ from ultimate_rvc.audio.decode import decode, probe
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.audio.level import db_to_gain, gain_to_db
+from ultimate_rvc.audio.level import db_to_gain, gain_to_db, peak
 from ultimate_rvc.audio.mix import Track, mix
 from ultimate_rvc.audio.transpose import transpose
 from ultimate_rvc.audio.true_peak import true_peak
@@ -39,10 +39,13 @@ TRANSPOSE_VERSION = 1
 MIX_VERSION = 1
 ENCODE_VERSION = 1
 
+SILENT_DBFS = -60.0  # a backing whose peak is below this is what a separator leaks, not a singer
 END_FADE_SECONDS = 0.03  # of what is cut at the song's end: short, but no click
 LOSSY_CEILING_DBTP = 0.0
-LOSSY_MARGIN_DB = 0.1  # taken off beyond the overshoot, since a quieter signal is coded a little differently
-LOSSY_ATTEMPTS = 4
+# Taken off beyond the overshoot, since a quieter signal is coded a little differently: the first time
+# this, then twice as much each time, so that even a coder that overshoots at random comes to an end.
+LOSSY_MARGIN_DB = 0.1
+LOSSY_ATTEMPTS = 8
 
 FloatArray = NDArray[np.float32]
 
@@ -94,7 +97,7 @@ def separate_song(
 
 
 def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
-    """Part vocals into ``lead.wav`` and ``backing.wav``."""
+    """Part vocals into ``lead.wav`` and ``backing.wav``; the facts tell whether there is any backing."""
 
     def make(folder: Path) -> Facts:
         waveform, sample_rate = read_stem(vocals.path)
@@ -107,7 +110,11 @@ def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEn
         )
         write_stem(folder / "lead.wav", voices.lead, voices.sample_rate)
         write_stem(folder / "backing.wav", voices.backing, voices.sample_rate)
-        return {"model": voices.model, "warnings": list(voices.warnings)}
+        return {
+            "model": voices.model,
+            "warnings": list(voices.warnings),
+            "has_backing": gain_to_db(peak(voices.backing)) > SILENT_DBFS,
+        }
 
     inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
     return shop.cache.get("split-backing", SPLIT_VERSION, inputs, make, shop.progress)
@@ -241,14 +248,14 @@ def encode_mix(
         waveform, sample_rate = read_stem(mixed.path)
         path = folder / f"cover.{audio_format}"
         gain_db = 0.0
-        for attempt in range(1, LOSSY_ATTEMPTS + 1):
+        for attempt in range(LOSSY_ATTEMPTS):
             quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
             encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
-            shop.progress.report("encode", attempt / LOSSY_ATTEMPTS)
+            shop.progress.report("encode", (attempt + 1) / LOSSY_ATTEMPTS)
             over_db = _true_peak_db(path) - LOSSY_CEILING_DBTP
             if over_db <= 0:
                 break
-            gain_db -= over_db + LOSSY_MARGIN_DB
+            gain_db -= over_db + LOSSY_MARGIN_DB * 2**attempt
         shop.progress.report("encode", 1.0)
         # Opus, which ogg may hold, knows but one rate: what was asked for is not always what is written.
         return {"gain_db": gain_db, "sample_rate": probe(path).sample_rate}

@@ -1,0 +1,86 @@
+"""Program of test_cover_interruption: makes one cover over and over, killing it at random moments.
+
+Arguments: song, number of kills, audio folder of the undisturbed run, audio folder of the killed ones.
+Writes how many kills found a run at work, and how many steps were finished then, as JSON.
+
+Every run is a fork of this process, which has loaded all libraries but run none of them, so that a
+kill lands in the making of the cover and not in seconds of imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from ultimate_rvc.choices import F0Method
+from ultimate_rvc.covers.recipe import make_cover
+from ultimate_rvc.covers.settings import CoverSettings, StemSettings
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+
+SETTINGS = CoverSettings(
+    conversion=ConversionSettings(f0_methods=(F0Method.DIO,), n_semitones=3, seed=5),
+    stems=StemSettings(vocals_model="dsp"),
+)
+
+
+def start(song: str, audio_folder: str) -> int:
+    """Make the cover in a fork of this process; its process id."""
+    if process := os.fork():
+        return process
+    try:
+        os.environ["URVC_AUDIO_DIR"] = audio_folder
+        make_cover(song, "Bert", SETTINGS)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def finish(process: int) -> None:
+    _, status = os.waitpid(process, 0)
+    assert status == 0, f"the run ended with status {status}"
+
+
+def kill_after(process: int, seconds: float) -> bool:
+    """Whether the kill found the process at work."""
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    return os.WIFSIGNALED(status)
+
+
+def main(song: str, kills: int, undisturbed: str, killed: str) -> None:
+    started = time.monotonic()
+    finish(start(song, undisturbed))
+    whole_seconds = time.monotonic() - started
+    chance = random.Random(7)
+    finished_steps: list[int] = []  # at each kill
+    for _ in range(10 * kills):
+        if len(finished_steps) == kills:
+            break
+        # Each run goes on where the last was killed; one that came to its end has to begin again.
+        if kill_after(start(song, killed), chance.uniform(0, whole_seconds)):
+            finished_steps.append(len(list(Path(killed).glob("intermediate/*/*/manifest.json"))))
+        else:
+            forget(Path(killed))
+    finish(start(song, killed))
+    sys.stdout.write(json.dumps({"hits": len(finished_steps), "finished_steps": finished_steps}))
+
+
+def forget(audio_folder: Path) -> None:
+    """Take away the cover and every other step of it."""
+    for output in (audio_folder / "output").iterdir():
+        output.unlink()
+    manifests = audio_folder.glob("intermediate/*/*/manifest.json")
+    for manifest in sorted(manifests, key=lambda path: path.stat().st_mtime)[1::2]:
+        manifest.unlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
