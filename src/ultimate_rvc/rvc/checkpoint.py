@@ -573,9 +573,14 @@ def _half_weights(voice: VoiceFile) -> dict[str, Tensor]:
 
 def _in_half(tensor: Tensor) -> Tensor:
     """A copy in half precision, or in single where a value is too large for half (beyond 65504)."""
+    largest = torch.finfo(torch.float16).max
+    fits = (
+        tensor.dtype is torch.float16
+        or tensor.numel() == 0
+        or all(abs(float(extreme)) <= largest for extreme in torch.aminmax(tensor.float()))
+    )
     # A copy, because a view would drag the whole storage it lies in into the file.
-    half = tensor.to(torch.float16, copy=True).contiguous()
-    return half if _is_finite(half) else tensor.to(torch.float32, copy=True).contiguous()
+    return tensor.to(torch.float16 if fits else torch.float32, copy=True).contiguous()
 
 
 def _is_finite(tensor: Tensor) -> bool:
