@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="List, inspect and import voices.")
 def list_command(as_json: options.AsJson = False) -> None:
     """List the voices of the library."""
     from ultimate_rvc.paths import voice_models_dir
-    from ultimate_rvc.voices.library import list_voices
+    from ultimate_rvc.voices.library import list_voices, packaged_voices
 
     voices = list_voices()
     if as_json:
@@ -29,6 +29,8 @@ def list_command(as_json: options.AsJson = False) -> None:
         )
     else:
         show_line(f"No voices yet in {voice_models_dir()}: import one with 'urvc voices import FILE'.")
+    if not as_json:
+        show_line(f"With the package: {', '.join(voice.name for voice in packaged_voices())}")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
 from ultimate_rvc.files import atomic_path, file_hash
-from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.paths import packaged_assets_dir, voice_models_dir
 from ultimate_rvc.voices.files import (
     INDEX_SUFFIX,
     MODEL_SUFFIXES,
@@ -65,7 +65,7 @@ def find_voice(name_or_path: str) -> VoiceRef:
     Parameters
     ----------
     name_or_path : str
-        A name as :func:`list_voices` gives it, or a path to a ``.pth`` or ``.safetensors`` file or to a
+        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or ``.safetensors`` file or to a
         folder with one.
 
     Raises
@@ -75,7 +75,7 @@ def find_voice(name_or_path: str) -> VoiceRef:
     VoiceFileError
         The folder holds several voices, or none.
     """
-    for ref in _library():
+    for ref in [*_library(), *packaged_voices()]:  # a user's voice goes before ours of the same name
         if ref.name == same_form(name_or_path):
             return ref
     path = Path(name_or_path).expanduser()
@@ -114,9 +114,17 @@ def list_voices() -> list[VoiceRef]:
     return sorted(_library(), key=lambda ref: (ref.name.casefold(), ref.name))
 
 
+def packaged_voices() -> list[VoiceRef]:
+    """The voices that ship with the package."""
+    return list(_voices_in(packaged_assets_dir() / "voices"))
+
+
 def _library() -> Iterator[VoiceRef]:
-    """Voices of the library; where a folder holds several, each is named ``<folder>/<file>``."""
-    library = voice_models_dir()
+    return _voices_in(voice_models_dir())
+
+
+def _voices_in(library: Path) -> Iterator[VoiceRef]:
+    """Voices below a folder; where a folder in it holds several, each is named ``<folder>/<file>``."""
     if not library.is_dir():
         return
     entries = sorted(entry for entry in library.iterdir() if not entry.name.startswith("."))
