@@ -32,6 +32,7 @@ MAX_PEAK = 1000.0  # +60 dBFS: beyond it a float file is damaged, or holds integ
 BLOCK_SAMPLES = 1 << 20
 MAX_PADDING_SAMPLES = 4096  # the most that codecs add to fill their last frames
 SHORT_FRACTION = 0.98  # of the duration the file names; below it the file is taken to be cut off
+MIN_MISSING_SECONDS = 0.25  # and this much must be missing: some durations count what encoders pad
 GUESSED_DURATIONS = ("aac",)  # containers whose duration FFmpeg only guesses from the bitrate
 
 # What full scale is in each of FFmpeg's sample formats, planar or not.
@@ -297,7 +298,9 @@ def _warn_if_damaged(path: Path, decoding: _Decoding, seconds: float, said_secon
         logger.warning(
             '"%s" is damaged: %d pieces could not be decoded and are left out.', path, decoding.broken_packets
         )
-    if said_seconds is not None and seconds < SHORT_FRACTION * said_seconds:
+    if said_seconds is None:
+        return
+    if seconds < SHORT_FRACTION * said_seconds and said_seconds - seconds > MIN_MISSING_SECONDS:
         logger.warning(
             '"%s" seems to be cut off: it holds %.1f s of the %.1f s that it names.',
             path,
