@@ -20,7 +20,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     name keeps the suffix of ``path``, since writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(6)}.partial{path.suffix}")
+    # 40 letters take at most 160 bytes: file systems allow 255 for the whole name.
+    unfinished = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}.partial{path.suffix}")
     try:
         yield unfinished
         with unfinished.open("rb+") as file:

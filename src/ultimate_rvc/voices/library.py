@@ -65,8 +65,8 @@ def find_voice(name_or_path: str) -> VoiceRef:
     Parameters
     ----------
     name_or_path : str
-        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or ``.safetensors`` file or to a
-        folder with one.
+        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or
+        ``.safetensors`` file or to a folder with one.
 
     Raises
     ------
