@@ -37,9 +37,9 @@ def pieces(samples: int, piece_seconds: float, context_seconds: float) -> Iterat
     for start in range(0, frames, length):
         end = min(start + length, frames)
         first = max(0, start - context)
-        # One sample short of a frame's centre, so that the piece has exactly its frames and no next one.
-        last_sample = min(samples, (end + context) * HOP_LENGTH - 1)
-        yield Piece(slice(first * HOP_LENGTH, last_sample), slice(start - first, end - first))
+        # Half a hop short of the next frame's centre, so that the piece has exactly its own frames.
+        end_sample = min(samples, (end + context) * HOP_LENGTH - HOP_LENGTH // 2)
+        yield Piece(slice(first * HOP_LENGTH, end_sample), slice(start - first, end - first))
 
 
 def extract_f0(

@@ -28,7 +28,8 @@ SILENT_DEVIATION = 1e-10  # windows are scaled to unit deviation, but not those 
 PERIODICITY_THRESHOLD = 0.1
 FILTER_FRAMES = 3  # of the median over periodicity and the mean over f0
 VITERBI_REACH_BINS = 12  # pitch moves by less than this from frame to frame
-CONTEXT_SECONDS = 1.28
+# Where salience is low the most probable path remembers long: 1.8 s were seen.
+CONTEXT_SECONDS = 2.56
 
 
 class Crepe:

@@ -18,9 +18,9 @@ from ultimate_rvc.rvc.torch_file import read_torch_file
 
 FILE_NAME = "rmvpe.pt"
 SALIENCE_THRESHOLD = 0.03  # a frame whose highest salience is not above this is unvoiced
-# The U-Net sees 15 s at each side in theory and the GRU all, but what is further away than this hardly
-# counts; see docs/pitch.md.
-CONTEXT_SECONDS = 3.2
+# On the safe side and not measured, for want of the trained weights: the U-Net could see 15 s to each side,
+# nearly all of it within 3 s, and the GRU has no limit.
+CONTEXT_SECONDS = 5.12
 
 
 def rmvpe_file() -> Path | None:

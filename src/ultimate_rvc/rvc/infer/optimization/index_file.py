@@ -36,6 +36,10 @@ class _Reader:
         self._content = content
         self._position = 0
 
+    @property
+    def length(self) -> int:
+        return len(self._content)
+
     def take(self, count: int) -> NDArray[np.uint8]:
         end = self._position + count
         if count < 0 or end > len(self._content):
@@ -58,16 +62,18 @@ def check_index_file(path: Path) -> None:
     """Raise :class:`VoiceFileError`, in one sentence, unless faiss may read ``path``."""
     try:
         length = path.stat().st_size
+        content = np.memmap(path, np.uint8, "r") if 0 < length <= MAX_FILE_BYTES else None
     except OSError as error:
         raise VoiceFileError(f"The index {path} cannot be read: {error.strerror}.") from error
-    if length > MAX_FILE_BYTES:
-        raise VoiceFileError(
-            f"The index {path} has {length >> 20} MB; more than {MAX_FILE_BYTES >> 20} are not read."
-        )
     if length == 0:
         raise VoiceFileError(f"The index {path} is empty: fetch it again, or convert without an index.")
+    if content is None:
+        limit = MAX_FILE_BYTES >> 20
+        raise VoiceFileError(
+            f"The index {path} has {length >> 20} MB, and more than {limit} are not read: convert without an index."
+        )
     try:
-        _check_index(_Reader(np.memmap(path, np.uint8, "r")))
+        _check_index(_Reader(content))
     except _UnsoundError as fault:
         raise VoiceFileError(
             f"The index {path} {fault}: build or fetch it again, or convert without an index."
@@ -133,8 +139,11 @@ def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> Non
         raise _UnsoundError("keeps its vectors in another file or in a form that voices do not use")
     if file.number(8) != lists or file.number(8) != dim * FLOAT_BYTES:
         raise _UnsoundError("is damaged")
+    lengths = _list_lengths(file, lists)
+    if sum(lengths) != size or size * dim * FLOAT_BYTES > file.length:
+        raise _UnsoundError("is cut short or damaged")
     seen = np.zeros(size, bool)
-    for length in _list_lengths(file, lists):
+    for length in lengths:
         _check_finite(file.take(length * dim * FLOAT_BYTES))
         ids = file.integers(length)
         if length and (ids.min() < 0 or ids.max() >= size):

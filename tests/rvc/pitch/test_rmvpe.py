@@ -1,0 +1,126 @@
+"""RMVPE's network against another implementation, with seeded random weights at full size.
+
+The trained weights are a download of 181 MB, so what is tested is that any weights give what they give
+elsewhere, and that pieces agree with the whole; how well the trained ones hear is not ours to test. See
+scripts/oracles/rmvpe_reference.py for where the expected values come from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ultimate_rvc.paths import models_dir
+from ultimate_rvc.rvc.pitch.chunked import extract_f0, pieces
+from ultimate_rvc.rvc.pitch.rmvpe import Rmvpe, load_rmvpe
+from ultimate_rvc.rvc.pitch.rmvpe_network import RMVPENetwork
+
+REFERENCE = Path(__file__).parents[2] / "data" / "pitch" / "rmvpe.npz"
+SEED = 20
+
+
+def seeded_state() -> dict[str, torch.Tensor]:
+    """As in scripts/oracles/rmvpe_reference.py."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in RMVPENetwork().state_dict().items()}
+    numbers = np.random.RandomState(SEED)
+    state = {}
+    for name in sorted(shapes):
+        shape = shapes[name]
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros(shape, dtype=torch.int64)
+            continue
+        values = numbers.random_sample(shape).astype(np.float32)
+        if name.endswith("running_var") or (name.endswith(".weight") and len(shape) == 1):
+            values = 0.5 + values
+        else:
+            values = (2 * values - 1) * (3 / max(1, int(np.prod(shape[1:])))) ** 0.5
+        if name == "fc.1.weight":
+            values *= 12
+        state[name] = torch.from_numpy(np.asarray(values, np.float32))
+    return state
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return seeded_state()
+
+
+@pytest.fixture(scope="module")
+def rmvpe(state: dict[str, torch.Tensor]) -> Rmvpe:
+    return Rmvpe(state)
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    with np.load(REFERENCE) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def waveform_16k(reference: dict[str, np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(reference["samples"].astype(np.float32) / 32767)
+
+
+def test_names_and_shapes_are_those_of_the_official_file(
+    state: dict[str, torch.Tensor], reference: dict[str, np.ndarray]
+) -> None:
+    ours = [f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(state.items())]
+    assert ours == reference["names"].tolist()
+
+
+def test_salience_equals_the_other_implementations(
+    rmvpe: Rmvpe, waveform_16k: torch.Tensor, reference: dict[str, np.ndarray]
+) -> None:
+    salience = rmvpe.salience(waveform_16k).numpy()
+    assert reference["salience"].std() > 0.1  # a network that says the same everywhere would prove nothing
+    assert np.abs(salience - reference["salience"]).max() <= 1e-4
+
+
+def test_f0_equals_the_other_implementations(
+    rmvpe: Rmvpe, waveform_16k: torch.Tensor, reference: dict[str, np.ndarray]
+) -> None:
+    expected_hz = np.where(reference["f0_hz"] > 0, reference["f0_hz"].clip(50, 1100), 0)
+    np.testing.assert_allclose(rmvpe.f0_hz(waveform_16k).numpy(), expected_hz, rtol=1e-4)
+
+
+def test_the_official_form_of_file_is_found_and_read(
+    state: dict[str, torch.Tensor], waveform_16k: torch.Tensor, rmvpe: Rmvpe
+) -> None:
+    models_dir().mkdir(parents=True)
+    torch.save(state, models_dir() / "rmvpe.pt")
+    read = load_rmvpe("cpu")
+    torch.testing.assert_close(read.salience(waveform_16k[:8000]), rmvpe.salience(waveform_16k[:8000]))
+
+
+@pytest.mark.parametrize("samples", [1, 160, 1023, 5200])
+def test_every_length_gives_its_frames(rmvpe: Rmvpe, samples: int) -> None:
+    f0_hz = rmvpe.f0_hz(0.1 * torch.randn(samples))
+    assert f0_hz.shape == (samples // 160 + 1,)
+    assert bool(((f0_hz == 0) | ((f0_hz >= 50) & (f0_hz <= 1100))).all())
+
+
+def test_pieces_agree_with_the_whole_where_the_network_forgets(
+    state: dict[str, torch.Tensor], waveform_16k: torch.Tensor
+) -> None:
+    """Random recurrent weights never forget; with half of each, 1.28 s of context make pieces exact.
+
+    This fails when pieces do not start where the U-Net's halvings fall in the whole: see the last line.
+    """
+    faded = {
+        name: tensor
+        * (0.5 if "weight_hh" in name else 0.2 if "intermediate" in name and tensor.dim() == 4 else 1)
+        for name, tensor in state.items()
+    }
+    rmvpe = Rmvpe(faded)
+    rmvpe.context_seconds = 1.28
+    voice = torch.cat([waveform_16k, waveform_16k.flip(0), waveform_16k]) * torch.linspace(1, 0.2, 3 * 15280)
+    whole = rmvpe.salience(voice)
+    joined = torch.cat([rmvpe.salience(voice[p.samples])[p.keep] for p in pieces(len(voice), 0.96, 1.28)])
+    assert (joined - whole).abs().max() < 0.02
+    f0_hz = extract_f0(rmvpe, voice, chunk_seconds=0.96)
+    assert f0_hz.shape == (len(voice) // 160 + 1,)
+    off_grid = rmvpe.salience(voice[16 * 160 :])
+    assert (off_grid[128:] - whole[144:]).abs().max() > 0.1
