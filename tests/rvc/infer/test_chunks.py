@@ -90,7 +90,7 @@ def test_sounding_parts_are_found_and_silence_has_none() -> None:
 @given(samples=st.integers(1, 5000))
 @settings(deadline=None, max_examples=50)
 def test_padding_gives_every_chunk_a_whole_window(samples: int) -> None:
-    padded = chunking.pad_for_windows(np.arange(samples, dtype=np.float32))
+    padded = chunking.pad_for_windows(torch.arange(samples, dtype=torch.float32)).numpy()
     chunk = chunking.whole(samples)
     assert len(padded) == chunk.length + 2 * chunking.PAD_SAMPLES + chunking.ENCODER_TAIL
     assert padded[chunking.PAD_SAMPLES] == 0

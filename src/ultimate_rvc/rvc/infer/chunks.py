@@ -54,12 +54,19 @@ def aligned_length(samples: int) -> int:
     return -(-(samples + 4) // FRAME_SAMPLES) * FRAME_SAMPLES
 
 
-def pad_for_windows(waveform_16k: FloatArray) -> FloatArray:
-    """Reflect ``waveform_16k`` at both ends, so that every chunk has a full window of context."""
-    right = PAD_SAMPLES + aligned_length(len(waveform_16k)) - len(waveform_16k) + ENCODER_TAIL
-    mode = "reflect" if len(waveform_16k) > 1 else "edge"
-    padded: FloatArray = np.pad(waveform_16k, (PAD_SAMPLES, right), mode=mode)  # type: ignore[call-overload]
-    return padded
+def pad_for_windows(waveform_16k: torch.Tensor) -> torch.Tensor:
+    """Reflect ``waveform_16k`` at both ends, so that every chunk has a full window of context.
+
+    Audio shorter than the context is reflected again and again.
+    """
+    samples = len(waveform_16k)
+    right = PAD_SAMPLES + aligned_length(samples) + ENCODER_TAIL
+    place = torch.arange(-PAD_SAMPLES, right, device=waveform_16k.device)
+    period = max(2 * (samples - 1), 1)
+    place = place.remainder(period)
+    return (
+        waveform_16k[torch.minimum(place, period - place)] if samples > 1 else waveform_16k.expand(len(place))
+    )
 
 
 def window_loudness(waveform_16k: FloatArray) -> FloatArray:

@@ -35,8 +35,10 @@ from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer.chunks import Chunk, Joiner
 from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory, resolve_device
 from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, ZeroPhaseFilter
-from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever, read_index
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig, config_for
+from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass, ZeroPhaseFilter
+from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
+from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever, open_retriever
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods
 from ultimate_rvc.rvc.pitch.curve import autotune, coarse_pitch, proposed_shift, transpose_f0
@@ -64,7 +66,11 @@ class _Source:
 
 
 class Pipeline:
-    """One voice with its encoder, index and pitch methods, loaded once for any number of inputs."""
+    """One voice with its encoder, index and pitch methods, loaded once for any number of inputs.
+
+    ``optimization`` says how it is computed (left out: the plain reference), never what. ``profiler``
+    holds the times of all conversions so far when the configuration asks for them.
+    """
 
     def __init__(
         self,
@@ -73,13 +79,17 @@ class Pipeline:
         *,
         retriever: Retriever | None = None,
         device: torch.device,
-        highpass: ZeroPhaseFilter | None = None,
+        optimization: OptimizationConfig | None = None,
     ) -> None:
         self.voice = voice
         self.encoder = encoder
         self.retriever = retriever
         self.device = device
-        self._highpass = highpass or ScipyHighpass()
+        self.optimization = optimization or OptimizationConfig()
+        self.profiler = PerformanceProfiler(self.optimization.enable_profiling, device)
+        self._highpass: ZeroPhaseFilter = (
+            TorchHighpass(device) if self.optimization.use_gpu_filter else ScipyHighpass()
+        )
         self._pitch_methods: dict[tuple[F0Method, ...], PitchMethod] = {}
 
     @classmethod
@@ -90,8 +100,11 @@ class Pipeline:
         *,
         index_path: Path | None = None,
         device: str = Device.AUTO,
+        optimization: OptimizationConfig | None = None,
     ) -> Pipeline:
         """Load a voice file, its index if given, and the content encoder it was trained with.
+
+        Without ``optimization`` the one that environment, settings file and hardware ask for is in force.
 
         Raises
         ------
@@ -99,7 +112,8 @@ class Pipeline:
             For a file that is no voice, an encoder the voice was not trained with, an encoder that
             is not on this machine, a device that is not there.
         """
-        torch_device = resolve_device(device)
+        optimization = config_for(device, optimization)
+        torch_device = resolve_device(optimization.device)
         voice = load_voice_model(model_path, torch_device)
         if voice.synthesizer.config.hop_length * 100 != voice.sample_rate:
             raise VoiceFileError(
@@ -116,13 +130,15 @@ class Pipeline:
                 f"encoder '{name}' gives {encoder.feature_dim(voice.version)}; choose the encoder it was "
                 "trained with (--embedder-model)."
             )
-        retriever = read_index(index_path) if index_path is not None else None
+        retriever = None
+        if index_path is not None:
+            retriever = open_retriever(index_path, torch_device if optimization.use_gpu_retrieval else None)
         if retriever is not None and retriever.dim != voice.synthesizer.config.phone_dim:
             raise VoiceFileError(
-                f"The index {index_path} holds vectors of {retriever.dim} numbers, but {model_path.name} works "
-                f"with {voice.synthesizer.config.phone_dim}; it belongs to another voice."
+                f"The index {index_path} holds vectors of {retriever.dim} numbers, but {model_path.name} "
+                f"works with {voice.synthesizer.config.phone_dim}; it belongs to another voice."
             )
-        return cls(voice, encoder, retriever=retriever, device=torch_device)
+        return cls(voice, encoder, retriever=retriever, device=torch_device, optimization=optimization)
 
     @torch.inference_mode()
     def convert(
@@ -158,13 +174,22 @@ class Pipeline:
         output_samples = round(waveform.shape[-1] * self.voice.sample_rate / sample_rate)
         source = self._prepare(waveform, sample_rate, settings, progress)
         converted = self._convert_chunks(source, progress)[:output_samples].cpu().numpy()
+        with self.profiler.stage("level"):
+            converted = self._finish(converted, source)
+        self.profiler.audio_seconds += waveform.shape[-1] / sample_rate
+        self.profiler.log()
+        return converted, self.voice.sample_rate
+
+    def _finish(self, converted: FloatArray, source: _Source) -> FloatArray:
+        """Noise, level curve and peak of the converted waveform."""
+        settings = source.settings
         if settings.clean_voice:
             converted = _reduce_noise(converted, self.voice.sample_rate, settings.clean_strength)
         if settings.rms_mix_rate != 1:
             converted = match_level(
                 source.waveform_16k, converted, self.voice.sample_rate, settings.rms_mix_rate
             )
-        return _limit_peak(converted, OUTPUT_PEAK), self.voice.sample_rate
+        return _limit_peak(converted, OUTPUT_PEAK)
 
     def _check_speaker(self, settings: ConversionSettings) -> None:
         speakers = self.voice.synthesizer.config.speakers
@@ -181,15 +206,19 @@ class Pipeline:
             raise AudioError(
                 "The audio holds samples that are not numbers (NaN or infinite); export it again."
             )
-        mono = resample(to_mono(waveform), sample_rate, chunking.SAMPLE_RATE)
+        with self.profiler.stage("resample"):
+            mono = resample(to_mono(waveform), sample_rate, chunking.SAMPLE_RATE)
         if len(mono) == 0:
             raise AudioError(
                 f"The audio is too short to convert: {waveform.shape[-1]} samples at {sample_rate} Hz."
             )
-        waveform_16k = self._highpass.apply(_limit_peak(mono, INPUT_PEAK))
-        padded = torch.from_numpy(chunking.pad_for_windows(waveform_16k)).to(self.device)
-        f0_hz = self._find_f0(padded, settings, progress) if self.voice.has_f0 else None
-        return _Source(waveform_16k, padded, f0_hz, settings)
+        with self.profiler.stage("filter"):
+            filtered = self._highpass.apply(torch.from_numpy(_limit_peak(mono, INPUT_PEAK)).to(self.device))
+            padded = chunking.pad_for_windows(filtered)
+        with self.profiler.stage("f0"):
+            f0_hz = self._find_f0(padded, settings, progress) if self.voice.has_f0 else None
+        # Cuts and level are found on the host.
+        return _Source(filtered.cpu().numpy(), padded, f0_hz, settings)
 
     def _find_f0(
         self, padded: torch.Tensor, settings: ConversionSettings, progress: Progress
@@ -251,7 +280,8 @@ class Pipeline:
                 )
                 waiting[:0] = halves
                 continue
-            joiner.add(chunk, window)
+            with self.profiler.stage("join"):
+                joiner.add(chunk, window)
             done += chunk.length
         progress.report("convert", 1.0)
         return joiner.waveform
@@ -277,17 +307,20 @@ class Pipeline:
             first = chunk.start // chunking.F0_HOP
             f0_hz = source.f0_hz[first : first + frames][None]
             pitch = coarse_pitch(f0_hz)
-        features = self.encoder.encode(window_16k[None], self.voice.version)
-        features = self._retrieve(features, f0_hz, settings)
-        return self.voice.synthesizer.infer(
-            features,
-            pitch,
-            f0_hz,
-            torch.tensor([settings.sid], device=self.device),
-            noise_scale=settings.noise_scale,
-            source_noise_scale=settings.source_noise_scale,
-            generator=_chunk_generator(settings.seed, chunk),
-        )[0]
+        with self.profiler.stage("encode"):
+            features = self.encoder.encode(window_16k[None], self.voice.version)
+        with self.profiler.stage("retrieve"):
+            features = self._retrieve(features, f0_hz, settings)
+        with self.profiler.stage("synthesize"):
+            return self.voice.synthesizer.infer(
+                features,
+                pitch,
+                f0_hz,
+                torch.tensor([settings.sid], device=self.device),
+                noise_scale=settings.noise_scale,
+                source_noise_scale=settings.source_noise_scale,
+                generator=_chunk_generator(settings.seed, chunk),
+            )[0]
 
     def _retrieve(
         self, features: torch.Tensor, f0_hz: torch.Tensor | None, settings: ConversionSettings

@@ -1,10 +1,12 @@
 """Retrieval: features of the source are drawn towards those the voice was trained on.
 
-One retriever per voice, read once. :class:`FaissRetriever` is the plain one and the reference for others.
+One retriever per voice, read once. :class:`FaissRetriever` is the plain one and what other tools do;
+:class:`DeviceRetriever` searches exactly, on the device where the features are.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -16,10 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.rvc.infer.devices import is_out_of_memory
 from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
+
+log = logging.getLogger(__name__)
 
 NEIGHBOURS = 8
 BLOCK_FRAMES = 1024  # frames searched at once: bounds the memory for their neighbours to 25 MB
+# Of DeviceRetriever. Distances by matrix product are rounded, so four times the neighbours are measured anew.
+CANDIDATES = 4 * NEIGHBOURS
+BLOCK_VECTORS = 16_384  # vectors compared at once: 50 MB centred, and 64 MB of distances to BLOCK_FRAMES
+REFINED_FRAMES = 256  # frames whose candidates are gathered at once: 25 MB
+DIRECT_FRAMES = 32  # frames compared with every vector without a matrix product
+FLOAT32_ROUNDING = 2.0**-23
 
 
 class Retriever(Protocol):
@@ -78,12 +89,12 @@ class FaissRetriever:
     def size(self) -> int:
         return int(self._vectors.shape[0])
 
+    def on_device(self, device: torch.device) -> DeviceRetriever:
+        """The same vectors, searched exactly on ``device``; the cells of the file are not used."""
+        return DeviceRetriever(self._vectors, self._name, device)
+
     def blend(self, features: Tensor, index_rate: float) -> Tensor:
-        if features.shape[-1] != self.dim:
-            raise VoiceFileError(
-                f"The index {self._name} holds vectors of {self.dim} numbers, but the voice's features have "
-                f"{features.shape[-1]}: it belongs to another voice; convert without it."
-            )
+        check_dim(self, self._name, features)
         if index_rate == 0:
             return features
         frames = features.detach().to("cpu", torch.float32).numpy()
@@ -101,7 +112,8 @@ class FaissRetriever:
         squared_distances, ids = self._index.search(np.ascontiguousarray(frames), min(NEIGHBOURS, self.size))
         weights = neighbour_weights(squared_distances, ids)
         means = np.einsum("fk,fkd->fd", weights, self._vectors[ids])
-        return np.asarray(np.where(weights.any(axis=1, keepdims=True), means, frames), np.float32)
+        means[~weights.any(axis=1)] = frames[~weights.any(axis=1)]
+        return means
 
 
 def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -118,7 +130,132 @@ def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.in
         ratio = np.where(nearest > 0, nearest / squared, squared == 0)
     weights = np.where(present, ratio, 0.0) ** 2
     total = weights.sum(axis=1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
+    shares = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return np.asarray(shares, np.float32)
+
+
+class DeviceRetriever:
+    """Eight nearest neighbours among all vectors, searched where the features are.
+
+    The squared distance of a frame to every vector comes from one matrix product,
+    ``|a|^2 + |b|^2 - 2ab``, of data centred on the block's mean, which costs digits where vectors are
+    nearly the same. So the best :data:`CANDIDATES` are measured again as ``sum((a - b)^2)``, and a frame
+    for which rounding could have hidden a nearer vector is compared with all of them that way.
+
+    Weights, and what becomes of frames in the index or without neighbours, are as in
+    :class:`FaissRetriever`.
+
+    Parameters
+    ----------
+    vectors
+        Shape ``(size, dim)``; copied to ``device`` once.
+    name
+        Of the index, for messages.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], name: str, device: torch.device) -> None:
+        self._vectors = torch.from_numpy(vectors).to(device)
+        self._name = name
+        log.info("Loaded %d embeddings to %s for GPU-accelerated retrieval", len(vectors), device)
+
+    @property
+    def dim(self) -> int:
+        return int(self._vectors.shape[1])
+
+    @property
+    def size(self) -> int:
+        return int(self._vectors.shape[0])
+
+    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+        check_dim(self, self._name, features)
+        if index_rate == 0 or len(features) == 0:
+            return features
+        frames = features.detach().to(self._vectors.device, torch.float32)
+        squared, ids = self.search(frames)
+        weights = _device_weights(squared)
+        moved = torch.cat(
+            [
+                torch.einsum("fk,fkd->fd", weights[rows], self._vectors[ids[rows]])
+                for rows in _slices(len(frames), REFINED_FRAMES)
+            ]
+        )
+        moved = torch.where(weights.any(dim=1, keepdim=True), moved, frames).to(features)
+        return features + index_rate * (moved - features)
+
+    def search(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distances and ids of the nearest vectors, nearest first; ``(frames, min(8, size))``."""
+        parts = [self._search_block(frames[rows]) for rows in _slices(len(frames), BLOCK_FRAMES)]
+        return torch.cat([squared for squared, _ in parts]), torch.cat([ids for _, ids in parts])
+
+    def _search_block(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        rough, ids, rounding = self._candidates(frames)
+        squared, ids = self._refine(frames, ids)
+        if self.size > CANDIDATES:
+            # Every vector that is no candidate is at least this far away.
+            unsafe = (squared[:, -1] > rough[:, -1] - rounding).nonzero()[:, 0]
+            for rows in _slices(len(unsafe), DIRECT_FRAMES):
+                part = unsafe[rows]
+                squared[part], ids[part] = self._search_directly(frames[part])
+        return squared, ids
+
+    def _candidates(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The nearest vectors by matrix product: squared distances, ids, and how wrong a distance may be."""
+        best = frames.new_empty(len(frames), 0)
+        ids = torch.empty(len(frames), 0, dtype=torch.int64, device=frames.device)
+        rounding = frames.new_zeros(len(frames))
+        for rows in _slices(self.size, BLOCK_VECTORS):
+            block = self._vectors[rows]
+            centre = block.mean(dim=0)
+            block, centred = block - centre, frames - centre
+            block_squares, frame_squares = block.square().sum(dim=1), centred.square().sum(dim=1)
+            squared = torch.addmm(block_squares, centred, block.T, alpha=-2).add_(frame_squares[:, None])
+            found, places = squared.topk(min(CANDIDATES, block.shape[0]), dim=1, largest=False)
+            best, ids = torch.cat([best, found], dim=1), torch.cat([ids, places + rows.start], dim=1)
+            best, places = best.topk(min(CANDIDATES, best.shape[1]), dim=1, largest=False)
+            ids = ids.gather(1, places)
+            rounding = torch.maximum(rounding, frame_squares + block_squares.max())
+        # The error of a sum of `dim` products grows with the root of their number; 4 is to be safe.
+        return best, ids, rounding * (4 * FLOAT32_ROUNDING * self.dim**0.5)
+
+    def _refine(self, frames: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest of the candidates ``ids``, by differences instead of products."""
+        squared = torch.cat(
+            [
+                (self._vectors[ids[rows]] - frames[rows, None]).square().sum(dim=2)
+                for rows in _slices(len(frames), REFINED_FRAMES)
+            ]
+        )
+        squared, places = squared.topk(min(NEIGHBOURS, ids.shape[1]), dim=1, largest=False)
+        return squared, ids.gather(1, places)
+
+    def _search_directly(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        direct = torch.cdist(frames, self._vectors, compute_mode="donot_use_mm_for_euclid_dist")
+        _, ids = direct.topk(min(CANDIDATES, self.size), dim=1, largest=False)
+        return self._refine(frames, ids)
+
+
+def _device_weights(squared: Tensor) -> Tensor:
+    """:func:`neighbour_weights` on the device; a distance that is no number means no neighbour."""
+    present = squared.isfinite()
+    squared = squared.where(present, torch.inf)
+    nearest = squared.min(dim=1, keepdim=True).values
+    ratio = torch.where(nearest > 0, nearest / squared, (squared == 0).to(squared.dtype))
+    weights = torch.where(present, ratio, 0.0).square()
+    total = weights.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, weights / total, 0.0)
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def check_dim(retriever: Retriever, name: str, features: Tensor) -> None:
+    """Raise :class:`VoiceFileError` unless ``features`` are as long as the vectors of the index."""
+    if features.shape[-1] != retriever.dim:
+        raise VoiceFileError(
+            f"The index {name} holds vectors of {retriever.dim} numbers, but the voice's features have "
+            f"{features.shape[-1]}: it belongs to another voice; convert without it."
+        )
 
 
 def read_index(path: Path) -> FaissRetriever:
@@ -143,6 +280,28 @@ def read_index(path: Path) -> FaissRetriever:
         raise VoiceFileError(
             f"The index {path} is damaged: build or fetch it again, or convert without an index."
         ) from error
+
+
+def open_retriever(path: Path, device: torch.device | None) -> Retriever:
+    """Read an ``.index`` file for a search on ``device``, or by faiss when that is ``None``.
+
+    Raises
+    ------
+    VoiceFileError
+        As :func:`read_index`.
+    """
+    index = read_index(path)
+    if device is None:
+        return index
+    try:
+        return index.on_device(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning(
+            "%s has no memory left for the %d vectors of %s; faiss searches them.", device, index.size, path
+        )
+        return index
 
 
 def _search_threads() -> int:
