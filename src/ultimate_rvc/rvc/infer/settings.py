@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ultimate_rvc.choices import EmbedderModel, F0Method
-from ultimate_rvc.errors import SettingError
+from ultimate_rvc.errors import SettingError, check_setting
 
 MAX_SEED = 2**63 - 1
-
-
-def check_range(option: str, value: float, low: float, high: float) -> None:
-    """Raise :class:`SettingError` naming ``option`` unless ``low <= value <= high`` (NaN fails)."""
-    if not low <= value <= high:
-        raise SettingError(f"--{option.replace('_', '-')} is {value}, but must be from {low} to {high}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +58,18 @@ class ConversionSettings:
     """Scale of the noise in the vocoder's source; 0 with ``noise_scale`` 0 is free of randomness."""
 
     def __post_init__(self) -> None:
-        check_range("n_octaves", self.n_octaves, -4, 4)
-        check_range("n_semitones", self.n_semitones, -48, 48)
-        check_range("index_rate", self.index_rate, 0, 1)
-        check_range("rms_mix_rate", self.rms_mix_rate, 0, 1)
-        check_range("protect_rate", self.protect_rate, 0, 0.5)
-        check_range("autotune_strength", self.autotune_strength, 0, 1)
-        check_range("proposed_pitch_threshold", self.proposed_pitch_threshold, 50, 1200)
-        check_range("clean_strength", self.clean_strength, 0, 1)
-        check_range("seed", self.seed, 0, MAX_SEED)
-        check_range("noise_scale", self.noise_scale, 0, 2)
-        check_range("source_noise_scale", self.source_noise_scale, 0, 2)
-        check_range("sid", self.sid, 0, 2**31 - 1)
+        check_setting("n_octaves", self.n_octaves, -4, 4)
+        check_setting("n_semitones", self.n_semitones, -48, 48)
+        check_setting("index_rate", self.index_rate, 0, 1)
+        check_setting("rms_mix_rate", self.rms_mix_rate, 0, 1)
+        check_setting("protect_rate", self.protect_rate, 0, 0.5)
+        check_setting("autotune_strength", self.autotune_strength, 0, 1)
+        check_setting("proposed_pitch_threshold", self.proposed_pitch_threshold, 50, 1200)
+        check_setting("clean_strength", self.clean_strength, 0, 1)
+        check_setting("seed", self.seed, 0, MAX_SEED)
+        check_setting("noise_scale", self.noise_scale, 0, 2)
+        check_setting("source_noise_scale", self.source_noise_scale, 0, 2)
+        check_setting("sid", self.sid, 0, 2**31 - 1)
         if not self.f0_methods:
             raise SettingError(f"--f0-method needs at least one of {', '.join(F0Method)}.")
         if self.custom_embedder_model and self.embedder_model is not EmbedderModel.CUSTOM:
