@@ -83,7 +83,7 @@ def _read_wav(path: Path) -> tuple[np.ndarray, int]:
 def write_whisper_reference() -> None:
     """`speech.wav`, and what faster-whisper's `encode` makes of it (padded to 30 s, as Whisper does)."""
     import soxr
-    from faster_whisper import WhisperModel
+    from faster_whisper import WhisperModel  # type: ignore[import-not-found]
 
     recording, sample_rate = _read_wav(_package_folder("moonshine_voice") / "assets" / "two_cities.wav")
     resampled = soxr.resample(recording[: sample_rate * (SPEECH_SECONDS + 1)], sample_rate, 16000)
@@ -108,7 +108,7 @@ def write_whisper_reference() -> None:
 def write_hubert_reference() -> None:
     """`small_hubert/` with random half-precision weights, and rvc-next's features of `hubert_input`."""
     import torch
-    from rvc_next.engine.features.hubert import extract_features, load_hubert
+    from rvc_next.engine.features.hubert import extract_features, load_hubert  # type: ignore[import-not-found]
     from transformers import HubertConfig, HubertModel
 
     folder = DATA / "small_hubert"
