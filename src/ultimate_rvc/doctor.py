@@ -16,7 +16,9 @@ from typing import Any
 from ultimate_rvc import __version__
 from ultimate_rvc.assets import registry
 from ultimate_rvc.choices import Device, EmbedderModel
+from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import audio_dir, models_dir, packaged_assets_dir, voice_models_dir
+from ultimate_rvc.rvc.infer.optimization.config import Switch, resolve_config
 from ultimate_rvc.separation.models import SEPARATION_MODELS, SeparationModel
 
 DISTRIBUTION = "ultimate-rvc-fast"
@@ -77,6 +79,7 @@ class Report:
     models: tuple[ModelState, ...]
     voices: tuple[str, ...]
     problems: tuple[str, ...]
+    optimization: tuple[Switch, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -93,6 +96,9 @@ class Report:
             yield f"  {device.name:<18} {device.description}{_free_of(device)}"
         free, total = _gigabytes(self.memory_available_bytes), _gigabytes(self.memory_total_bytes)
         yield f"Memory: {free} of {total} free"
+        yield "Optimisation in force (and where each value came from)"
+        for switch in self.optimization:
+            yield f"  {switch}"
         yield "Disk"
         for folder in self.folders:
             yield f"  {folder.purpose:<18} {_gigabytes(folder.free_bytes)} free at {folder.path}"
@@ -121,6 +127,7 @@ def examine() -> Report:
         folders=tuple(_folders()),
         models=(*_encoders(problems), *_pitch_models(problems), *_separation_models()),
         voices=_voices(problems),
+        optimization=_optimization(problems),
         problems=tuple(problems),
     )
 
@@ -188,6 +195,18 @@ def _devices(problems: list[str]) -> tuple[ComputeDevice, ...]:
         limit = getattr(torch.mps, "recommended_max_memory", None)  # since torch 2.5
         found.append(ComputeDevice(Device.MPS.value, "Apple GPU (Metal)", limit() if limit else None))
     return (*found, cpu)
+
+
+def _optimization(problems: list[str]) -> tuple[Switch, ...]:
+    try:
+        resolved = resolve_config()
+    except SettingError as error:
+        problems.append(str(error))
+        return ()
+    except (ImportError, OSError):  # torch cannot be loaded, which is told already
+        return ()
+    problems.extend(resolved.warnings)
+    return resolved.switches
 
 
 def _processor_name() -> str:

@@ -13,6 +13,7 @@ import typer
 from ultimate_rvc.choices import AudioFormat, Device
 from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import progress_bar, show_json, show_table, show_warning
+from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.errors import AudioError, SettingError, UltimateRVCError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
@@ -72,16 +73,22 @@ def convert_voice(
     """
     if model is None:
         raise SettingError("--model is missing: a voice's name, or a .pth or .safetensors file.")
+    from ultimate_rvc.rvc.infer.optimization.config import resolve_config
     from ultimate_rvc.rvc.infer.pipeline import Pipeline
     from ultimate_rvc.voices.library import find_voice
 
+    resolved = resolve_config(command_line={"device": device})
+    resolved.log_warnings()
     voice = find_voice(model)
     jobs = plan_jobs(voice_tracks, voice.name, output, output_format)
     rows, failures = [], []
-    with progress_bar() as progress:
+    with profile_shown(resolved.config.enable_profiling), progress_bar() as progress:
         progress.report("load voice", 0.0)
         pipeline = Pipeline.open(
-            voice.model_path, conversion, index_path=index or voice.index_path, device=device
+            voice.model_path,
+            conversion,
+            index_path=index or voice.index_path,
+            optimization=resolved.config,
         )
         for number, job in enumerate(jobs, 1):
             progress.report(f"{number}/{len(jobs)} {job.source.name}", 0.0)

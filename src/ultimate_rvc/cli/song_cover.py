@@ -12,6 +12,7 @@ from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table
+from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.covers.settings import AUTO_MODEL, BackingVoice, CoverSettings, SourceSettings, StemSettings
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -144,6 +145,9 @@ def song_cover(
     """
     song = one_of("--source", source, source_argument, "a file, a folder of stems, a URL, or 'demo'")
     voice = one_of("--model", model, model_argument, "a voice's name, or a .pth or .safetensors file")
+    from ultimate_rvc.rvc.infer.optimization.config import resolve_config
+
+    optimization = resolve_config(command_line={"device": device}).config
     settings = CoverSettings(
         conversion=conversion,
         index_path=index,
@@ -169,11 +173,11 @@ def song_cover(
         bitrate_kbps=bitrate,
         output_name=output_name,
         output_path=output,
-        device=device,
+        device=optimization.device,
     )
     from ultimate_rvc.covers.recipe import make_cover
 
-    with progress_bar() as progress:
+    with profile_shown(optimization.enable_profiling), progress_bar() as progress:
         result = make_cover(song, voice, settings, progress)
     show_json(asdict(result)) if as_json else _show(result)
 

@@ -100,6 +100,19 @@ def get_default_config() -> OptimizationConfig:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """One value in force and where it came from."""
+
+    name: str
+    value: str | bool
+    origin: str
+
+    def __str__(self) -> str:
+        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"{self.name:<18} {shown:<6} ({self.origin})"
+
+
+@dataclass(frozen=True)
 class ResolvedConfig:
     """A configuration, where each of its values came from, and what to warn of."""
 
@@ -107,12 +120,9 @@ class ResolvedConfig:
     origins: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
-    def lines(self) -> Iterator[str]:
-        """One line per switch: name, value, origin."""
-        for name in FIELDS:
-            value = getattr(self.config, name)
-            shown = str(value).lower() if isinstance(value, bool) else value
-            yield f"{name:<18} {shown:<6} {self.origins[name]}"
+    @property
+    def switches(self) -> tuple[Switch, ...]:
+        return tuple(Switch(name, getattr(self.config, name), self.origins[name]) for name in FIELDS)
 
     def log_warnings(self) -> None:
         for warning in self.warnings:

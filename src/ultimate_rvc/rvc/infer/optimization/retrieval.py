@@ -111,7 +111,7 @@ class FaissRetriever:
         faiss.omp_set_num_threads(_search_threads())
         squared_distances, ids = self._index.search(np.ascontiguousarray(frames), min(NEIGHBOURS, self.size))
         weights = neighbour_weights(squared_distances, ids)
-        means = np.einsum("fk,fkd->fd", weights, self._vectors[ids])
+        means: NDArray[np.float32] = np.einsum("fk,fkd->fd", weights, self._vectors[ids])
         means[~weights.any(axis=1)] = frames[~weights.any(axis=1)]
         return means
 
