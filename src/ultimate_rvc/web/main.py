@@ -5,6 +5,7 @@ One screen for the main job; everything else is on the command line.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -26,6 +27,8 @@ def serve(
     listen_port: Annotated[int, typer.Option(help="Port of the page.")] = DEFAULT_PORT,
 ) -> None:
     """Open the web page of Ultimate RVC."""
+    # Gradio would tell its makers about every start; a local tool has nobody to tell, nor often a network.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from ultimate_rvc.paths import output_dir
     from ultimate_rvc.web.page import build_page
 

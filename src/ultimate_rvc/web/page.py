@@ -11,11 +11,11 @@ from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.voices.library import import_voice, list_voices
+from ultimate_rvc.voices.library import import_voice, list_voices, packaged_voices
 
 log = logging.getLogger(__name__)
 
-NO_VOICES = "No voices yet: drop a voice file (.pth, .safetensors or .zip) below."
+NO_VOICES = "No voices of your own yet: add a voice file below. The demo voice is untrained."
 
 
 def build_page() -> gr.Blocks:
@@ -53,7 +53,7 @@ def build_page() -> gr.Blocks:
 
 
 def _voice_names() -> list[str]:
-    return [voice.name for voice in list_voices()]
+    return [voice.name for voice in [*list_voices(), *packaged_voices()]]
 
 
 def _voice_hint() -> str:
@@ -68,13 +68,18 @@ def _generate(
     semitones: float,
     bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio fills it in)
 ) -> tuple[str, list[list[str]], str]:
+    from ultimate_rvc.covers.download import is_url
+    from ultimate_rvc.covers.recipe import make_cover
+    from ultimate_rvc.covers.sources import DEMO_SOURCE
+
     source = song or link.strip()
     if not source:
         raise gr.Error("Drop a song or paste a link first.")
+    if not song and source != DEMO_SOURCE and not is_url(source):
+        # Others may reach this page: what they type must not open files of this machine.
+        raise gr.Error("A link begins with https:// or http://; drop a file for anything else.")
     if not voice:
         raise gr.Error("Choose a voice first.")
-    from ultimate_rvc.covers.recipe import make_cover
-
     settings = CoverSettings(
         conversion=ConversionSettings(n_octaves=int(octaves), n_semitones=int(semitones))
     )
