@@ -39,6 +39,7 @@ from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig, confi
 from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass, ZeroPhaseFilter
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
 from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever, open_retriever
+from ultimate_rvc.rvc.infer.optimization.vocoder_tiles import render_for_device
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods
 from ultimate_rvc.rvc.pitch.curve import autotune, coarse_pitch, proposed_shift, transpose_f0
@@ -320,6 +321,7 @@ class Pipeline:
                 noise_scale=settings.noise_scale,
                 source_noise_scale=settings.source_noise_scale,
                 generator=_chunk_generator(settings.seed, chunk),
+                render=render_for_device,
             )[0]
 
     def _retrieve(

@@ -14,6 +14,7 @@ from ultimate_rvc.rvc.networks.hifigan import (
     finish,
     render_stages,
     residual_pair,
+    residual_reach,
     same_convolution,
     source_convolution,
     upsampler,
@@ -28,12 +29,15 @@ HARMONICS = 9  # the fundamental and eight overtones
 class MRFHiFiGAN(nn.Module):
     """Latent frames and a source of nine sines to a waveform."""
 
+    draws_noise = False  # but for its source
+
     def __init__(self, config: SynthesizerConfig) -> None:
         super().__init__()
         stages = range(len(config.upsample_rates))
         self.rates = config.upsample_rates
         self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
+        self.block_reach = residual_reach(config)
         self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=HARMONICS)
         self.conv_pre = nn.Conv1d(
             config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
@@ -67,7 +71,9 @@ class MRFHiFiGAN(nn.Module):
         clear_tails(source, scaled(valid, self.hop_length))
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
         blocks = [cast("nn.ModuleList", group) for group in self.mrfs]
-        hidden = render_stages(hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid)
+        hidden = render_stages(
+            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, self.block_reach, valid
+        )
         return finish(hidden, self.conv_post, self.rates, valid)
 
 

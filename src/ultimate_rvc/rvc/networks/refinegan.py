@@ -36,6 +36,8 @@ class RefineGAN(nn.Module):
         When the channels cannot be halved once more than there are stages, for the skips.
     """
 
+    draws_noise = True
+
     def __init__(self, config: SynthesizerConfig) -> None:
         super().__init__()
         if config.upsample_initial_channel % 2 ** (len(config.upsample_rates) + 1) != 0:

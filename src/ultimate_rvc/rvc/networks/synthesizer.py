@@ -21,7 +21,7 @@ from ultimate_rvc.rvc.networks.flow import Flow
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid, frame_mask
 from ultimate_rvc.rvc.networks.text_encoder import TextEncoder
-from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, build_vocoder
+from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, VocoderRender, build_vocoder, render_whole
 
 NOISE_SCALE = 0.66666  # RVC's strength of the prior's noise
 SHOWN_KEYS = 3  # names of missing layers an error lists
@@ -105,6 +105,7 @@ class Synthesizer(nn.Module):
         source_noise_scale: float = 1.0,
         generator: torch.Generator | None = None,
         lengths: Tensor | None = None,
+        render: VocoderRender = render_whole,
     ) -> Tensor:
         """Render features to audio.
 
@@ -128,6 +129,8 @@ class Synthesizer(nn.Module):
         lengths : int Tensor (batch,), optional
             Frames of each item in a padded batch. Each item then sounds as it does alone, and is
             silent behind its end.
+        render : VocoderRender
+            How the vocoder is run: over everything at once, or in a way that suits the device.
 
         Returns
         -------
@@ -147,7 +150,7 @@ class Synthesizer(nn.Module):
         latent = self.latent(features, pitch, speaker, Noise(noise_scale, generator), valid)
         vocoder_noise = Noise(source_noise_scale, generator)
         source = None if f0_hz is None else self.vocoder.excitation(f0_hz.float(), vocoder_noise, valid)
-        waveform = self.vocoder(latent, source, speaker, vocoder_noise, valid)
+        waveform = render(self.vocoder, latent, source, speaker, vocoder_noise, valid)
         return waveform[:, 0].float()
 
     def speaker(self, speaker_id: Tensor) -> Tensor:

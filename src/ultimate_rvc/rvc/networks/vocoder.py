@@ -19,7 +19,8 @@ from ultimate_rvc.rvc.networks.refinegan import RefineGAN
 class VocoderNetwork(Protocol):
     """Latent frames and a source to a waveform, the whole or any run of frames."""
 
-    context_frames: int
+    context_frames: int  # to either side, that make the middle of a tile equal to a render of the whole
+    draws_noise: bool  # whether it draws random numbers beyond those of its source
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
         """Return the source (batch, 1, samples) for f0_hz (batch, frames)."""
@@ -30,6 +31,34 @@ class VocoderNetwork(Protocol):
     ) -> Tensor:
         """Return the waveform (batch, 1, samples)."""
         ...
+
+
+class VocoderRender(Protocol):
+    """A way to run a vocoder over a window; all give the same sound."""
+
+    def __call__(
+        self,
+        vocoder: VocoderNetwork,
+        latent: Tensor,
+        source: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+    ) -> Tensor:
+        """Return the waveform (batch, 1, samples)."""
+        ...
+
+
+def render_whole(
+    vocoder: VocoderNetwork,
+    latent: Tensor,
+    source: Tensor | None,
+    speaker: Tensor,
+    noise: Noise,
+    valid: Valid = None,
+) -> Tensor:
+    """Run the vocoder once over everything."""
+    return vocoder(latent, source, speaker, noise, valid)
 
 
 def build_vocoder(config: SynthesizerConfig, vocoder: Vocoder, *, has_f0: bool) -> nn.Module:
