@@ -1,4 +1,4 @@
-"""The high-pass in blocks against scipy on the whole signal."""
+"""Both high-passes against scipy on the whole signal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,92 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from ultimate_rvc.rvc.infer.optimization.filters import BLOCK_SAMPLES, ScipyHighpass
+from ultimate_rvc.rvc.infer.optimization.filters import (
+    BLOCK_SAMPLES,
+    FFT_BATCH,
+    FFT_SAMPLES,
+    TAPS,
+    ScipyHighpass,
+    TorchHighpass,
+)
 
 REFERENCE = scipy.signal.butter(5, 48, "highpass", fs=16_000)
+CPU = torch.device("cpu")
+HOP = FFT_SAMPLES - TAPS + 1
+ODD_PADDING = 18
+
+
+def filtfilt(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
+    padding = min(ODD_PADDING, len(waveform) - 1)
+    filtered: NDArray[np.float64] = scipy.signal.filtfilt(
+        *REFERENCE, waveform.astype(np.float64), padlen=padding
+    )
+    return filtered
+
+
+def noise(samples: int, *, level: float = 0.2, offset: float = 0.3) -> NDArray[np.float32]:
+    random = np.random.default_rng(samples)
+    return (random.uniform(-level, level, samples) + offset).astype(np.float32)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 19, 160, 16_000, BLOCK_SAMPLES + 1, 2 * BLOCK_SAMPLES + 5000])
 def test_blocks_equal_filtfilt_of_the_whole(samples: int) -> None:
-    waveform = (np.random.default_rng(samples).normal(size=samples) * 0.2 + 0.3).astype(np.float32)
-    padding = min(18, samples - 1)
-    expected = scipy.signal.filtfilt(*REFERENCE, waveform.astype(np.float64), padlen=padding)
-    # float32 rounding of the result is all that may differ.
+    waveform = noise(samples)
     filtered = ScipyHighpass().apply(torch.from_numpy(waveform))
-    np.testing.assert_allclose(filtered.numpy(), expected, atol=1e-6)
+    # float32 rounding of the result is all that may differ.
+    np.testing.assert_allclose(filtered.numpy(), filtfilt(waveform), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [*range(1, 42), TAPS - 1, TAPS, HOP - 37, HOP - 36, HOP - 35, HOP, HOP + 1, 3 * HOP + 5, 500_000],
+)
+def test_torch_equals_filtfilt_at_every_kind_of_length(samples: int) -> None:
+    waveform = noise(samples, level=0.7)
+    filtered = TorchHighpass(CPU).apply(torch.from_numpy(waveform))
+    assert filtered.dtype == torch.float32
+    np.testing.assert_allclose(filtered.numpy(), filtfilt(waveform), rtol=0, atol=1e-5)
+
+
+@given(samples=st.integers(1, 60_000), level=st.floats(0, 1), offset=st.floats(-1, 1))
+@settings(deadline=None, max_examples=40)
+def test_torch_equals_filtfilt_for_any_length_level_and_offset(
+    samples: int, level: float, offset: float
+) -> None:
+    waveform = np.clip(noise(samples, level=level, offset=offset), -1, 1)
+    filtered = TorchHighpass(CPU).apply(torch.from_numpy(waveform))
+    np.testing.assert_allclose(filtered.numpy(), filtfilt(waveform), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hertz", [1, 20, 48, 60, 440])
+def test_torch_equals_filtfilt_for_tones_about_the_corner(hertz: int) -> None:
+    tone = np.sin(2 * np.pi * hertz * np.arange(40_000) / 16_000 + 1).astype(np.float32)
+    filtered = TorchHighpass(CPU).apply(torch.from_numpy(tone))
+    np.testing.assert_allclose(filtered.numpy(), filtfilt(tone), rtol=0, atol=1e-5)
+
+
+def test_torch_joins_its_batches_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FFT_BATCH > 2
+    monkeypatch.setattr("ultimate_rvc.rvc.infer.optimization.filters.FFT_BATCH", 2)
+    waveform = noise(5 * HOP + 100)
+    filtered = TorchHighpass(CPU).apply(torch.from_numpy(waveform))
+    np.testing.assert_allclose(filtered.numpy(), filtfilt(waveform), rtol=0, atol=1e-5)
+
+
+def test_torch_needs_no_float64_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    highpass = TorchHighpass(CPU)
+    seen: set[torch.dtype] = set()
+    original = torch.fft.rfft
+
+    def spy(signal: torch.Tensor, *arguments: int) -> torch.Tensor:
+        seen.add(signal.dtype)
+        return original(signal, *arguments)
+
+    monkeypatch.setattr(torch.fft, "rfft", spy)
+    highpass.apply(torch.zeros(100))
+    assert seen == {torch.float32}
+    assert highpass._response.dtype == torch.complex64

@@ -272,7 +272,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), 1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, list(known), 1)
     return f"did you mean {nearest[0]}?" if nearest else f"there are {_list(known)}."
 
 

@@ -78,8 +78,10 @@ class PerformanceProfiler:
         self._open: list[_Open] = []
 
     def start(self, name: str) -> None:
-        """Open the stage ``name`` inside the innermost open one."""
+        """Open the stage ``name`` inside the innermost open one; a ``/`` in it would be taken for two."""
         if self.enabled:
+            if SEPARATOR in name:
+                raise ValueError(f"stage {name!r} has a {SEPARATOR!r} in its name")
             self._synchronize()
             path = f"{self._open[-1].name}{SEPARATOR}{name}" if self._open else name
             # Entered in order of first start, so that a report reads like the story it measures.

@@ -1,0 +1,227 @@
+"""Which configuration is in force, where its values came from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+import torch
+
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.rvc.infer.optimization import config as config_module
+from ultimate_rvc.rvc.infer.optimization.config import (
+    VARIABLES,
+    OptimizationConfig,
+    config_for,
+    get_default_config,
+    resolve_config,
+)
+
+SHIPPED = Path(__file__).resolve().parents[3] / "configs"
+SWITCHES = ("RVC_GPU_RETRIEVAL", "RVC_GPU_FILTER", "RVC_PROFILING")
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No variables of the machine, an empty folder of settings files, a machine without GPU."""
+    for variable in (*VARIABLES, "URVC_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("URVC_CONFIG_DIR", str(tmp_path))
+    machine_with(monkeypatch, "cpu")
+    return tmp_path
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(
+        "ultimate_rvc.rvc.infer.devices.resolve_device", lambda wanted="auto": torch.device(device)
+    )
+
+
+@pytest.mark.parametrize("variable", SWITCHES)
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(text, True) for text in ("true", "1", "yes", "on", "TRUE", "On", " Yes ")]
+    + [(text, False) for text in ("false", "0", "no", "off", "FALSE", "Off")],
+)
+def test_a_switch_takes_every_spelling(variable: str, text: str, value: bool) -> None:
+    resolved = resolve_config(environment={variable: text})
+    assert getattr(resolved.config, VARIABLES[variable]) is value
+    assert resolved.origins[VARIABLES[variable]] == variable
+
+
+@pytest.mark.parametrize("variable", SWITCHES)
+@pytest.mark.parametrize("text", ["maybe", "2", "-1", "tru", "True False"])
+def test_a_wrong_switch_names_variable_value_and_choices(variable: str, text: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        resolve_config(environment={variable: text})
+    assert str(caught.value) == (
+        f"{variable} is {text!r}, but must be one of true, 1, yes, on, false, 0, no, off."
+    )
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda", "cuda:0", "cuda:11", "cpu", "CPU"])
+def test_the_device_variable_takes_every_device(device: str) -> None:
+    assert resolve_config(environment={"RVC_DEVICE": device}).config.device == device.lower()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "mps:1", "cpu:0", "cuda:-1"])
+def test_a_wrong_device_names_variable_value_and_choices(device: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        resolve_config(environment={"RVC_DEVICE": device})
+    assert str(caught.value) == f"RVC_DEVICE is {device!r}, but must be auto, mps, cuda, cuda:N or cpu."
+
+
+def test_an_empty_variable_is_none() -> None:
+    assert resolve_config(environment=dict.fromkeys(VARIABLES, "")) == resolve_config(environment={})
+
+
+def test_each_rank_yields_to_the_one_above(own_surroundings: Path) -> None:
+    (own_surroundings / "mine.yaml").write_text("device: cuda:3\nuse_gpu_filter: yes\n")
+    environment = {"URVC_CONFIG": "mine"}
+
+    def device_and_origin(**given: object) -> tuple[str, str]:
+        resolved = resolve_config(environment=environment, **given)  # type: ignore[arg-type]
+        return resolved.config.device, resolved.origins["device"]
+
+    assert resolve_config(environment={}).origins["device"] == "default for cpu"
+    assert device_and_origin() == ("cuda:3", "URVC_CONFIG=mine")
+    environment["RVC_DEVICE"] = "cuda:2"
+    assert device_and_origin() == ("cuda:2", "RVC_DEVICE")
+    assert device_and_origin(command_line={"device": "cuda:1"}) == ("cuda:1", "--device")
+    both = device_and_origin(command_line={"device": "cuda:1"}, arguments={"device": "cpu"})
+    assert both == ("cpu", "argument device")
+    assert resolve_config(environment=environment).config.use_gpu_filter is True
+
+
+@pytest.mark.parametrize("value", [None, "auto"])
+def test_a_device_left_open_leaves_the_choice_to_the_next_rank(value: str | None) -> None:
+    resolved = resolve_config({"device": value}, environment={"RVC_DEVICE": "cpu"})
+    assert (resolved.config.device, resolved.origins["device"]) == ("cpu", "RVC_DEVICE")
+
+
+@pytest.mark.parametrize(
+    ("machine", "fast"), [("mps", True), ("cuda", True), ("cuda:1", True), ("cpu", False)]
+)
+def test_defaults_are_those_of_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, machine: str, fast: bool
+) -> None:
+    machine_with(monkeypatch, machine)
+    expected = OptimizationConfig(use_gpu_retrieval=fast, use_gpu_filter=fast)
+    assert get_default_config() == resolve_config(environment={}).config == expected
+
+
+def test_a_device_asked_for_brings_its_own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, "cuda")
+    resolved = resolve_config(environment={"RVC_DEVICE": "cpu"})
+    assert resolved.config == OptimizationConfig(device="cpu")
+    assert resolved.origins["use_gpu_filter"] == "default for cpu"
+
+
+def test_constructors_are_the_columns_of_the_table() -> None:
+    on_gpu = OptimizationConfig(use_gpu_retrieval=True, use_gpu_filter=True)
+    assert OptimizationConfig.for_apple_silicon() == OptimizationConfig.for_nvidia_gpu() == on_gpu
+    assert OptimizationConfig.for_cpu() == OptimizationConfig()
+
+
+def test_from_env_reads_the_process_and_warns(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RVC_PROFILING", "on")
+    monkeypatch.setenv("RVC_GPU_FILTR", "on")
+    assert OptimizationConfig.from_env() == OptimizationConfig(enable_profiling=True)
+    assert "RVC_GPU_FILTR is unknown and changes nothing; did you mean RVC_GPU_FILTER?" in caplog.text
+
+
+def test_an_unknown_variable_without_a_near_name_is_told_all() -> None:
+    (warning,) = resolve_config(environment={"RVC_Q": "1", "OTHER": "1"}).warnings
+    assert warning == f"The variable RVC_Q is unknown and changes nothing; there are {', '.join(VARIABLES)}."
+
+
+def test_a_config_given_outright_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RVC_GPU_FILTER", "on")
+    given = OptimizationConfig(device="cpu")
+    assert config_for("auto", given) is given
+    assert config_for("cuda:1", given) == OptimizationConfig(device="cuda:1")
+    assert config_for("cpu", None) == OptimizationConfig(device="cpu", use_gpu_filter=True)
+
+
+def test_a_config_is_frozen_and_checked() -> None:
+    with pytest.raises(FrozenInstanceError):
+        OptimizationConfig().device = "mps"  # type: ignore[misc]
+    with pytest.raises(SettingError, match="device is 'gpu', but must be auto"):
+        OptimizationConfig(device="gpu")
+    with pytest.raises(SettingError, match="use_gpu_filter is 'yes', but must be True or False"):
+        OptimizationConfig(use_gpu_filter="yes")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="no optimisation 'use_gpu_filtre'; did you mean use_gpu_filter"):
+        resolve_config({"use_gpu_filtre": True})
+
+
+def test_a_missing_settings_file_names_file_and_choices(own_surroundings: Path) -> None:
+    (own_surroundings / "mine.yaml").write_text("")
+    with pytest.raises(SettingError) as caught:
+        resolve_config(environment={"URVC_CONFIG": "yours"})
+    path = own_surroundings / "yours.yaml"
+    assert str(caught.value) == f"URVC_CONFIG is 'yours', but there is no file {path}; there are: mine."
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("use_gpu_filtre: true", "mine.yaml has the key 'use_gpu_filtre', which is none; did you mean"),
+        ("batch: 4", "has the key 'batch', which is none; there are device, use_gpu_retrieval"),
+        ("use_gpu_filter: perhaps", "use_gpu_filter in .*mine.yaml is 'perhaps', but must be one of true"),
+        ("device: gpu", "device in .*mine.yaml is 'gpu', but must be auto, mps"),
+        ("- device", "mine.yaml must hold lines of 'key: value' with device, "),
+        ("device: [", "mine.yaml cannot be read: while parsing"),
+    ],
+)
+def test_a_wrong_settings_file_names_file_key_and_choices(
+    own_surroundings: Path, content: str, said: str
+) -> None:
+    (own_surroundings / "mine.yaml").write_text(content)
+    with pytest.raises(SettingError, match=said):
+        resolve_config(environment={"URVC_CONFIG": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "fast"),
+    [("macos_optimized", "mps", True), ("nvidia", "cuda", True), ("cpu", "cpu", False)],
+)
+def test_shipped_settings_files(monkeypatch: pytest.MonkeyPatch, name: str, device: str, fast: bool) -> None:
+    monkeypatch.setattr(config_module, "config_dir", lambda: SHIPPED)
+    resolved = resolve_config(environment={"URVC_CONFIG": name})
+    assert resolved.config == OptimizationConfig(device=device, use_gpu_retrieval=fast, use_gpu_filter=fast)
+
+
+def test_every_switch_is_shown_with_its_origin() -> None:
+    shown = [str(switch) for switch in resolve_config(environment={"RVC_PROFILING": "1"}).switches]
+    assert [line.split(maxsplit=2) for line in shown] == [
+        ["device", "auto", "(default for cpu)"],
+        ["use_gpu_retrieval", "false", "(default for cpu)"],
+        ["use_gpu_filter", "false", "(default for cpu)"],
+        ["enable_profiling", "true", "(RVC_PROFILING)"],
+    ]
+
+
+def test_a_configuration_needs_no_torch() -> None:
+    code = (
+        "import sys; from ultimate_rvc.rvc.infer.optimization import OptimizationConfig as C;"
+        "C(device='mps'); sys.exit('torch' in sys.modules)"
+    )
+    source = Path(config_module.__file__).parents[4]
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(source)}).returncode == 0
+
+
+def test_both_names_are_exported(caplog: pytest.LogCaptureFixture) -> None:
+    from ultimate_rvc.rvc.infer import optimization
+    from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
+
+    assert optimization.PerformanceProfiler is PerformanceProfiler
+    with caplog.at_level(logging.INFO), pytest.raises(AttributeError, match="nothing"):
+        _ = optimization.nothing
