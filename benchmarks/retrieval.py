@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def material(size: int, random: np.random.Generator) -> tuple[np.ndarray[Any, An
 
 def faiss_index(vectors: np.ndarray[Any, Any], kind: str) -> Any:
     if kind == "flat":
-        index = faiss.IndexFlatL2(DIM)
+        index: Any = faiss.IndexFlatL2(DIM)
     else:
         cells = min(int(16 * math.sqrt(len(vectors))), len(vectors) // ADDED_PER_LIST)
         index = faiss.index_factory(DIM, f"IVF{cells},Flat")
@@ -85,14 +85,16 @@ def measure(size: int, device: torch.device, runs: int) -> list[dict[str, Any]]:
     return rows
 
 
-def disabled_profiler_seconds(calls: int = 200_000) -> float:
-    """What one ``with profiler.stage(...)`` costs when nothing is measured."""
+def disabled_profiler_seconds(calls: int = 20_000) -> float:
+    """What one ``with profiler.stage(...)`` costs when nothing is measured: the best of ten rounds."""
     profiler = PerformanceProfiler(enabled=False)
-    started = time.perf_counter()
-    for _ in range(calls):
-        with profiler.stage("retrieve"):
-            pass
-    return (time.perf_counter() - started) / calls
+
+    def stages() -> None:
+        for _ in range(calls):
+            with profiler.stage("retrieve"):
+                pass
+
+    return min(timeit.repeat(stages, number=1, repeat=10)) / calls
 
 
 def main() -> None:

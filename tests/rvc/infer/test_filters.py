@@ -89,7 +89,8 @@ def test_torch_needs_no_float64_on_the_device(monkeypatch: pytest.MonkeyPatch) -
 
     def spy(signal: torch.Tensor, *arguments: int) -> torch.Tensor:
         seen.add(signal.dtype)
-        return original(signal, *arguments)
+        spectrum: torch.Tensor = original(signal, *arguments)
+        return spectrum
 
     monkeypatch.setattr(torch.fft, "rfft", spy)
     highpass.apply(torch.zeros(100))

@@ -162,7 +162,7 @@ def test_every_switch_sounds_like_the_reference(
 ) -> None:
     reference = convert(opened(optimization=OptimizationConfig(device="cpu")))
     switches = switches or {"use_gpu_filter": True, "use_gpu_retrieval": True}
-    other = convert(opened(optimization=OptimizationConfig(device="cpu", **switches)))  # type: ignore[arg-type]
+    other = convert(opened(optimization=OptimizationConfig(device="cpu", **switches)))
     noise = np.square(other - reference).mean()
     assert np.abs(reference).max() > 1e-3
     assert noise <= 1e-6 * np.square(reference).mean()  # 60 dB
