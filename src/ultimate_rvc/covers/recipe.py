@@ -143,9 +143,10 @@ def make_cover(
     """
     started = time.perf_counter()
     settings = settings or CoverSettings()
-    check_output(settings)
+    # All that can be found out before hours of work.
     resolve_device(settings.device)
     lead_voice, backing_voice = choose_voices(voice, settings)
+    check_output(settings)
     shop = Workshop(StepCache(cache_dir()), progress or Progress(), settings.device)
     diary = _Diary()
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
