@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -44,7 +43,7 @@ from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.networks.vocoder import render_whole
 from ultimate_rvc.rvc.pitch.rmvpe_network import RMVPENetwork
-from vocoder import FULL_SIZE, plain_vocoder, snr_db  # beside this file
+from vocoder import FULL_SIZE, own_peak_mb, plain_vocoder, snr_db  # beside this file
 
 SAMPLE_RATE = 16_000
 INDEX_VECTORS = 50_000
@@ -204,8 +203,7 @@ def main() -> None:
     if options.peak_of:
         os.environ["URVC_MODELS_DIR"] = str(options.models)
         open_pipeline(options.peak_of, options.models).run(vocal(options.seconds))
-        unit = 1 if sys.platform == "darwin" else 1024
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+        print(own_peak_mb())
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
