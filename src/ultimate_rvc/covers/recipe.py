@@ -175,7 +175,7 @@ def make_cover(
 
 def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, CoverVoice | None]:
     """The voices of the lead and, if it is to be converted, of the backing."""
-    lead = choose_voice(voice, settings.conversion, settings.index_path)
+    lead = choose_voice(voice, settings.conversion, settings.index_path, settings.device)
     if settings.backing is None:
         return lead, None
     if settings.stems.split_backing == StepSwitch.OFF:
@@ -187,6 +187,7 @@ def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, Cove
         own_voice or voice,
         settings.backing.conversion or settings.conversion,
         None if own_voice else settings.index_path,
+        settings.device,
     )
 
 
