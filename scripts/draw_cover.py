@@ -1,7 +1,7 @@
 """Draw the stages of a cover as spectrograms.
 
-    ./urvc-macos.sh cli generate song-cover --source demo --model demo --json > cover.json
-    python scripts/draw_cover.py cover.json docs/images/demo-cover.png
+./urvc-macos.sh cli generate song-cover --source demo --model demo --json > cover.json
+python scripts/draw_cover.py cover.json docs/images/demo-cover.png
 """
 
 from __future__ import annotations
