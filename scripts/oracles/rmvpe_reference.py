@@ -75,9 +75,7 @@ def main(target: Path) -> None:
         f0_hz=f0_hz.astype(np.float32),
         names=np.array([f"{name} {shape}" for name, shape in sorted(shapes.items())]),
     )
-    print(
-        f"{target}: salience {salience.min():.3f}..{salience.max():.3f}, f0 {f0_hz.min():.1f}..{f0_hz.max():.1f}"
-    )
+    print(f"{target}: salience up to {salience.max():.3f}, f0 {f0_hz.min():.1f} to {f0_hz.max():.1f} Hz")
 
 
 if __name__ == "__main__":

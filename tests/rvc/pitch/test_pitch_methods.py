@@ -64,7 +64,7 @@ def test_steady_tones_are_found_within_20_cents(
 
 
 def test_the_full_crepe_finds_a_tone() -> None:
-    true_hz = np.full_like(seconds(0.6), 196.0)
+    true_hz = np.full_like(seconds(0.3), 196.0)
     crepe = load_pitch_methods((F0Method.CREPE,), "cpu")
     assert crepe.name == "crepe"
     assert np.abs(cents_off(crepe.f0_hz(harmonic_tone(true_hz)), true_hz)).max() < 20

@@ -7,6 +7,7 @@ scripts/oracles/rmvpe_reference.py for where the expected values come from.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from ultimate_rvc.paths import models_dir
-from ultimate_rvc.rvc.pitch.chunked import extract_f0, pieces
+from ultimate_rvc.rvc.pitch.chunked import pieces
 from ultimate_rvc.rvc.pitch.rmvpe import Rmvpe, load_rmvpe
 from ultimate_rvc.rvc.pitch.rmvpe_network import RMVPENetwork
 
@@ -92,7 +93,7 @@ def test_the_official_form_of_file_is_found_and_read(
     models_dir().mkdir(parents=True)
     torch.save(state, models_dir() / "rmvpe.pt")
     read = load_rmvpe("cpu")
-    torch.testing.assert_close(read.salience(waveform_16k[:8000]), rmvpe.salience(waveform_16k[:8000]))
+    torch.testing.assert_close(read.salience(waveform_16k[:5000]), rmvpe.salience(waveform_16k[:5000]))
 
 
 @pytest.mark.parametrize("samples", [1, 160, 1023, 5200])
@@ -102,25 +103,35 @@ def test_every_length_gives_its_frames(rmvpe: Rmvpe, samples: int) -> None:
     assert bool(((f0_hz == 0) | ((f0_hz >= 50) & (f0_hz <= 1100))).all())
 
 
-def test_pieces_agree_with_the_whole_where_the_network_forgets(
+def test_a_piece_agrees_with_the_whole_where_the_network_forgets(
     state: dict[str, torch.Tensor], waveform_16k: torch.Tensor
 ) -> None:
-    """Random recurrent weights never forget; with half of each, 1.28 s of context make pieces exact.
+    """Random weights see and remember without limit; these have faint deep layers and a GRU that forgets.
 
-    This fails when pieces do not start where the U-Net's halvings fall in the whole: see the last line.
+    Then 0.96 s of context are enough, if the piece starts where the U-Net's halvings fall in the whole. One
+    that starts 16 frames later is another matter, which shows that the comparison sees something.
     """
-    faded = {
-        name: tensor
-        * (0.5 if "weight_hh" in name else 0.2 if "intermediate" in name and tensor.dim() == 4 else 1)
-        for name, tensor in state.items()
-    }
-    rmvpe = Rmvpe(faded)
-    rmvpe.context_seconds = 1.28
-    voice = torch.cat([waveform_16k, waveform_16k.flip(0), waveform_16k]) * torch.linspace(1, 0.2, 3 * 15280)
+    rmvpe = Rmvpe({name: _forgetful(name, tensor) for name, tensor in state.items()})
+    voice = torch.cat([waveform_16k, waveform_16k.flip(0)] * 2) * torch.linspace(1, 0.2, 4 * 15280)
     whole = rmvpe.salience(voice)
-    joined = torch.cat([rmvpe.salience(voice[p.samples])[p.keep] for p in pieces(len(voice), 0.96, 1.28)])
-    assert (joined - whole).abs().max() < 0.02
-    f0_hz = extract_f0(rmvpe, voice, chunk_seconds=0.96)
-    assert f0_hz.shape == (len(voice) // 160 + 1,)
-    off_grid = rmvpe.salience(voice[16 * 160 :])
-    assert (off_grid[128:] - whole[144:]).abs().max() > 0.1
+    piece = list(pieces(len(voice), 0.64, 0.96))[2]
+    expected = whole[128:192]
+    assert piece.samples.start == 32 * 160
+    assert (rmvpe.salience(voice[piece.samples])[piece.keep] - expected).abs().max() < 0.01
+    off_grid = slice(piece.samples.start + 16 * 160, piece.samples.stop)
+    assert (rmvpe.salience(voice[off_grid])[80:144] - expected).abs().max() > 0.1
+
+
+DEEP_LAYERS = re.compile(
+    r"(intermediate|encoder\.layers\.[34]|decoder\.layers\.[01]\.conv2).*\.conv\.[03]\.weight"
+)
+
+
+def _forgetful(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    if DEEP_LAYERS.search(name):
+        return 0.1 * tensor
+    if ".gru." in name:  # rows 256 to 511 say how much of the past is kept: nearly nothing
+        tensor = tensor.clone()
+        tensor[256:512] = -3 if "bias_ih" in name else 0
+        return tensor
+    return 0.25 * tensor if name == "fc.1.weight" else tensor

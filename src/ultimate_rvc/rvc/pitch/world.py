@@ -57,7 +57,10 @@ class Dio:
 
 def _as_doubles(waveform_16k: Tensor) -> NDArray[np.float64]:
     samples = waveform_16k.detach().cpu().double().numpy()
-    return np.pad(samples, (0, max(0, SHORTEST_SAMPLES - samples.shape[0])))
+    # Harvest halves the rate, keeping the even samples of an odd number and the odd ones of an even number:
+    # one sample more would change one frame of ten. Always even, pieces agree with the whole.
+    length = max(SHORTEST_SAMPLES, samples.shape[0] + samples.shape[0] % 2)
+    return np.pad(samples, (0, length - samples.shape[0]))
 
 
 def _as_frames(f0_hz: NDArray[np.float64], waveform_16k: Tensor) -> Tensor:

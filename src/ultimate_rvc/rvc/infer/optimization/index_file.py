@@ -70,7 +70,8 @@ def check_index_file(path: Path) -> None:
     if content is None:
         limit = MAX_FILE_BYTES >> 20
         raise VoiceFileError(
-            f"The index {path} has {length >> 20} MB, and more than {limit} are not read: convert without an index."
+            f"The index {path} has {length >> 20} MB, and more than {limit} are not read: "
+            "convert without an index."
         )
     try:
         _check_index(_Reader(content))
