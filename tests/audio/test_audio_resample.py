@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from audio_files import frequency_hz, tone
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
+from audio_files import frequency_hz, tone
 from ultimate_rvc.audio.resample import resample
 
 RATES = st.sampled_from([8_000, 11_025, 16_000, 22_050, 32_000, 40_000, 44_100, 48_000, 96_000, 192_000])

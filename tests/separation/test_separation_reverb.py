@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
-from separation_material import SONG_NAMES, SONG_RATE, load_stems, sdr_db
 
+from separation_material import SONG_NAMES, SONG_RATE, load_stems, sdr_db
 from ultimate_rvc.separation import remove_reverb
 
 EARLY_SAMPLES = round(0.06 * SONG_RATE)

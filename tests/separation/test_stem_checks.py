@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from separation_material import SONG_NAMES, SONG_RATE, load_stems
 
+from separation_material import SONG_NAMES, SONG_RATE, load_stems
 from ultimate_rvc.separation import check_stems
 
 
