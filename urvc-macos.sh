@@ -284,8 +284,8 @@ list_benchmarks() {
 
 run_tests() {
   cd "$checkout" || exit 1
-  "$python" -m ruff check . || fail "ruff found mistakes (see above)."
-  "$python" -m ruff format --check . || fail "ruff would format the files above: run .venv/bin/ruff format ."
+  "$python" -m ruff check --no-cache . || fail "ruff found mistakes (see above)."
+  "$python" -m ruff format --no-cache --check . || fail "ruff would format the files above: run .venv/bin/ruff format ."
   "$python" -m mypy || fail "mypy found type errors (see above)."
   if command -v shellcheck >/dev/null 2>&1; then
     shellcheck urvc-macos.sh .ci/run || fail "shellcheck found mistakes (see above)."
