@@ -1,7 +1,7 @@
 """Is the f0 of pieces the f0 of the whole? On 67 s of spoken sentences and sung notes.
 
 The recording is made of sentences by flite's voices, a sung melody and pauses; docs/pitch.md has the
-figures for people's own voices as well.
+figures for other speech as well.
 """
 
 from __future__ import annotations
