@@ -11,7 +11,7 @@ import typer
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table
+from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table, show_warning
 from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.covers.settings import AUTO_MODEL, BackingVoice, CoverSettings, SourceSettings, StemSettings
 from ultimate_rvc.errors import SettingError
@@ -200,6 +200,8 @@ def _show(result: CoverResult) -> None:
         for step in result.steps
         for file in map(str, step.files)
     ]
+    for warning in result.warnings:
+        show_warning(warning)
     show_table(["step", "took", "file"], rows)
     show_line(
         f"elapsed: {result.elapsed_seconds:.1f} s for {result.duration_seconds:.1f} s on {result.device}"
