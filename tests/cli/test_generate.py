@@ -278,8 +278,8 @@ def test_files_that_are_no_voice_are_refused_before_anything_runs(urvc, voice, t
         assert_refused(outcome, *words)
         assert not (tmp_path / "out.wav").exists()
 
-    refused(write_executing_voice(tmp_path / "evil.pth", marker), "evil.pth", "system")
-    refused(write_executing_voice(tmp_path / "old evil.pth", marker, legacy=True), "system")
+    refused(write_executing_voice(tmp_path / "harmful.pth", marker), "harmful.pth", "system")
+    refused(write_executing_voice(tmp_path / "old harmful.pth", marker, legacy=True), "system")
     assert not marker.exists()
     truncated = tmp_path / "truncated.pth"
     truncated.write_bytes(voice.read_bytes()[: voice.stat().st_size // 2])

@@ -116,29 +116,13 @@ class Pipeline:
         optimization = config_for(device, optimization)
         torch_device = resolve_device(optimization.device)
         voice = load_voice_model(model_path, torch_device)
-        if voice.synthesizer.config.hop_length * 100 != voice.sample_rate:
-            raise VoiceFileError(
-                f"{model_path.name} makes {voice.synthesizer.config.hop_length} samples per frame at "
-                f"{voice.sample_rate} Hz; only voices with 100 frames per second are supported."
-            )
-        name, folder = choose_encoder(
-            voice.embedder, voice.metadata.embedder_recorded, settings, model_path.name
-        )
-        encoder = load_content_encoder(name, torch_device, folder=folder)
-        if encoder.feature_dim(voice.version) != voice.synthesizer.config.phone_dim:
-            raise EncoderMismatchError(
-                f"{model_path.name} expects {voice.synthesizer.config.phone_dim} features per frame, but the "
-                f"encoder '{name}' gives {encoder.feature_dim(voice.version)}; choose the encoder it was "
-                "trained with (--embedder-model)."
-            )
+        _check_frame_rate(voice, model_path.name)
+        encoder = _load_encoder(voice, settings, torch_device, model_path.name)
         retriever = None
         if index_path is not None:
-            retriever = open_retriever(index_path, torch_device if optimization.use_gpu_retrieval else None)
-        if retriever is not None and retriever.dim != voice.synthesizer.config.phone_dim:
-            raise VoiceFileError(
-                f"The index {index_path} holds vectors of {retriever.dim} numbers, but {model_path.name} "
-                f"works with {voice.synthesizer.config.phone_dim}; it belongs to another voice."
-            )
+            search_device = torch_device if optimization.use_gpu_retrieval else None
+            retriever = open_retriever(index_path, search_device)
+            _check_index(retriever, index_path, voice, model_path.name)
         return cls(voice, encoder, retriever=retriever, device=torch_device, optimization=optimization)
 
     @torch.inference_mode()
@@ -341,6 +325,39 @@ class Pipeline:
             return blended
         share = torch.where(f0_hz < VOICED_ABOVE_HZ, settings.protect_rate, 1.0)[..., None]
         return blended * share + repeated * (1 - share)
+
+
+def _check_frame_rate(voice: VoiceModel, voice_name: str) -> None:
+    hop_length = voice.synthesizer.config.hop_length
+    if hop_length * 100 != voice.sample_rate:
+        raise VoiceFileError(
+            f"{voice_name} makes {hop_length} samples per frame at {voice.sample_rate} Hz; "
+            "only voices with 100 frames per second are supported."
+        )
+
+
+def _load_encoder(
+    voice: VoiceModel, settings: ConversionSettings, device: torch.device, voice_name: str
+) -> ContentEncoder:
+    """The encoder the voice was trained with, as wide as the voice expects."""
+    name, folder = choose_encoder(voice.embedder, voice.metadata.embedder_recorded, settings, voice_name)
+    encoder = load_content_encoder(name, device, folder=folder)
+    expected, given = voice.synthesizer.config.phone_dim, encoder.feature_dim(voice.version)
+    if given != expected:
+        raise EncoderMismatchError(
+            f"{voice_name} expects {expected} features per frame, but the encoder '{name}' gives {given}; "
+            "choose the encoder it was trained with (--embedder-model)."
+        )
+    return encoder
+
+
+def _check_index(retriever: Retriever, index_path: Path, voice: VoiceModel, voice_name: str) -> None:
+    expected = voice.synthesizer.config.phone_dim
+    if retriever.dim != expected:
+        raise VoiceFileError(
+            f"The index {index_path} holds vectors of {retriever.dim} numbers, but {voice_name} works "
+            f"with {expected}; it belongs to another voice."
+        )
 
 
 def _chunk_generator(seed: int, chunk: Chunk) -> torch.Generator:
