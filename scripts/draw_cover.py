@@ -43,7 +43,7 @@ def main() -> None:
         axis.set_yticks([])
     axes[-1].set_xlabel("seconds")
     options.picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.picture, dpi=90)
+    figure.savefig(options.picture, dpi=70)
 
 
 if __name__ == "__main__":
