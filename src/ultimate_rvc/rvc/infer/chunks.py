@@ -55,18 +55,24 @@ def aligned_length(samples: int) -> int:
 
 
 def pad_for_windows(waveform_16k: torch.Tensor) -> torch.Tensor:
-    """Reflect ``waveform_16k`` at both ends, so that every chunk has a full window of context.
+    """Reflect ``waveform_16k`` ``(samples,)`` at both ends, so that every chunk has its context.
 
-    Audio shorter than the context is reflected again and again.
+    Audio shorter than the context is reflected again and again; torch's own padding refuses it.
     """
     samples = len(waveform_16k)
-    right = PAD_SAMPLES + aligned_length(samples) + ENCODER_TAIL
-    place = torch.arange(-PAD_SAMPLES, right, device=waveform_16k.device)
-    period = max(2 * (samples - 1), 1)
-    place = place.remainder(period)
-    return (
-        waveform_16k[torch.minimum(place, period - place)] if samples > 1 else waveform_16k.expand(len(place))
-    )
+    end = aligned_length(samples) + PAD_SAMPLES + ENCODER_TAIL
+    left = _reflected(waveform_16k, -PAD_SAMPLES, 0)
+    return torch.cat([left, waveform_16k, _reflected(waveform_16k, samples, end)])
+
+
+def _reflected(waveform: torch.Tensor, start: int, end: int) -> torch.Tensor:
+    """Samples ``[start, end)`` of ``waveform`` continued to both sides by reflection at its ends."""
+    last = len(waveform) - 1
+    place = torch.arange(start, end, device=waveform.device)
+    if last == 0:
+        return waveform[place * 0]
+    place = place.remainder(2 * last)
+    return waveform[torch.minimum(place, 2 * last - place)]
 
 
 def window_loudness(waveform_16k: FloatArray) -> FloatArray:
@@ -77,11 +83,12 @@ def window_loudness(waveform_16k: FloatArray) -> FloatArray:
     """
     frames = aligned_length(len(waveform_16k)) // FRAME_SAMPLES
     half = QUIET_WINDOW // 2
-    total = np.concatenate([[0.0], np.cumsum(np.abs(waveform_16k), dtype=np.float64)])
-    centres = np.arange(frames + 1) * FRAME_SAMPLES
-    upper = np.clip(centres + half, 0, len(waveform_16k))
-    lower = np.clip(centres - half, 0, len(waveform_16k))
-    loudness: FloatArray = (total[upper] - total[lower]).astype(np.float32)
+    sums = np.zeros(frames * FRAME_SAMPLES // half + 1, np.float32)  # of |sample| over half windows
+    found = np.add.reduceat(np.abs(waveform_16k), np.arange(0, len(waveform_16k), half))
+    sums[: len(found)] = found
+    boundary = np.arange(frames + 1) * (FRAME_SAMPLES // half)
+    loudness: FloatArray = sums[boundary]
+    loudness[1:] += sums[boundary[1:] - 1]
     return loudness
 
 
