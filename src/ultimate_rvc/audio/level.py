@@ -89,7 +89,12 @@ def rms_envelope(waveform: FloatArray, frame_length: int, hop_length: int) -> Fl
 
 
 def match_level(
-    source_16k: FloatArray, converted: FloatArray, sample_rate: int, rms_mix_rate: float
+    source_16k: FloatArray,
+    converted: FloatArray,
+    sample_rate: int,
+    rms_mix_rate: float,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Give ``converted`` part of the loudness curve of its source (RVC's "RMS mix").
 
@@ -101,6 +106,8 @@ def match_level(
         The same stretch of time at ``sample_rate``.
     rms_mix_rate : float
         1 changes nothing, 0 copies the curve; in between the two are mixed geometrically.
+    out : float32, shape (samples,), optional
+        Where to write; ``converted`` itself may be given, to hold a long recording only once.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def match_level(
     """
     wanted = rms_envelope(source_16k, SOURCE_RATE, SOURCE_RATE // 2)
     present = rms_envelope(converted, sample_rate, sample_rate // 2)
-    matched = np.empty_like(converted)
+    matched = np.empty_like(converted) if out is None else out
     # Block by block: the interpolated curves of a long recording would outweigh the recording itself.
     for start in range(0, len(converted), BLOCK_SAMPLES):
         at = np.arange(start, min(start + BLOCK_SAMPLES, len(converted)))

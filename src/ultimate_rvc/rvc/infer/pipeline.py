@@ -172,9 +172,9 @@ class Pipeline:
             converted = _reduce_noise(converted, self.voice.sample_rate, settings.clean_strength)
         if settings.rms_mix_rate != 1:
             converted = match_level(
-                source.waveform_16k, converted, self.voice.sample_rate, settings.rms_mix_rate
+                source.waveform_16k, converted, self.voice.sample_rate, settings.rms_mix_rate, out=converted
             )
-        return _limit_peak(converted, OUTPUT_PEAK)
+        return _limit_peak(converted, OUTPUT_PEAK, out=converted)
 
     def _check_speaker(self, settings: ConversionSettings) -> None:
         speakers = self.voice.synthesizer.config.speakers
@@ -366,9 +366,10 @@ def _chunk_generator(seed: int, chunk: Chunk) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 
-def _limit_peak(waveform: FloatArray, ceiling: float) -> FloatArray:
-    peak = float(np.abs(waveform).max(initial=0.0))
-    return waveform * np.float32(ceiling / peak) if peak > ceiling else waveform
+def _limit_peak(waveform: FloatArray, ceiling: float, *, out: FloatArray | None = None) -> FloatArray:
+    """Turn ``waveform`` down to ``ceiling`` if it is louder; ``out`` may be ``waveform`` itself."""
+    peak = float(max(waveform.max(initial=0.0), -waveform.min(initial=0.0)))
+    return np.multiply(waveform, np.float32(ceiling / peak), out=out) if peak > ceiling else waveform
 
 
 def _reduce_noise(waveform: FloatArray, sample_rate: int, strength: float) -> FloatArray:
