@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,28 +104,42 @@ def test_a_device_left_open_leaves_the_choice_to_the_next_rank(value: str | None
     assert (resolved.config.device, resolved.origins["device"]) == ("cpu", "RVC_DEVICE")
 
 
-@pytest.mark.parametrize(
-    ("machine", "fast"), [("mps", True), ("cuda", True), ("cuda:1", True), ("cpu", False)]
-)
-def test_defaults_are_those_of_the_hardware(
-    monkeypatch: pytest.MonkeyPatch, machine: str, fast: bool
-) -> None:
+# The columns of the table in docs/optimization.md; what is not named is that of the reference.
+COLUMNS: dict[str, dict[str, Any]] = {
+    "mps": {"use_gpu_retrieval": True, "use_gpu_filter": True},
+    "cuda": {"use_gpu_retrieval": True, "use_gpu_filter": True, "use_fp16": True, "batch_size": 4},
+    "cpu": {"fast_vocoder": True},
+}
+EVERYWHERE = {"feature_cache": True, "skip_silence": True}
+
+
+def column(hardware: str, **changes: Any) -> OptimizationConfig:
+    return OptimizationConfig(**(EVERYWHERE | COLUMNS[hardware] | changes))
+
+
+@pytest.mark.parametrize("machine", ["mps", "cuda", "cuda:1", "cpu"])
+def test_defaults_are_those_of_the_hardware(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     machine_with(monkeypatch, machine)
-    expected = OptimizationConfig(use_gpu_retrieval=fast, use_gpu_filter=fast)
-    assert get_default_config() == resolve_config(environment={}).config == expected
+    assert get_default_config() == resolve_config(environment={}).config == column(machine.split(":")[0])
 
 
 def test_a_device_asked_for_brings_its_own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     machine_with(monkeypatch, "cuda")
     resolved = resolve_config(environment={"RVC_DEVICE": "cpu"})
-    assert resolved.config == OptimizationConfig(device="cpu")
+    assert resolved.config == column("cpu", device="cpu")
     assert resolved.origins["use_gpu_filter"] == "default for cpu"
 
 
 def test_constructors_are_the_columns_of_the_table() -> None:
-    on_gpu = OptimizationConfig(use_gpu_retrieval=True, use_gpu_filter=True)
-    assert OptimizationConfig.for_apple_silicon() == OptimizationConfig.for_nvidia_gpu() == on_gpu
-    assert OptimizationConfig.for_cpu() == OptimizationConfig()
+    assert OptimizationConfig.for_apple_silicon() == column("mps")
+    assert OptimizationConfig.for_nvidia_gpu() == column("cuda")
+    assert OptimizationConfig.for_cpu() == column("cpu")
+
+
+def test_without_arguments_it_is_the_plain_reference() -> None:
+    reference = asdict(OptimizationConfig())
+    assert (reference.pop("device"), reference.pop("batch_size")) == ("auto", 1)
+    assert not any(reference.values())
 
 
 def test_from_env_reads_the_process_and_warns(
@@ -132,7 +147,7 @@ def test_from_env_reads_the_process_and_warns(
 ) -> None:
     monkeypatch.setenv("RVC_PROFILING", "on")
     monkeypatch.setenv("RVC_GPU_FILTR", "on")
-    assert OptimizationConfig.from_env() == OptimizationConfig(enable_profiling=True)
+    assert OptimizationConfig.from_env() == column("cpu", enable_profiling=True)
     assert "RVC_GPU_FILTR is unknown and changes nothing; did you mean RVC_GPU_FILTER?" in caplog.text
 
 
@@ -148,7 +163,7 @@ def test_a_config_given_outright_is_taken_as_it_is(
     given = OptimizationConfig(device="cpu")
     assert config_for("auto", given) is given
     assert config_for("cuda:1", given) == OptimizationConfig(device="cuda:1")
-    assert config_for("cpu", None) == OptimizationConfig(device="cpu", use_gpu_filter=True)
+    assert config_for("cpu", None) == column("cpu", device="cpu", use_gpu_filter=True)
 
 
 def test_a_config_is_frozen_and_checked() -> None:
@@ -174,7 +189,7 @@ def test_a_missing_settings_file_names_file_and_choices(own_surroundings: Path) 
     ("content", "said"),
     [
         ("use_gpu_filtre: true", "mine.yaml has the key 'use_gpu_filtre', which is none; did you mean"),
-        ("batch: 4", "has the key 'batch', which is none; there are device, use_gpu_retrieval"),
+        ("bits: 4", "has the key 'bits', which is none; there are device, use_gpu_retrieval"),
         ("use_gpu_filter: perhaps", "use_gpu_filter in .*mine.yaml is 'perhaps', but must be one of true"),
         ("device: gpu", "device in .*mine.yaml is 'gpu', but must be auto, mps"),
         ("- device", "mine.yaml must hold lines of 'key: value' with device, "),
@@ -189,24 +204,18 @@ def test_a_wrong_settings_file_names_file_key_and_choices(
         resolve_config(environment={"URVC_CONFIG": "mine"})
 
 
-@pytest.mark.parametrize(
-    ("name", "device", "fast"),
-    [("macos_optimized", "mps", True), ("nvidia", "cuda", True), ("cpu", "cpu", False)],
-)
-def test_shipped_settings_files(monkeypatch: pytest.MonkeyPatch, name: str, device: str, fast: bool) -> None:
+@pytest.mark.parametrize(("name", "device"), [("macos_optimized", "mps"), ("nvidia", "cuda"), ("cpu", "cpu")])
+def test_shipped_settings_files(monkeypatch: pytest.MonkeyPatch, name: str, device: str) -> None:
     monkeypatch.setattr(config_module, "config_dir", lambda: SHIPPED)
     resolved = resolve_config(environment={"URVC_CONFIG": name})
-    assert resolved.config == OptimizationConfig(device=device, use_gpu_retrieval=fast, use_gpu_filter=fast)
+    assert resolved.config == column(device, device=device)
 
 
 def test_every_switch_is_shown_with_its_origin() -> None:
-    shown = [str(switch) for switch in resolve_config(environment={"RVC_PROFILING": "1"}).switches]
-    assert [line.split(maxsplit=2) for line in shown] == [
-        ["device", "auto", "(default for cpu)"],
-        ["use_gpu_retrieval", "false", "(default for cpu)"],
-        ["use_gpu_filter", "false", "(default for cpu)"],
-        ["enable_profiling", "true", "(RVC_PROFILING)"],
-    ]
+    shown = [str(switch).split(maxsplit=2) for switch in resolve_config({"batch_size": "auto"}).switches]
+    assert [name for name, _, _ in shown] == [entry.name for entry in fields(OptimizationConfig)]
+    assert shown[0] == ["device", "auto", "(default for cpu)"]
+    assert ["batch_size", "auto", "(argument batch_size)"] in shown
 
 
 def test_a_configuration_needs_no_torch() -> None:

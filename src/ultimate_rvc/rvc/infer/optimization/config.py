@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
@@ -23,42 +23,79 @@ log = logging.getLogger(__name__)
 
 PREFIX = "RVC_"
 FILE_VARIABLE = "URVC_CONFIG"  # names a file of config_dir(), without its .yaml
-VARIABLES = {
-    "RVC_DEVICE": "device",
-    "RVC_GPU_RETRIEVAL": "use_gpu_retrieval",
-    "RVC_GPU_FILTER": "use_gpu_filter",
-    "RVC_PROFILING": "enable_profiling",
-}
 BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
-ARGUMENT, OPTION = "argument {}", "--{}"  # how a value's origin is told
+ARGUMENT = "argument {}"  # how a value's origin is told
 DEVICE_CHOICES = "auto, mps, cuda, cuda:N or cpu"
-_DEVICE = re.compile(r"auto|mps|cuda(:\d+)?|cpu")
+_DEVICE = re.compile(r"auto|mps|cuda(:[0-9]+)?|cpu")
+AUTO_BATCH: Literal["auto"] = "auto"
+MAX_BATCH_SIZE = 64
+BATCH_CHOICES = f"1 to {MAX_BATCH_SIZE} or {AUTO_BATCH}"
+_BATCH_SIZE = re.compile(r"[0-9]{1,2}")
+T = TypeVar("T")
+
+
+def _switch(variable: str, default: T, help: str) -> T:
+    """A field with the variable that sets it and the sentence the command line shows."""
+    entry: T = field(default=default, metadata={"variable": variable, "help": help})
+    return entry
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
-    """The ways a conversion takes; without arguments the plain reference (faiss, scipy, nothing measured).
+    """The ways a conversion takes; without arguments the plain float32 reference, one chunk at a time.
 
-    :func:`resolve_config` gives the one that environment, settings file and hardware ask for.
+    Each field is a variable, a command-line option and a key of settings files as well; docs/optimization.md
+    tells what they do and cost. :func:`resolve_config` gives the configuration that all of these ask for.
+
+    Raises
+    ------
+    SettingError
+        A value is no choice.
     """
 
-    device: str = Device.AUTO.value
-    """auto, mps, cuda, cuda:N or cpu."""
-    use_gpu_retrieval: bool = False
-    """Exact search of the index on the device instead of faiss on the CPU."""
-    use_gpu_filter: bool = False
-    """High-pass on the device instead of scipy on the CPU: the signal stays there from then on."""
-    enable_profiling: bool = False
-    """Measure the stages; each then waits for the device."""
+    device: str = _switch("RVC_DEVICE", Device.AUTO.value, f"Where to compute: {DEVICE_CHOICES}.")
+    use_gpu_retrieval: bool = _switch(
+        "RVC_GPU_RETRIEVAL",
+        False,
+        "Search the index on the device, exactly, instead of with faiss on the CPU.",
+    )
+    use_fp16: bool = _switch("RVC_USE_FP16", False, "Run the networks in float16: half the memory, faster.")
+    use_bf16: bool = _switch(
+        "RVC_USE_BF16", False, "Run them in bfloat16 (float16, then float32, where the device has none)."
+    )
+    use_tf32: bool = _switch(
+        "RVC_USE_TF32", False, "Let NVIDIA GPUs round float32 products to TF32: faster, slightly less exact."
+    )
+    use_gpu_filter: bool = _switch(
+        "RVC_GPU_FILTER", False, "Filter on the device instead of with scipy: the signal stays there."
+    )
+    batch_size: int | Literal["auto"] = _switch(
+        "RVC_BATCH_SIZE", 1, f"Chunks converted at once: {BATCH_CHOICES} (by free memory)."
+    )
+    compile_model: bool = _switch(
+        "RVC_COMPILE", False, "Compile the networks with torch.compile: slow to start, faster afterwards."
+    )
+    feature_cache: bool = _switch(
+        "RVC_FEATURE_CACHE", False, "Keep features and pitch of each vocal on disk for its next conversion."
+    )
+    fast_vocoder: bool = _switch(
+        "RVC_FAST_VOCODER", False, "CPU only: run the vocoder in tiles that fit its cache."
+    )
+    skip_silence: bool = _switch("RVC_SKIP_SILENCE", False, "Do not compute the voice in gaps of the source.")
+    enable_profiling: bool = _switch(
+        "RVC_PROFILING", False, "Measure the stages and show their times; each then waits for the device."
+    )
 
     def __post_init__(self) -> None:
         for name in FIELDS:
             value = getattr(self, name)
-            if _parsed(name, value, name) != value:
-                raise SettingError(f"{name} is {value!r}, but must be True or False.")
+            parsed = _parsed(name, value, name)
+            # Neither a text that stands for a value, nor 1 for True.
+            if parsed != value or isinstance(parsed, bool) is not isinstance(value, bool):
+                raise SettingError(f"{name} is {value!r}, but must be {_python_choices(name)}.")
 
     @classmethod
     def from_env(cls) -> OptimizationConfig:
@@ -86,11 +123,53 @@ class OptimizationConfig:
         return cls(**HARDWARE_DEFAULTS[Device.CPU.value])
 
 
-FIELDS = tuple(entry.name for entry in fields(OptimizationConfig))
+@dataclass(frozen=True)
+class SwitchSpec:
+    """A field of :class:`OptimizationConfig` as users meet it."""
+
+    name: str
+    variable: str
+    help: str
+    is_boolean: bool
+
+    @property
+    def option(self) -> str:
+        """Its command-line option: the variable without its prefix."""
+        return "--" + self.variable.removeprefix(PREFIX).lower().replace("_", "-")
+
+
+SWITCHES = {
+    entry.name: SwitchSpec(
+        entry.name, entry.metadata["variable"], entry.metadata["help"], isinstance(entry.default, bool)
+    )
+    for entry in fields(OptimizationConfig)
+}
+FIELDS = tuple(SWITCHES)
+PRECISION = "precision"  # in settings files: one readable word for two switches
+PRECISIONS = {
+    "float32": {"use_fp16": False, "use_bf16": False},
+    "float16": {"use_fp16": True, "use_bf16": False},
+    "bfloat16": {"use_fp16": False, "use_bf16": True},
+}
+PRECISION_CHOICES = "float32, float16 or bfloat16"
+FILE_KEYS = (*FIELDS, PRECISION)
+VARIABLES = {spec.variable: name for name, spec in SWITCHES.items()}
 HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
-    Device.MPS.value: {"use_gpu_retrieval": True, "use_gpu_filter": True},
-    Device.CUDA.value: {"use_gpu_retrieval": True, "use_gpu_filter": True},
-    Device.CPU.value: {"use_gpu_retrieval": False, "use_gpu_filter": False},
+    Device.MPS.value: {
+        "use_gpu_retrieval": True,
+        "use_gpu_filter": True,
+        "feature_cache": True,
+        "skip_silence": True,
+    },
+    Device.CUDA.value: {
+        "use_gpu_retrieval": True,
+        "use_fp16": True,
+        "use_gpu_filter": True,
+        "batch_size": 4,
+        "feature_cache": True,
+        "skip_silence": True,
+    },
+    Device.CPU.value: {"feature_cache": True, "fast_vocoder": True, "skip_silence": True},
 }
 
 
@@ -104,7 +183,7 @@ class Switch:
     """One value in force and where it came from."""
 
     name: str
-    value: str | bool
+    value: str | int
     origin: str
 
     def __str__(self) -> str:
@@ -163,8 +242,8 @@ def resolve_config(
     """
     environment = os.environ if environment is None else environment
     layers = [
-        _given(arguments or {}, ARGUMENT),
-        _given(command_line or {}, OPTION),
+        _given(arguments or {}, {name: ARGUMENT.format(name) for name in FIELDS}),
+        _given(command_line or {}, {name: spec.option for name, spec in SWITCHES.items()}),
         _from_environment(environment),
         _from_file(environment),
     ]
@@ -172,8 +251,11 @@ def resolve_config(
     origins: dict[str, str] = {}
     for layer in layers:
         for name, value in layer.values.items():
-            if name not in values and value != Device.AUTO:
+            if name not in values and (name, value) != ("device", Device.AUTO):
                 values[name], origins[name] = value, layer.origins[name]
+        if values.get("use_fp16") and "use_bf16" not in values:
+            # bfloat16 goes before float16, but who asks for float16 here overrules lower ranks.
+            values["use_bf16"], origins["use_bf16"] = False, origins["use_fp16"]
     hardware = _hardware(values.get("device", Device.AUTO))
     for name, value in vars(OptimizationConfig(**HARDWARE_DEFAULTS[hardware])).items():
         if name not in values:
@@ -190,13 +272,12 @@ def config_for(device: str, given: OptimizationConfig | None) -> OptimizationCon
     return resolved.config
 
 
-def _given(values: Mapping[str, object], origin: str) -> _Layer:
+def _given(values: Mapping[str, object], origins: Mapping[str, str]) -> _Layer:
     chosen = {name: value for name, value in values.items() if value is not None}
     for name in chosen:
         if name not in FIELDS:
             raise SettingError(f"There is no optimisation {name!r}; {_nearest(name, FIELDS)}")
-    named = {name: origin.format(name.replace("_", "-") if origin == OPTION else name) for name in chosen}
-    return _Layer({name: _parsed(name, value, named[name]) for name, value in chosen.items()}, named)
+    return _Layer({name: _parsed(name, value, origins[name]) for name, value in chosen.items()}, origins)
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Layer:
@@ -215,14 +296,30 @@ def _from_file(environment: Mapping[str, str]) -> _Layer:
     if not name:
         return _Layer({})
     path = config_dir() / f"{name}.yaml"
-    values = _read_settings_file(path, name)
-    for key in values:
-        if key not in FIELDS:
-            raise SettingError(f"{path} has the key {key!r}, which is none; {_nearest(str(key), FIELDS)}")
-    return _Layer(
-        {key: _parsed(key, value, f"{key} in {path}") for key, value in values.items()},
-        dict.fromkeys(values, f"{FILE_VARIABLE}={name}"),
-    )
+    content = _read_settings_file(path, name)
+    for key in content:
+        if key not in FILE_KEYS:
+            raise SettingError(f"{path} has the key {key!r}, which is none; {_nearest(str(key), FILE_KEYS)}")
+    values = {
+        key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key != PRECISION
+    }
+    if PRECISION in content:
+        values = _with_precision(values, content[PRECISION], path)
+    return _Layer(values, dict.fromkeys(values, f"{FILE_VARIABLE}={name}"))
+
+
+def _with_precision(values: dict[str, Any], precision: object, path: Path) -> dict[str, Any]:
+    """``values`` with the switches that ``precision`` stands for."""
+    implied = PRECISIONS.get(str(precision).strip().lower())
+    if implied is None:
+        raise SettingError(f"{PRECISION} in {path} is {precision!r}, but must be {PRECISION_CHOICES}.")
+    for name, value in implied.items():
+        if values.get(name, value) != value:
+            raise SettingError(
+                f"{path} has {PRECISION} {precision} and {name} {str(values[name]).lower()}, "
+                "which contradict each other; leave one out."
+            )
+    return values | implied
 
 
 def _read_settings_file(path: Path, name: str) -> dict[Any, Any]:
@@ -241,7 +338,11 @@ def _read_settings_file(path: Path, name: str) -> dict[Any, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SettingError(f"The settings file {path} must hold lines of 'key: value' with {_list(FIELDS)}.")
+        raise SettingError(
+            f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
+        )
+            f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
+        )
     return content
 
 
@@ -252,9 +353,22 @@ def _parsed(name: str, value: object, where: str) -> Any:
         if not _DEVICE.fullmatch(text):
             raise SettingError(f"{where} is {value!r}, but must be {DEVICE_CHOICES}.")
         return text
+    if name == "batch_size":
+        if text == AUTO_BATCH:
+            return AUTO_BATCH
+        if not _BATCH_SIZE.fullmatch(text) or not 1 <= int(text) <= MAX_BATCH_SIZE:
+            raise SettingError(f"{where} is {value!r}, but must be {BATCH_CHOICES}.")
+        return int(text)
     if text not in BOOLEANS:
         raise SettingError(f"{where} is {value!r}, but must be one of {', '.join(BOOLEANS)}.")
     return BOOLEANS[text]
+
+
+def _python_choices(name: str) -> str:
+    """What a caller of Python passes for ``name``: values, not the texts that stand for them."""
+    if SWITCHES[name].is_boolean:
+        return "True or False"
+    return BATCH_CHOICES if name == "batch_size" else DEVICE_CHOICES
 
 
 def _hardware(device: str) -> str:
