@@ -341,8 +341,6 @@ def _read_settings_file(path: Path, name: str) -> dict[Any, Any]:
         raise SettingError(
             f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
         )
-            f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
-        )
     return content
 
 
