@@ -104,6 +104,61 @@ def test_every_kind_of_hubert_agrees_with_transformers(tmp_path: Path, changes: 
     torch.testing.assert_close(encoder.encode(waveform, "v1"), projected, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True},
+        {"conv_bias": True, "num_conv_pos_embeddings": 31},
+        {"conv_pos_batch_norm": True},
+        {"num_hidden_layers": 9, "feat_proj_layer_norm": False},
+    ],
+    ids=["base", "large", "odd positions", "batch norm", "nine layers"],
+)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_items_of_a_padded_batch_have_the_features_they_have_alone(
+    tmp_path: Path, changes: dict[str, Any], version: str
+) -> None:
+    encoder = HubertEncoder("custom", transformers_folder(tmp_path / "encoder", **changes)[0], "cpu")
+    # Offsets and levels of their own: a norm that saw a neighbour or the padding would show it.
+    lengths = [9_000, 4_321, 399, 400, 8_999, 0]
+    items = [(0.01 + 0.1 * index) * torch.randn(length) + 0.1 for index, length in enumerate(lengths)]
+    batch = torch.full((len(items), 9_000), torch.nan)
+    for row, item in zip(batch, items, strict=True):
+        row[: len(item)] = item
+    features = encoder.encode(batch, version, lengths)
+    assert features.shape == (6, 27, encoder.feature_dim(version))
+    for item, together in zip(items, features, strict=True):
+        alone = encoder.encode(item[None], version)[0]
+        torch.testing.assert_close(together[: len(alone)], alone, atol=1e-4 * float(features.std()), rtol=0)
+        assert not together[len(alone) :].any()
+
+
+@given(lengths=st.lists(st.integers(0, 3_000), min_size=1, max_size=4), seed=st.integers(0, 2**31))
+@settings(max_examples=15)
+def test_a_batch_of_any_lengths_equals_its_items(
+    encoder: HubertEncoder, lengths: list[int], seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    waveform = torch.rand(len(lengths), max(lengths), generator=random) - 0.5
+    features = encoder.encode(waveform, "v2", lengths)
+    for row, length, together in zip(waveform, lengths, features, strict=True):
+        alone = encoder.encode(row[None, :length], "v2")[0]
+        torch.testing.assert_close(together[: len(alone)], alone, atol=1e-4, rtol=0)
+        assert not together[len(alone) :].any()
+
+
+def test_lengths_of_full_items_change_no_bit(encoder: HubertEncoder) -> None:
+    waveform = torch.rand(2, 3_000) - 0.5
+    assert torch.equal(encoder.encode(waveform, "v2", [3_000, 3_000]), encoder.encode(waveform, "v2"))
+
+
+@pytest.mark.parametrize("lengths", [[1_600], [1_600, 1_601], [-1, 1_600], [800, 800, 800]])
+def test_lengths_that_do_not_fit_the_batch_are_refused(encoder: HubertEncoder, lengths: list[int]) -> None:
+    with pytest.raises(ValueError, match="lengths must be 2 numbers from 0 to 1600"):
+        encoder.encode(torch.zeros(2, 1_600), "v2", lengths)
+
+
 def test_v1_runs_nine_layers_and_shares_their_weights(encoder: HubertEncoder) -> None:
     encoder.encode(torch.zeros(1, 1600), "v1")
     networks: dict[str, Any] = dict(encoder._networks)

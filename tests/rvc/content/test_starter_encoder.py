@@ -133,6 +133,25 @@ def test_items_of_a_batch_do_not_touch_each_other(speech: Tensor, encoder: Conte
         torch.testing.assert_close(together[item : item + 1], alone, atol=2e-4, rtol=0)
 
 
+def test_items_of_a_padded_batch_have_the_features_they_have_alone(
+    speech: Tensor, encoder: ContentEncoder
+) -> None:
+    long = speech.tile(4)[0]
+    # Three windows, two windows, one whole window, parts of one, no frame, nothing.
+    lengths = [300_000, 160_400, 160_080, 70_001, 47_000, 400, 399, 0]
+    assert len(long) >= lengths[0]
+    batch = torch.full((len(lengths), lengths[0]), torch.nan)
+    for index, (row, length) in enumerate(zip(batch, lengths, strict=True)):
+        row[:length] = (0.1 + 0.1 * index) * long.roll(5_000 * index)[:length]
+    together = encoder.encode(batch, "v2", lengths)
+    assert together.shape == (8, 937, 384)
+    for row, length, features in zip(batch, lengths, together, strict=True):
+        alone = encoder.encode(row[None, :length], "v2")[0]
+        # Features have a standard deviation of one.
+        torch.testing.assert_close(features[: len(alone)], alone, atol=1e-4, rtol=0)
+        assert not features[len(alone) :].any()
+
+
 def test_features_follow_neither_level_nor_window_more_than_speech_itself(
     speech: Tensor, encoder: ContentEncoder
 ) -> None:

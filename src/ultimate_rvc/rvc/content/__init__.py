@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +39,7 @@ class ContentEncoder(Protocol):
     def identity(self) -> str:
         """Hash of the weights, for caches: equal exactly when :func:`encoder_identity` is."""
 
-    def encode(self, waveform_16k: Tensor, version: str) -> Tensor:
+    def encode(self, waveform_16k: Tensor, version: str, lengths: Sequence[int] | None = None) -> Tensor:
         """Features of audio as it is: no normalisation before.
 
         Parameters
@@ -47,11 +48,20 @@ class ContentEncoder(Protocol):
             ``(batch, samples)`` float32 at 16 kHz, in [-1, 1].
         version
             Of the voice, ``v1`` or ``v2``.
+        lengths
+            Samples of each item in a padded batch; left out, every item fills it. Each item then has
+            the features it has alone, up to rounding, whatever the padding holds.
 
         Returns
         -------
         ``(batch, (samples - 80) // 320, feature_dim(version))`` float32 on the encoder's device; no
-        frames at all below 400 samples. Frame ``i`` stands for samples ``320 * i`` to ``320 * i + 320``.
+        frames at all below 400 samples. Frame ``i`` stands for samples ``320 * i`` to ``320 * i + 320``;
+        frames behind an item's ``(length - 80) // 320`` are zero.
+
+        Raises
+        ------
+        ValueError
+            ``lengths`` are not as many as the items, or one of them lies outside 0 to ``samples``.
         """
 
 

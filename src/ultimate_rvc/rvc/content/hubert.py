@@ -8,7 +8,7 @@ linear layer that RVC keeps beside the HuBERT weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from transformers import HubertConfig, HubertModel
 from ultimate_rvc.choices import VoiceVersion
 from ultimate_rvc.errors import EncoderFileError, EncoderMismatchError, VoiceFileError
 from ultimate_rvc.rvc.content.files import CONFIG_FILE, files_identity, weights_file
+from ultimate_rvc.rvc.content.frames import FRAME_SAMPLES, RECEPTIVE_SAMPLES, frame_count, padded_lengths
+from ultimate_rvc.rvc.content.padded_hubert import padded_last_layer
+from ultimate_rvc.rvc.networks.padding import clear_tails
 from ultimate_rvc.rvc.torch_file import read_torch_file
 
 V1_LAYERS = 9
-FRAME_SAMPLES = 320
-RECEPTIVE_SAMPLES = 400  # the first frame needs this many, hence frames = (samples - 80) // 320
 MAX_LAYERS = 96  # twice the largest HuBERT; a damaged config must not build for ever
 # What shapes the network. Everything else in a config concerns training, or tasks that RVC has not.
 ARCHITECTURE_KEYS = frozenset(
@@ -93,22 +94,35 @@ class HubertEncoder:
         return files_identity(weights_file(self._folder), self._folder / CONFIG_FILE)
 
     @torch.no_grad()
-    def encode(self, waveform_16k: Tensor, version: str) -> Tensor:
+    def encode(self, waveform_16k: Tensor, version: str, lengths: Sequence[int] | None = None) -> Tensor:
         """Features ``(batch, (samples - 80) // 320, feature_dim)`` of ``(batch, samples)`` at 16 kHz.
 
-        Time and memory of the attention grow with the square of the length: feed chunks, not songs.
+        ``lengths`` are the samples of each item in a padded batch. Time and memory of the attention grow with
+        the square of the length: feed chunks, not songs.
         """
+        lengths = padded_lengths(waveform_16k, lengths)
         if waveform_16k.shape[-1] < RECEPTIVE_SAMPLES:
             return waveform_16k.new_zeros(len(waveform_16k), 0, self.feature_dim(version))
+        features = self._features(waveform_16k, version, lengths)
+        if lengths is not None:
+            clear_tails(features.transpose(1, 2), tuple(frame_count(length) for length in lengths))
+        return features
+
+    def _features(self, waveform_16k: Tensor, version: str, lengths: Sequence[int] | None) -> Tensor:
         if version != VoiceVersion.V1:
-            return self._last_layer(VoiceVersion.V2, waveform_16k)
+            return self._last_layer(VoiceVersion.V2, waveform_16k, lengths)
         weight, bias = self._v1_projection()
         if VoiceVersion.V1 not in self._networks:
             self._networks[VoiceVersion.V1] = _build_v1(self._config, self._state, self._folder)
-        return nn.functional.linear(self._last_layer(VoiceVersion.V1, waveform_16k), weight, bias)
+        return nn.functional.linear(self._last_layer(VoiceVersion.V1, waveform_16k, lengths), weight, bias)
 
-    def _last_layer(self, version: VoiceVersion, waveform_16k: Tensor) -> Tensor:
-        output: Tensor = self._networks[version](waveform_16k).last_hidden_state
+    def _last_layer(
+        self, version: VoiceVersion, waveform_16k: Tensor, lengths: Sequence[int] | None
+    ) -> Tensor:
+        network = self._networks[version]
+        if lengths is not None:
+            return padded_last_layer(network, waveform_16k, lengths)
+        output: Tensor = network(waveform_16k).last_hidden_state
         return output
 
     def _v1_projection(self) -> tuple[Tensor, Tensor]:

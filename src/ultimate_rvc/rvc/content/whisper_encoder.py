@@ -8,11 +8,14 @@ norm that ends Whisper's own encoder is left to the caller for the same reason.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
+
+from ultimate_rvc.rvc.networks.padding import Valid, clear_tails
 
 SAMPLE_RATE = 16000
 N_FFT = 400  # 25 ms
@@ -44,8 +47,14 @@ def log10_mel(waveform_16k: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, device=waveform_16k.device)
     spectrum = torch.stft(audible, N_FFT, HOP_LENGTH, window=window, center=True, return_complex=True)
     power = spectrum.abs().square()[..., : samples // HOP_LENGTH + 1]
-    filters = torch.from_numpy(mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS))
-    return (filters.to(power) @ power).clamp_min(POWER_FLOOR).log10()
+    return (_mel_bands(power.device).to(power) @ power).clamp_min(POWER_FLOOR).log10()
+
+
+@lru_cache(maxsize=4)
+def _mel_bands(device: torch.device) -> Tensor:
+    """Slaney's mel bands ``(80, 201)``, made and moved once."""
+    with torch.inference_mode(False):  # what is kept must serve outside of inference mode as well
+        return torch.from_numpy(mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS)).to(device)
 
 
 def scale_log_mel(log10_power: Tensor, loudest: Tensor) -> Tensor:
@@ -63,11 +72,11 @@ class _SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, seen: Tensor | None) -> Tensor:
         batch, frames, dim = hidden.shape
         stacked = self.query_key_value(hidden).view(batch, frames, 3, self.heads, dim // self.heads)
         query, key, value = stacked.permute(2, 0, 3, 1, 4)  # each (batch, heads, frames, dim / heads)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, frames, dim))
         return mixed
 
@@ -81,8 +90,8 @@ class _Layer(nn.Module):
         self.expand = nn.Linear(dim, 4 * dim)
         self.contract = nn.Linear(4 * dim, dim)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        hidden = hidden + self.attention(self.attention_norm(hidden))
+    def forward(self, hidden: Tensor, seen: Tensor | None) -> Tensor:
+        hidden = hidden + self.attention(self.attention_norm(hidden), seen)
         expanded = F.gelu(self.expand(self.feed_forward_norm(hidden)))
         summed: Tensor = hidden + self.contract(expanded)
         return summed
@@ -98,11 +107,12 @@ class WhisperEncoder(nn.Module):
         self.positions = nn.Parameter(torch.zeros(MAX_FRAMES, dim))
         self.layers = nn.ModuleList(_Layer(dim, heads) for _ in range(layer_count))
 
-    def forward(self, log_mel: Tensor) -> Tensor:
+    def forward(self, log_mel: Tensor, valid: Valid = None) -> Tensor:
         """``(batch, 80, mel_frames)`` scaled log-mel to ``(batch, ceil(mel_frames / 2), dim)``.
 
         At most 3000 mel frames, because the position table ends there. Frame ``i`` is centred on
-        mel frame ``2 * i``.
+        mel frame ``2 * i``. ``valid`` holds the frames of each item of a padded batch, each with twice as
+        many mel frames and zeros behind; frames behind an item's end hold anything.
         """
         frames = math.ceil(log_mel.shape[-1] / 2)
         if frames > MAX_FRAMES:
@@ -110,6 +120,9 @@ class WhisperEncoder(nn.Module):
         hidden = F.gelu(self.convolution_1(log_mel))
         hidden = F.gelu(self.convolution_2(hidden)).transpose(1, 2)
         hidden = hidden + self.positions[:frames]
+        seen = None
+        if valid is not None:
+            seen = clear_tails(hidden.new_ones(len(hidden), 1, 1, frames, dtype=torch.bool), valid)
         for layer in self.layers:
-            hidden = layer(hidden)
+            hidden = layer(hidden, seen)
         return hidden
