@@ -45,6 +45,11 @@ def cache_dir() -> Path:
     return audio_dir() / "intermediate"
 
 
+def feature_cache_dir() -> Path:
+    """Pitch curves and content features of vocals, by content."""
+    return cache_dir() / "features"
+
+
 def output_dir() -> Path:
     """Finished covers and conversions that were given no path."""
     return audio_dir() / "output"

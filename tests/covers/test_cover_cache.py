@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import ultimate_rvc
 from ultimate_rvc.covers.cache import MANIFEST_NAME, CacheEntry, StepCache, step_key
 from ultimate_rvc.errors import CacheError, CancelledError
+from ultimate_rvc.paths import cache_dir, feature_cache_dir
 from ultimate_rvc.progress import Progress
 
 INPUTS = {"song": "a" * 64, "rate": 44100}
@@ -191,6 +192,16 @@ def test_clearing_what_is_not_there_is_an_error_that_lists_what_is(cache: StepCa
         cache.clear(steps=["mixx"])
     with pytest.raises(CacheError, match="no entry whose key begins with 'zz'"):
         cache.clear(keys=["zz"])
+
+
+def test_files_of_the_feature_cache_are_neither_listed_nor_cleared(cache: StepCache) -> None:
+    features = cache.folder / feature_cache_dir().relative_to(cache_dir()) / "features-0.safetensors"
+    features.parent.mkdir(parents=True)
+    features.write_bytes(b"12345")
+    make(cache, Maker())
+    assert [entry.step for entry in cache.list_entries()] == ["separate"]
+    assert len(cache.clear()) == 1
+    assert features.exists()
 
 
 def test_nothing_is_cleared_while_a_run_uses_the_cache(cache: StepCache) -> None:

@@ -1,26 +1,35 @@
-"""``urvc cache``: results of steps that are kept between covers."""
+"""``urvc cache``: what is kept between covers and conversions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import show_json, show_line, show_table
+from ultimate_rvc.errors import SettingError
+
+if TYPE_CHECKING:
+    from ultimate_rvc.covers.cache import EntrySummary
+    from ultimate_rvc.rvc.infer.optimization.feature_files import FeatureFile
 
 app = typer.Typer(no_args_is_help=True, help="List and clear the results kept between covers.")
 
 
 @app.command("list")
 def list_command(as_json: options.AsJson = False) -> None:
-    """List what is kept, by step, with its size and age."""
+    """List what is kept, by step, with its size and age, and how much the feature cache holds."""
     from ultimate_rvc.covers.cache import StepCache
-    from ultimate_rvc.paths import cache_dir
+    from ultimate_rvc.paths import cache_dir, feature_cache_dir
+    from ultimate_rvc.rvc.infer.optimization.feature_files import limit_bytes, list_feature_files
 
     cache = StepCache(cache_dir())
     entries = cache.list_entries()
+    features = list_feature_files(feature_cache_dir())
+    feature_bytes = sum(file.size_bytes for file in features)
     if as_json:
         show_json(
             {
@@ -29,36 +38,62 @@ def list_command(as_json: options.AsJson = False) -> None:
                 "entries": [
                     {**vars(entry), "files": [str(path) for path in entry.files]} for entry in entries
                 ],
+                "features": {
+                    "folder": str(feature_cache_dir()),
+                    "bytes": feature_bytes,
+                    "limit_bytes": limit_bytes(),
+                    "entries": len(features),
+                },
             }
         )
         return
-    rows = [
-        [
-            entry.step if entry.complete else f"{entry.step} (damaged)",
-            entry.key[:12],
-            f"{entry.size_bytes / 1e6:.1f} MB",
-            datetime.fromtimestamp(entry.modified_seconds).strftime("%Y-%m-%d %H:%M"),
-        ]
-        for entry in entries
+    if entries:
+        show_table(["step", "key", "size", "made"], [_row(entry) for entry in entries])
+    show_line(f"{len(entries)} results, {_megabytes(cache.total_size_bytes())} in {cache.folder}")
+    show_line(
+        f"{len(features)} features of vocals, {_megabytes(feature_bytes)} of at most "
+        f"{_megabytes(limit_bytes())} in {feature_cache_dir()}"
+    )
+
+
+def _row(entry: EntrySummary) -> list[str]:
+    return [
+        entry.step if entry.complete else f"{entry.step} (damaged)",
+        entry.key[:12],
+        _megabytes(entry.size_bytes),
+        datetime.fromtimestamp(entry.modified_seconds).strftime("%Y-%m-%d %H:%M"),
     ]
-    if rows:
-        show_table(["step", "key", "size", "made"], rows)
-    show_line(f"{len(rows)} results, {cache.total_size_bytes() / 1e6:.1f} MB in {cache.folder}")
 
 
 @app.command()
 def clear(
     step: Annotated[list[str], typer.Option(help="Only results of this step; may be repeated.")] = [],  # noqa: B006
     key: Annotated[list[str], typer.Option(help="Only the result with this key; may be repeated.")] = [],  # noqa: B006
+    features: Annotated[
+        bool, typer.Option("--features", help="Only the pitch curves and content features of vocals.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remove results; without options all of them. Finished covers stay."""
+    """Remove results; without options all of them, and the features of vocals. Finished covers stay."""
     from ultimate_rvc.covers.cache import StepCache
-    from ultimate_rvc.paths import cache_dir
+    from ultimate_rvc.paths import cache_dir, feature_cache_dir
+    from ultimate_rvc.rvc.infer.optimization.feature_files import clear_feature_files
 
-    removed = StepCache(cache_dir()).clear(steps=step, keys=key)
-    size = sum(entry.size_bytes for entry in removed)
+    if features and (step or key):
+        raise SettingError("--features clears the features alone; leave out --step and --key.")
+    removed = [] if features else StepCache(cache_dir()).clear(steps=step, keys=key)
+    removed_features = [] if step or key else clear_feature_files(feature_cache_dir())
     if as_json:
-        show_json({"removed": len(removed), "bytes": size})
-    else:
-        show_line(f"removed {len(removed)} results, {size / 1e6:.1f} MB")
+        show_json(_counted(removed) | {"features": _counted(removed_features)})
+        return
+    size = _megabytes(sum(entry.size_bytes for entry in removed))
+    feature_size = _megabytes(sum(file.size_bytes for file in removed_features))
+    show_line(f"removed {len(removed)} results, {size}; {len(removed_features)} features, {feature_size}")
+
+
+def _counted(removed: Sequence[EntrySummary] | Sequence[FeatureFile]) -> dict[str, object]:
+    return {"removed": len(removed), "bytes": sum(item.size_bytes for item in removed)}
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

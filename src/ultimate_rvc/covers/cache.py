@@ -7,6 +7,7 @@ Layout below the cache folder::
     locks/<key>.lock         held while an entry is written or replaced
     locks/run-<token>.lock   held by every run that uses the cache, as long as it does
     locks/gate.lock          held for the moment in which a run enters, and while entries are cleared
+    features/                files of the feature cache, which lists and clears them itself
 
 The operating system frees a lock when its process ends, however it ends. So a partial folder whose
 lock can be taken belongs to a dead process and is removed.
