@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig, resolve_config
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.voices.library import find_voice
@@ -27,6 +29,7 @@ def convert(
     *,
     index_path: str | Path | None = None,
     device: str = Device.AUTO,
+    optimization: OptimizationConfig | Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> tuple[FloatArray, int]:
@@ -42,6 +45,9 @@ def convert(
         An index file to use instead of the voice's own.
     device : str
         ``auto``, ``mps``, ``cuda``, ``cuda:N`` or ``cpu``.
+    optimization : OptimizationConfig or mapping, optional
+        How to compute: a whole configuration, taken as it is, or some of its fields, such as
+        ``{"use_fp16": False}``, which go before environment, settings file and hardware.
     progress : Progress, optional
         Reports steps; its ``cancel`` ends the work.
     **settings
@@ -73,8 +79,19 @@ def convert(
         chosen,
         index_path=Path(index_path) if index_path is not None else voice.index_path,
         device=device,
+        optimization=_optimization(device, optimization),
     )
     return pipeline.convert(np.asarray(waveform, np.float32), sample_rate, chosen, progress)
+
+
+def _optimization(
+    device: str, given: OptimizationConfig | Mapping[str, Any] | None
+) -> OptimizationConfig | None:
+    if not isinstance(given, Mapping):
+        return given
+    resolved = resolve_config({"device": device, **given})
+    resolved.log_warnings()
+    return resolved.config
 
 
 def _conversion_settings(settings: dict[str, Any]) -> ConversionSettings:

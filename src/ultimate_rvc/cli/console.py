@@ -10,9 +10,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ultimate_rvc.progress import Progress
+
+if TYPE_CHECKING:
+    from ultimate_rvc.rvc.infer.optimization.config import ResolvedConfig
 
 
 @contextmanager
@@ -66,6 +69,12 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, ["-" * width for width in widths], *rows]:
         show_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_optimization(resolved: ResolvedConfig) -> None:
+    """The configuration a job ran with, and where each value came from, on standard error."""
+    lines = [f"  {line}\n" for line in resolved.summary()]
+    sys.stderr.write("".join(["optimisation:\n", *lines]))
 
 
 def show_warning(text: str) -> None:

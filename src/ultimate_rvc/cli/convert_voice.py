@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ultimate_rvc.choices import AudioFormat, Device
+from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import progress_bar, show_json, show_table, show_warning
+from ultimate_rvc.cli.console import (
+    progress_bar,
+    show_json,
+    show_optimization,
+    show_table,
+    show_warning,
+)
 from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.errors import AudioError, SettingError, UltimateRVCError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -50,8 +56,10 @@ class _Job:
 
 
 @options.takes_conversion("voice")
+@options.takes_optimization
 def convert_voice(
     conversion: ConversionSettings,
+    switches: Mapping[str, object],
     voice_tracks: Annotated[list[Path], typer.Argument(help="Files to convert; folders are searched.")],
     model: options.Model = None,
     output: Annotated[
@@ -64,7 +72,6 @@ def convert_voice(
     index: options.Index = None,
     output_format: options.OutputFormat = None,
     bitrate: options.Bitrate = None,
-    device: options.DeviceName = Device.AUTO.value,
     as_json: options.AsJson = False,
 ) -> None:
     """Convert speech or singing without accompaniment to a voice.
@@ -73,22 +80,20 @@ def convert_voice(
     """
     if model is None:
         raise SettingError("--model is missing: a voice's name, or a .pth or .safetensors file.")
-    from ultimate_rvc.rvc.infer.optimization.config import resolve_config
+    optimization = options.optimization_in_force(switches)
     from ultimate_rvc.rvc.infer.pipeline import Pipeline
     from ultimate_rvc.voices.library import find_voice
 
-    resolved = resolve_config(command_line={"device": device})
-    resolved.log_warnings()
     voice = find_voice(model)
     jobs = plan_jobs(voice_tracks, voice.name, output, output_format)
     rows, failures = [], []
-    with profile_shown(resolved.config.enable_profiling), progress_bar() as progress:
+    with profile_shown(optimization.config.enable_profiling), progress_bar() as progress:
         progress.report("load voice", 0.0)
         pipeline = Pipeline.open(
             voice.model_path,
             conversion,
             index_path=index or voice.index_path,
-            optimization=resolved.config,
+            optimization=optimization.config,
         )
         for number, job in enumerate(jobs, 1):
             progress.report(f"{number}/{len(jobs)} {job.source.name}", 0.0)
@@ -111,12 +116,15 @@ def convert_voice(
         for job, audio, elapsed in rows
     ]
     if as_json:
-        show_json({"voice": voice.name, "converted": results, "failed": failures})
-    elif rows:
-        show_table(
-            ["converted", "audio", "took"],
-            [[str(job.output), f"{audio:.1f} s", f"{elapsed:.1f} s"] for job, audio, elapsed in rows],
-        )
+        report = {"voice": voice.name, "converted": results, "failed": failures}
+        show_json(report | {"optimization": [asdict(switch) for switch in optimization.switches]})
+    else:
+        if rows:
+            show_table(
+                ["converted", "audio", "took"],
+                [[str(job.output), f"{audio:.1f} s", f"{elapsed:.1f} s"] for job, audio, elapsed in rows],
+            )
+        show_optimization(optimization)
     if failures:
         raise UltimateRVCError(f"{len(failures)} of {len(jobs)} files could not be converted.")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from ultimate_rvc.choices import AudioFormat, EmbedderModel, F0Method
+from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, ResolvedConfig, SwitchSpec, resolve_config
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 CONVERSION = "Conversion"
 OUTPUT = "Output"
 RUN = "Run"
+OPTIMISATION = "Optimisation (left out: variables, settings file and hardware decide)"
 
 Model = Annotated[
     str | None,
@@ -130,6 +132,47 @@ def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[.
         return wrapper
 
     return decorate
+
+
+def takes_optimization(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of ``OptimizationConfig``; it receives all as ``switches``.
+
+    ``switches`` holds ``None`` for those left out, as :func:`optimization_in_force` takes it.
+    """
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+        if name != "switches"
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        switches = {name: given.pop(name) for name in SWITCHES}
+        command(switches=switches, **given)
+
+    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        own + [_switch_parameter(spec) for spec in SWITCHES.values()]
+    )
+    return wrapper
+
+
+def _switch_parameter(spec: SwitchSpec) -> inspect.Parameter:
+    declaration = f"{spec.option}/--no-{spec.option[2:]}" if spec.is_boolean else spec.option
+    # Texts are checked by resolve_config, in the same words as variables and settings files.
+    wanted = bool | None if spec.is_boolean else str | None
+    return inspect.Parameter(
+        spec.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[wanted, typer.Option(declaration, help=spec.help, rich_help_panel=OPTIMISATION)],
+    )
+
+
+def optimization_in_force(switches: Mapping[str, object]) -> ResolvedConfig:
+    """The configuration with ``switches`` of the command line; what to warn of is logged."""
+    resolved = resolve_config(command_line=switches)
+    resolved.log_warnings()
+    return resolved
 
 
 def with_pitch(

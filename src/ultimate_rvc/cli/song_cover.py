@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,14 @@ import typer
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table, show_warning
+from ultimate_rvc.cli.console import (
+    progress_bar,
+    show_json,
+    show_line,
+    show_optimization,
+    show_table,
+    show_warning,
+)
 from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.covers.settings import AUTO_MODEL, BackingVoice, CoverSettings, SourceSettings, StemSettings
 from ultimate_rvc.errors import SettingError
@@ -33,8 +41,10 @@ def one_of(option: str, given: str | None, positional: str | None, what: str) ->
 
 
 @options.takes_conversion("vocals")
+@options.takes_optimization
 def song_cover(
     conversion: ConversionSettings,
+    switches: Mapping[str, object],
     source_argument: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="The same as --source.", show_default=False)
     ] = None,
@@ -136,7 +146,6 @@ def song_cover(
     max_minutes: Annotated[
         float, typer.Option(help="Longest song taken, 0.1 to 600.")
     ] = SourceSettings.max_minutes,
-    device: options.DeviceName = CoverSettings.device,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a cover: separate the song, convert its vocals to a voice, mix them back.
@@ -145,9 +154,7 @@ def song_cover(
     """
     song = one_of("--source", source, source_argument, "a file, a folder of stems, a URL, or 'demo'")
     voice = one_of("--model", model, model_argument, "a voice's name, or a .pth or .safetensors file")
-    from ultimate_rvc.rvc.infer.optimization.config import resolve_config
-
-    optimization = resolve_config(command_line={"device": device}).config
+    optimization = options.optimization_in_force(switches)
     settings = CoverSettings(
         conversion=conversion,
         index_path=index,
@@ -173,13 +180,17 @@ def song_cover(
         bitrate_kbps=bitrate,
         output_name=output_name,
         output_path=output,
-        device=optimization.device,
+        optimization=optimization.config,
     )
     from ultimate_rvc.covers.recipe import make_cover
 
-    with profile_shown(optimization.enable_profiling), progress_bar() as progress:
+    with profile_shown(optimization.config.enable_profiling), progress_bar() as progress:
         result = make_cover(song, voice, settings, progress)
-    show_json(asdict(result)) if as_json else _show(result)
+    if as_json:
+        show_json(asdict(result) | {"optimization": [asdict(switch) for switch in optimization.switches]})
+        return
+    _show(result)
+    show_optimization(optimization)
 
 
 def _backing(

@@ -18,6 +18,7 @@ from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.identity import conversion_identity
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import extract_f0, load_pitch_methods
@@ -70,8 +71,8 @@ def choose_voice(
 class Singers:
     """Opens voices when they are first needed, each once, however many stems it sings."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, optimization: OptimizationConfig) -> None:
+        self._optimization = optimization
         self._open: dict[tuple[object, ...], Pipeline] = {}
 
     def pipeline(self, voice: CoverVoice) -> Pipeline:
@@ -79,7 +80,7 @@ class Singers:
         key = (voice.model_path, voice.index_path, settings.embedder_model, settings.custom_embedder_model)
         if key not in self._open:
             self._open[key] = Pipeline.open(
-                voice.model_path, settings, index_path=voice.index_path, device=self._device
+                voice.model_path, settings, index_path=voice.index_path, optimization=self._optimization
             )
         return self._open[key]
 
@@ -111,6 +112,7 @@ def convert_vocals(
         "vocals": vocals.sha256,
         "models": dict(voice.identity),
         "settings": settings_that_matter(voice.conversion, has_index=voice.index_path is not None),
+        "ways": ways_that_matter(shop.optimization, voice),
     }
     return shop.cache.get("convert", CONVERT_VERSION, inputs, make, shop.progress)
 
@@ -133,6 +135,21 @@ def settings_that_matter(conversion: ConversionSettings, *, has_index: bool) -> 
     if not has_index or conversion.index_rate == 0:
         del settings["index_rate"], settings["protect_rate"]
     return settings
+
+
+def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dict[str, Any]:
+    """What of the optimisation changes the samples by more than the order of float32 operations does.
+
+    The sound stays the same by its tolerances, but who asks for float32 must not be given what float16
+    left in the cache. An exact search finds other neighbours than the cell an IVF index looks into.
+    """
+    searched = voice.index_path is not None and voice.conversion.index_rate > 0
+    return {
+        "precision": optimization.precision,
+        "tf32": optimization.use_tf32,
+        "skip_silence": optimization.skip_silence,
+        "exact_search": searched and optimization.use_gpu_retrieval,
+    }
 
 
 def _with_shift(

@@ -32,6 +32,7 @@ from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import cache_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.devices import resolve_device
+from ultimate_rvc.rvc.infer.optimization.config import config_for
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, choose
 
@@ -144,10 +145,11 @@ def make_cover(
     started = time.perf_counter()
     settings = settings or CoverSettings()
     # All that can be found out before hours of work.
-    resolve_device(settings.device)
-    lead_voice, backing_voice = choose_voices(voice, settings)
+    optimization = config_for(settings.device, settings.optimization)
+    resolve_device(optimization.device)
+    lead_voice, backing_voice = choose_voices(voice, settings, optimization.device)
     check_output(settings)
-    shop = Workshop(StepCache(cache_dir()), progress or Progress(), settings.device)
+    shop = Workshop(StepCache(cache_dir()), progress or Progress(), optimization)
     diary = _Diary()
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
@@ -173,9 +175,9 @@ def make_cover(
         )
 
 
-def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, CoverVoice | None]:
+def choose_voices(voice: str, settings: CoverSettings, device: str) -> tuple[CoverVoice, CoverVoice | None]:
     """The voices of the lead and, if it is to be converted, of the backing."""
-    lead = choose_voice(voice, settings.conversion, settings.index_path, settings.device)
+    lead = choose_voice(voice, settings.conversion, settings.index_path, device)
     if settings.backing is None:
         return lead, None
     if settings.stems.split_backing == StepSwitch.OFF:
@@ -187,7 +189,7 @@ def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, Cove
         own_voice or voice,
         settings.backing.conversion or settings.conversion,
         None if own_voice else settings.index_path,
-        settings.device,
+        device,
     )
 
 
@@ -298,7 +300,7 @@ def _sing(
     diary: _Diary,
 ) -> _Sung:
     """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
-    singers = Singers(shop.device)
+    singers = Singers(shop.optimization)
     lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, singers, shop))
     shift = int(lead.facts["shift_semitones"])
     if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import AudioFormat, Device, StepSwitch
 from ultimate_rvc.errors import SettingError, check_setting
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 AUTO_MODEL = "auto"
@@ -114,6 +115,9 @@ class CoverSettings:
     output_path: Path | None = None
     """Exact file to write, replaced if it is there; ``None``: a free name in the output folder."""
     device: str = Device.AUTO
+    """Where to compute; goes before that of ``optimization`` unless it is auto."""
+    optimization: OptimizationConfig | None = None
+    """How to compute, never what; ``None``: what environment, settings file and hardware ask for."""
 
     def __post_init__(self) -> None:
         for option in ("main_gain", "inst_gain", "backup_gain"):

@@ -22,12 +22,13 @@ from ultimate_rvc.audio.level import db_to_gain, gain_to_db, peak
 from ultimate_rvc.audio.mix import Track, mix
 from ultimate_rvc.audio.transpose import transpose
 from ultimate_rvc.audio.true_peak import true_peak
-from ultimate_rvc.choices import AudioFormat, Device
+from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
 from ultimate_rvc.covers.sources import read_song
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
 from ultimate_rvc.separation.choose import Choice
 
@@ -56,7 +57,12 @@ class Workshop:
 
     cache: StepCache
     progress: Progress = field(default_factory=Progress)
-    device: str = Device.AUTO
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+
+    @property
+    def device(self) -> str:
+        """Where separation and conversion compute."""
+        return self.optimization.device
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ AUTO_BATCH: Literal["auto"] = "auto"
 MAX_BATCH_SIZE = 64
 BATCH_CHOICES = f"1 to {MAX_BATCH_SIZE} or {AUTO_BATCH}"
 _BATCH_SIZE = re.compile(r"[0-9]{1,2}")
+Precision = Literal["float32", "float16", "bfloat16"]
 T = TypeVar("T")
 
 
@@ -96,6 +97,11 @@ class OptimizationConfig:
             # Neither a text that stands for a value, nor 1 for True.
             if parsed != value or isinstance(parsed, bool) is not isinstance(value, bool):
                 raise SettingError(f"{name} is {value!r}, but must be {_python_choices(name)}.")
+
+    @property
+    def precision(self) -> Precision:
+        """What the networks are asked to run in: bfloat16 goes before float16."""
+        return "bfloat16" if self.use_bf16 else "float16" if self.use_fp16 else "float32"
 
     @classmethod
     def from_env(cls) -> OptimizationConfig:
@@ -186,9 +192,12 @@ class Switch:
     value: str | int
     origin: str
 
+    @property
+    def shown_value(self) -> str:
+        return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+
     def __str__(self) -> str:
-        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        return f"{self.name:<18} {shown:<6} ({self.origin})"
+        return f"{self.name:<18} {self.shown_value:<6} ({self.origin})"
 
 
 @dataclass(frozen=True)
@@ -202,6 +211,12 @@ class ResolvedConfig:
     @property
     def switches(self) -> tuple[Switch, ...]:
         return tuple(Switch(name, getattr(self.config, name), self.origins[name]) for name in FIELDS)
+
+    def summary(self) -> Iterator[str]:
+        """One line per origin, highest rank first, with all that it decided."""
+        for origin in dict.fromkeys(self.origins.values()):  # resolve_config fills them in order of rank
+            decided = (switch for switch in self.switches if switch.origin == origin)
+            yield f"{', '.join(f'{switch.name} {switch.shown_value}' for switch in decided)} ({origin})"
 
     def log_warnings(self) -> None:
         for warning in self.warnings:
