@@ -147,6 +147,7 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
     return {
         "precision": optimization.precision,
         "tf32": optimization.use_tf32,
+        "rounded_features": optimization.feature_cache,
         "skip_silence": optimization.skip_silence,
         "exact_search": searched and optimization.use_gpu_retrieval,
     }
