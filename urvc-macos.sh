@@ -20,6 +20,7 @@ readonly venv=$checkout/.venv
 readonly python=$venv/bin/python
 readonly stamp=$venv/.urvc-installed        # there only while the environment is whole
 readonly lock=$checkout/.venv.lock          # a symlink that names the process that installs
+readonly default_benchmark=configurations
 readonly oldest_macos_on_apple_silicon=14   # MLX has no wheels for older ones
 readonly python_names_intel_mac="python3.12 python3.11" # torch 2.2.2 has no wheels for 3.13
 readonly python_names="python3.12 python3.13 python3.11"
@@ -31,7 +32,8 @@ Usage: ./urvc-macos.sh COMMAND [ARGUMENTS]
   install             make or repair the environment in .venv
   run [ARGS]          start the web page
   cli [ARGS]          the command line, e.g. cli generate song-cover SONG VOICE (cli --help for more)
-  benchmark [NAME]    run a benchmark; without a name, list them
+  benchmark [ARGS]    measure this machine: time, memory and accuracy of the configuration in force
+                      (benchmark NAME for another benchmark, benchmark --list for their names)
   test [ARGS]         lint, check types, run the tests; arguments go to pytest
   update              fetch the newest version and install what it needs
   doctor [--json]     versions, device, memory, models, and what is missing
@@ -259,13 +261,19 @@ release_lock() { [ "$(lock_owner)" = "$$" ] && rm -f "$lock"; return 0; }
 # --- commands -------------------------------------------------------------------------------------
 
 run_benchmark() {
-  local name=${1:-}
-  if [ -z "$name" ]; then
-    list_benchmarks
-    return
-  fi
-  shift
-  if [ ! -f "$checkout/benchmarks/$name.py" ]; then
+  local name=$default_benchmark
+  case ${1:-} in
+    --list)
+      list_benchmarks
+      return
+      ;;
+    "" | -*) ;; # options are for the default one
+    *)
+      name=$1
+      shift
+      ;;
+  esac
+  if ! is_benchmark "$checkout/benchmarks/$name.py"; then
     say "There is no benchmark '$name'."
     list_benchmarks >&2
     exit 2
@@ -273,11 +281,14 @@ run_benchmark() {
   exec "$python" "$checkout/benchmarks/$name.py" "$@"
 }
 
+# The other files in the folder are what benchmarks are made of.
+is_benchmark() { [ -f "$1" ] && [ -n "$(sed -n '/^if __name__ == /p' "$1")" ]; }
+
 list_benchmarks() {
   local file
   echo "Benchmarks:"
   for file in "$checkout"/benchmarks/*.py; do
-    [ -f "$file" ] && echo "  $(basename "$file" .py)"
+    is_benchmark "$file" && echo "  $(basename "$file" .py)"
   done
   return 0
 }

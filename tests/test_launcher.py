@@ -403,14 +403,39 @@ def test_tests_come_last_and_take_the_arguments(launcher: Launcher) -> None:
     assert lines[-1] == f"python|{launcher.checkout}|-m pytest -k two words"
 
 
+def add_benchmarks(launcher: Launcher) -> None:
+    folder = launcher.checkout / "benchmarks"
+    folder.mkdir()
+    for name in ("configurations", "speed"):
+        (folder / f"{name}.py").write_text('if __name__ == "__main__":\n    main()\n')
+    (folder / "part.py").write_text("def part() -> None: ...\n")
+
+
+def test_the_benchmark_without_a_name_measures_the_configurations(launcher: Launcher) -> None:
+    add_benchmarks(launcher)
+    code, out, _ = launcher.run("benchmark")
+    assert (code, out.endswith("/benchmarks/configurations.py\n")) == (0, True)
+    _, out, _ = launcher.run("benchmark", "--configs", "a,b", "--json", "my file.json")
+    assert out.startswith(f"python|{launcher.elsewhere}|")  # relative names mean the caller's folder
+    assert out.endswith("/benchmarks/configurations.py --configs a,b --json my file.json\n")
+
+
 def test_benchmarks_are_listed_and_found_by_name(launcher: Launcher) -> None:
-    (launcher.checkout / "benchmarks").mkdir()
-    (launcher.checkout / "benchmarks" / "speed.py").touch()
-    assert launcher.run("benchmark")[1] == "Benchmarks:\n  speed\n"
+    add_benchmarks(launcher)
+    assert launcher.run("benchmark", "--list")[1] == "Benchmarks:\n  configurations\n  speed\n"
     assert launcher.run("benchmark", "speed", "--quick")[1].endswith("benchmarks/speed.py --quick\n")
-    code, _, err = launcher.run("benchmark", "sped")
-    assert code == 2
-    assert "There is no benchmark 'sped'" in err
+    for absent in ("sped", "part"):
+        code, out, err = launcher.run("benchmark", absent)
+        assert (code, out) == (2, "")
+        assert f"There is no benchmark '{absent}'" in err
+        assert "  speed\n" in err
+
+
+def test_every_benchmark_of_the_checkout_is_listed(launcher: Launcher) -> None:
+    shutil.copytree(CHECKOUT / "benchmarks", launcher.checkout / "benchmarks")
+    listed = launcher.run("benchmark", "--list")[1].split()[1:]
+    assert {"configurations", "conversion", "memory", "retrieval", "separation", "vocoder"} <= set(listed)
+    assert "performance_log" not in listed
 
 
 # --- updating -----------------------------------------------------------------------------------
