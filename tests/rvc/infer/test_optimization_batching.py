@@ -203,7 +203,7 @@ def test_the_memory_model_covers_what_a_full_size_voice_holds(
             source = synthesizer.vocoder.excitation(f0_hz, Noise(1.0))
             synthesizer.vocoder(latent, source, speaker, Noise(1.0))
     modelled = bytes_per_frame(config, vocoder) * batch * frames
-    assert live.peak <= modelled <= 1.3 * live.peak
+    assert live.peak <= modelled <= 1.5 * live.peak
 
 
 def test_the_encoder_counts_where_the_voice_is_small() -> None:
