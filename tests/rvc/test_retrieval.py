@@ -65,6 +65,21 @@ def test_indexes_that_search_everything_equal_brute_force(
     assert np.abs(moved - brute_force_means(features, vectors)).max() < 1e-4
 
 
+def test_a_map_of_ids_that_came_with_the_file_is_not_followed(tmp_path: Path, vectors: np.ndarray) -> None:
+    index = faiss.index_factory(16, "IVF10,Flat")
+    index.train(vectors)
+    index.add(vectors)
+    index.make_direct_map()
+    faiss.write_index(index, str(tmp_path / "a.index"))
+    content = (tmp_path / "a.index").read_bytes()
+    begin = content.index(struct.pack("<BQ", 1, len(vectors))) + 9
+    entries = struct.pack("<Q", 3 << 61) * len(vectors)
+    (tmp_path / "b.index").write_bytes(content[:begin] + entries + content[begin + len(entries) :])
+    features = torch.randn(30, 16)
+    expected = read_index(tmp_path / "a.index").blend(features, 1.0)
+    torch.testing.assert_close(read_index(tmp_path / "b.index").blend(features, 1.0), expected)
+
+
 def test_the_number_of_searched_cells_is_the_files(tmp_path: Path, vectors: np.ndarray) -> None:
     features = torch.from_numpy(np.random.default_rng(5).standard_normal((50, 16)).astype(np.float32))
     one = read_index(write_index(tmp_path / "1.index", "IVF12,Flat", vectors, probes=1)).blend(features, 1.0)

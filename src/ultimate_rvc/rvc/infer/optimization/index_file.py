@@ -1,14 +1,21 @@
-"""Is a ``.index`` file sound? Voices come from strangers, and faiss trusts what it reads.
+"""Is a ``.index`` file sound, and where are its vectors? Voices come from strangers, and faiss trusts them.
 
 faiss allocates what a header asks for, follows the names of other files, and keeps ids that point
 nowhere. So the layout is walked here first: every count against the length of the file, every id against
 the number of vectors. Only the two kinds that RVC tools write are let through, ``Flat`` and ``IVFn,Flat``
 with squared Euclidean distances.
+
+Whoever wants only the vectors reads them from here in blocks, without faiss and a second copy of them.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +30,56 @@ IVF_FLAT_KIND = b"IwFl"
 METRIC_L2 = 1
 ID_BYTES = 8
 FLOAT_BYTES = 4
+CHECKED_BYTES = 16 << 20  # of vectors looked at at once: the file is never in memory as a whole
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """A run of vectors in the file: where their float32 numbers begin, and the id of each."""
+
+    offset: int
+    ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class IndexLayout:
+    """Where the vectors of a checked file are."""
+
+    path: Path
+    dim: int
+    size: int
+    stored: tuple[StoredVectors, ...]
+
+    def blocks(self, rows: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Ids ``(n,)`` and vectors ``(n, dim)``, at most ``rows`` at once, in the order of the file.
+
+        Both arrays are overwritten by the next block.
+
+        Raises
+        ------
+        VoiceFileError
+            The file has become shorter or unreadable since it was checked.
+        """
+        ids, vectors = np.empty(rows, np.int64), np.empty((rows, self.dim), np.float32)
+        filled = 0
+        with _opened(self.path) as file:
+            for run in self.stored:
+                file.seek(run.offset)
+                position = 0
+                while position < len(run.ids):
+                    count = min(rows - filled, len(run.ids) - position)
+                    self._fill(file, vectors[filled : filled + count])
+                    ids[filled : filled + count] = run.ids[position : position + count]
+                    filled, position = filled + count, position + count
+                    if filled == rows:
+                        yield ids, vectors
+                        filled = 0
+        if filled:
+            yield ids[:filled], vectors[:filled]
+
+    def _fill(self, file: BufferedReader, vectors: NDArray[np.float32]) -> None:
+        if file.readinto(vectors.data) != vectors.nbytes:
+            raise VoiceFileError(f"The index {self.path} was cut short while it was read: fetch it again.")
 
 
 class _UnsoundError(Exception):
@@ -30,65 +87,95 @@ class _UnsoundError(Exception):
 
 
 class _Reader:
-    """A place in the file's bytes; reading past their end is :class:`_UnsoundError`."""
+    """A place in the file; reading past its end is :class:`_UnsoundError`."""
 
-    def __init__(self, content: NDArray[np.uint8]) -> None:
-        self._content = content
-        self._position = 0
+    def __init__(self, file: BufferedReader, length: int) -> None:
+        self._file = file
+        self.length = length
+        self.position = 0
 
-    @property
-    def length(self) -> int:
-        return len(self._content)
-
-    def take(self, count: int) -> NDArray[np.uint8]:
-        end = self._position + count
-        if count < 0 or end > len(self._content):
+    def take(self, count: int) -> bytes:
+        self._advance(count)
+        taken = self._file.read(count)
+        if len(taken) != count:
             raise _UnsoundError("is cut short or damaged")
-        taken = self._content[self._position : end]
-        self._position = end
         return taken
 
+    def skip(self, count: int) -> None:
+        self._advance(count)
+        self._file.seek(self.position)
+
+    def _advance(self, count: int) -> None:
+        if count < 0 or count > self.length - self.position:
+            raise _UnsoundError("is cut short or damaged")
+        self.position += count
+
     def kind(self) -> bytes:
-        return self.take(4).tobytes()
+        return self.take(4)
 
     def number(self, byte_count: int, *, signed: bool = False) -> int:
-        return int.from_bytes(self.take(byte_count).tobytes(), "little", signed=signed)
+        return int.from_bytes(self.take(byte_count), "little", signed=signed)
 
     def integers(self, count: int) -> NDArray[np.int64]:
-        return self.take(count * ID_BYTES).view("<i8") if count else np.zeros(0, np.int64)
+        return np.frombuffer(self.take(count * ID_BYTES), "<i8")
+
+    def finite_floats(self, count: int) -> int:
+        """Pass over ``count`` numbers, all of them finite; where they begin."""
+        offset, end = self.position, self.position + count * FLOAT_BYTES
+        if end > self.length:
+            raise _UnsoundError("is cut short or damaged")
+        while self.position < end:
+            floats = np.frombuffer(self.take(min(CHECKED_BYTES, end - self.position)), "<f4")
+            # One pass without a copy: a NaN or an infinity makes the sum one.
+            if not math.isfinite(np.sum(floats, dtype=np.float64)):
+                raise _UnsoundError("holds vectors that are no numbers")
+        return offset
 
 
-def check_index_file(path: Path) -> None:
-    """Raise :class:`VoiceFileError`, in one sentence, unless faiss may read ``path``."""
+def check_index_file(path: Path) -> IndexLayout:
+    """Where the vectors of ``path`` are.
+
+    Raises
+    ------
+    VoiceFileError
+        In one sentence, unless faiss may read the file.
+    """
+    with _opened(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        if length == 0:
+            raise VoiceFileError(f"The index {path} is empty: fetch it again, or convert without an index.")
+        if length > MAX_FILE_BYTES:
+            limit = MAX_FILE_BYTES >> 20
+            raise VoiceFileError(
+                f"The index {path} has {length >> 20} MB, and more than {limit} are not read: "
+                "convert without an index."
+            )
+        try:
+            return _index_layout(path, _Reader(file, length))
+        except _UnsoundError as fault:
+            raise VoiceFileError(
+                f"The index {path} {fault}: build or fetch it again, or convert without an index."
+            ) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """``path``, open for reading; what the system refuses is said in a sentence."""
     try:
-        length = path.stat().st_size
-        content = np.memmap(path, np.uint8, "r") if 0 < length <= MAX_FILE_BYTES else None
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise VoiceFileError(f"The index {path} cannot be read: {error.strerror}.") from error
-    if length == 0:
-        raise VoiceFileError(f"The index {path} is empty: fetch it again, or convert without an index.")
-    if content is None:
-        limit = MAX_FILE_BYTES >> 20
-        raise VoiceFileError(
-            f"The index {path} has {length >> 20} MB, and more than {limit} are not read: "
-            "convert without an index."
-        )
-    try:
-        _check_index(_Reader(content))
-    except _UnsoundError as fault:
-        raise VoiceFileError(
-            f"The index {path} {fault}: build or fetch it again, or convert without an index."
-        ) from None
 
 
-def _check_index(file: _Reader) -> None:
+def _index_layout(path: Path, file: _Reader) -> IndexLayout:
     kind = file.kind()
     if kind in FLAT_KINDS:
         dim, size = _check_header(file)
-        _check_vectors(file, dim, size)
+        stored = [StoredVectors(_check_vectors(file, dim, size), np.arange(size))]
     elif kind == IVF_FLAT_KIND:
         dim, size = _check_header(file)
-        _check_ivf(file, dim, size)
+        stored = _check_ivf(file, dim, size)
     elif kind[:1] == b"I" and kind.isalnum():
         raise _UnsoundError(
             f"is of FAISS's kind {kind.decode()!r}, not Flat or IVF with Flat, the kinds that voices use"
@@ -97,6 +184,7 @@ def _check_index(file: _Reader) -> None:
         raise _UnsoundError("is not a FAISS index")
     if size == 0:
         raise _UnsoundError("holds no vectors (a 'trained_' index; the one to use is called 'added_')")
+    return IndexLayout(path, dim, size, tuple(stored))
 
 
 def _check_header(file: _Reader) -> tuple[int, int]:
@@ -111,19 +199,14 @@ def _check_header(file: _Reader) -> tuple[int, int]:
     return dim, size
 
 
-def _check_vectors(file: _Reader, dim: int, size: int) -> None:
+def _check_vectors(file: _Reader, dim: int, size: int) -> int:
+    """Where they begin."""
     if file.number(8) != size * dim:
         raise _UnsoundError("is damaged")
-    _check_finite(file.take(size * dim * FLOAT_BYTES))
+    return file.finite_floats(size * dim)
 
 
-def _check_finite(floats: NDArray[np.uint8]) -> None:
-    # One pass without a copy: a NaN or an infinity makes the sum one.
-    if not math.isfinite(np.sum(np.frombuffer(floats, "<f4"), dtype=np.float64)):
-        raise _UnsoundError("holds vectors that are no numbers")
-
-
-def _check_ivf(file: _Reader, dim: int, size: int) -> None:
+def _check_ivf(file: _Reader, dim: int, size: int) -> list[StoredVectors]:
     lists, probes = file.number(8), file.number(8)
     if probes < 1 or file.kind() not in FLAT_KINDS or _check_header(file) != (dim, lists):
         raise _UnsoundError("is damaged, or its cells are not found by a Flat index")
@@ -131,11 +214,11 @@ def _check_ivf(file: _Reader, dim: int, size: int) -> None:
     direct_map_kind, direct_map_size = file.number(1), file.number(8)
     if direct_map_kind > 1 or direct_map_size not in (0, size):
         raise _UnsoundError("has a map of ids that voices do not use")
-    file.take(direct_map_size * ID_BYTES)
-    _check_inverted_lists(file, dim, size, lists)
+    file.skip(direct_map_size * ID_BYTES)  # not looked at, and not to be used
+    return _check_inverted_lists(file, dim, size, lists)
 
 
-def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> None:
+def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> list[StoredVectors]:
     if file.kind() != b"ilar":
         raise _UnsoundError("keeps its vectors in another file or in a form that voices do not use")
     if file.number(8) != lists or file.number(8) != dim * FLOAT_BYTES:
@@ -144,14 +227,16 @@ def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> Non
     if sum(lengths) != size or size * dim * FLOAT_BYTES > file.length:
         raise _UnsoundError("is cut short or damaged")
     seen = np.zeros(size, bool)
+    stored = []
     for length in lengths:
-        _check_finite(file.take(length * dim * FLOAT_BYTES))
-        ids = file.integers(length)
+        stored.append(StoredVectors(file.finite_floats(length * dim), file.integers(length)))
+        ids = stored[-1].ids
         if length and (ids.min() < 0 or ids.max() >= size):
             raise _UnsoundError("numbers vectors that it does not hold")
         seen[ids] = True
     if not seen.all():
         raise _UnsoundError("lacks some of its vectors")
+    return stored
 
 
 def _list_lengths(file: _Reader, lists: int) -> list[int]:

@@ -7,8 +7,11 @@ One retriever per voice, read once. :class:`FaissRetriever` is the plain one and
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,17 +21,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.infer.devices import is_out_of_memory
-from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
+from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory
+from ultimate_rvc.rvc.infer.optimization.index_file import IndexLayout, check_index_file
 
 log = logging.getLogger(__name__)
 
 NEIGHBOURS = 8
-BLOCK_FRAMES = 1024  # frames searched at once: bounds the memory for their neighbours to 25 MB
+FAISS_FRAMES = 1024  # frames that faiss searches at once: bounds the memory for their neighbours to 25 MB
 # Of DeviceRetriever. Distances by matrix product are rounded, so four times the neighbours are measured anew.
 CANDIDATES = 4 * NEIGHBOURS
-BLOCK_VECTORS = 16_384  # vectors compared at once: 50 MB centred, and 64 MB of distances to BLOCK_FRAMES
-REFINED_FRAMES = 256  # frames whose candidates are gathered at once: 25 MB
+# On a GPU every operation waits to be launched, so the blocks are as large as the memory of a laptop allows.
+BLOCK_FRAMES = 2048  # frames searched at once: 50 MB for their neighbours
+BLOCK_VECTORS = 16_384  # vectors compared at once: 50 MB centred, and 128 MB of distances to BLOCK_FRAMES
+REFINED_FRAMES = 512  # frames whose candidates are gathered at once: 50 MB
 DIRECT_FRAMES = 32  # frames compared with every vector without a matrix product
 FLOAT32_ROUNDING = 2.0**-23
 
@@ -46,7 +51,20 @@ class Retriever(Protocol):
         """Vectors in the index."""
         ...
 
-    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+    @property
+    def needs_exact(self) -> Tensor | None:
+        """Whether a blend since :meth:`forget_doubts` may have missed a neighbour: a bool on the device.
+
+        Reading its value waits for the device, so that is for the end of a job; if it is true, the job's
+        blends have to be repeated with ``exact=True``. ``None`` where all of them were exact anyway.
+        """
+        ...
+
+    def forget_doubts(self) -> None:
+        """Call this before a job: ``needs_exact`` becomes ``None``."""
+        ...
+
+    def blend(self, features: Tensor, index_rate: float, *, exact: bool = False) -> Tensor:
         """``index_rate`` of the weighted mean of each frame's neighbours, the rest of the frame itself.
 
         Parameters
@@ -55,6 +73,9 @@ class Retriever(Protocol):
             Shape ``(frames, dim)``, on any device.
         index_rate
             0 (the features as they are) to 1.
+        exact
+            Look at once for neighbours that rounding may have hidden, at the price of waiting for the
+            device, instead of noting in ``needs_exact`` that there may be some.
 
         Returns
         -------
@@ -77,30 +98,38 @@ class FaissRetriever:
     """
 
     def __init__(self, index: Any, name: str) -> None:
+        import faiss
+
         self._index = index
         self._name = name
-        self._vectors: NDArray[np.float32] = index.reconstruct_n(0, index.ntotal)
+        if isinstance(index, faiss.IndexIVF):
+            # Where the vector of an id is. One that came with the file is not to be trusted.
+            index.set_direct_map_type(index.direct_map.NoMap)
+            index.make_direct_map()
 
     @property
     def dim(self) -> int:
-        return int(self._vectors.shape[1])
+        return int(self._index.d)
 
     @property
     def size(self) -> int:
-        return int(self._vectors.shape[0])
+        return int(self._index.ntotal)
 
-    def on_device(self, device: torch.device) -> DeviceRetriever:
-        """The same vectors, searched exactly on ``device``; the cells of the file are not used."""
-        return DeviceRetriever(self._vectors, self._name, device)
+    @property
+    def needs_exact(self) -> None:
+        return None
 
-    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+    def forget_doubts(self) -> None:
+        """There are none."""
+
+    def blend(self, features: Tensor, index_rate: float, *, exact: bool = False) -> Tensor:
         check_dim(self, self._name, features)
         if index_rate == 0:
             return features
         frames = features.detach().to("cpu", torch.float32).numpy()
         means = np.empty_like(frames)
-        for start in range(0, len(frames), BLOCK_FRAMES):
-            means[start : start + BLOCK_FRAMES] = self._neighbour_means(frames[start : start + BLOCK_FRAMES])
+        for start in range(0, len(frames), FAISS_FRAMES):
+            means[start : start + FAISS_FRAMES] = self._neighbour_means(frames[start : start + FAISS_FRAMES])
         moved = torch.from_numpy(means).to(features)
         return features + index_rate * (moved - features)
 
@@ -111,7 +140,9 @@ class FaissRetriever:
         faiss.omp_set_num_threads(_search_threads())
         squared_distances, ids = self._index.search(np.ascontiguousarray(frames), min(NEIGHBOURS, self.size))
         weights = neighbour_weights(squared_distances, ids)
-        means: NDArray[np.float32] = np.einsum("fk,fkd->fd", weights, self._vectors[ids])
+        # Missing neighbours (id -1) weigh nothing, but every id that is looked up has to exist.
+        vectors = self._index.reconstruct_batch(np.maximum(ids, 0).ravel()).reshape(*ids.shape, self.dim)
+        means: NDArray[np.float32] = np.einsum("fk,fkd->fd", weights, vectors)
         means[~weights.any(axis=1)] = frames[~weights.any(axis=1)]
         return means
 
@@ -138,9 +169,12 @@ class DeviceRetriever:
     """Eight nearest neighbours among all vectors, searched where the features are.
 
     The squared distance of a frame to every vector comes from one matrix product,
-    ``|a|^2 + |b|^2 - 2ab``, of data centred on the block's mean, which costs digits where vectors are
-    nearly the same. So the best :data:`CANDIDATES` are measured again as ``sum((a - b)^2)``, and a frame
-    for which rounding could have hidden a nearer vector is compared with all of them that way.
+    ``|a|^2 + |b|^2 - 2ab``, of data centred on the mean of the vectors, which costs digits where vectors
+    are nearly the same. So the best :data:`CANDIDATES` are measured again as ``sum((a - b)^2)``, and
+    whether rounding could have hidden a nearer vector is known for every frame. Such a frame is compared
+    with all vectors that way: at once where that can be asked without waiting (on the CPU) or is asked
+    for (``exact``), else the device notes it in ``needs_exact``. It takes vectors that are closer to each
+    other than rounding, more than :data:`CANDIDATES` of them: silence that was left in a voice's recordings.
 
     Weights, and what becomes of frames in the index or without neighbours, are as in
     :class:`FaissRetriever`.
@@ -148,15 +182,34 @@ class DeviceRetriever:
     Parameters
     ----------
     vectors
-        Shape ``(size, dim)``; copied to ``device`` once.
+        Shape ``(size, dim)``, float32, on the device to search on; kept, not copied.
     name
         Of the index, for messages.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], name: str, device: torch.device) -> None:
-        self._vectors = torch.from_numpy(vectors).to(device)
+    def __init__(self, vectors: Tensor, name: str) -> None:
+        self._vectors = vectors
         self._name = name
-        log.info("Loaded %d embeddings to %s for GPU-accelerated retrieval", len(vectors), device)
+        # The vectors themselves stay as they are: centred ones would have lost digits for good. Centring a
+        # block of them again costs little beside its product.
+        self._centre = vectors.mean(dim=0)
+        self._squares = torch.cat(
+            [
+                (vectors[rows] - self._centre).square_().sum(dim=1)
+                for rows in _slices(len(vectors), BLOCK_VECTORS)
+            ]
+        )
+        self._host_waits_free = vectors.device.type == "cpu"
+        self._needs_exact: Tensor | None = None
+        log.info("Loaded %d embeddings to %s for GPU-accelerated retrieval", self.size, vectors.device)
+
+    @classmethod
+    def load(cls, layout: IndexLayout, device: torch.device) -> DeviceRetriever:
+        """Read the vectors of a checked file to ``device``, which is the only place that holds them all."""
+        vectors = torch.empty(layout.size, layout.dim, device=device)
+        for ids, block in layout.blocks(BLOCK_VECTORS):
+            vectors[torch.from_numpy(ids).to(device)] = torch.from_numpy(block).to(device)
+        return cls(vectors, str(layout.path))
 
     @property
     def dim(self) -> int:
@@ -166,72 +219,130 @@ class DeviceRetriever:
     def size(self) -> int:
         return int(self._vectors.shape[0])
 
-    def blend(self, features: Tensor, index_rate: float) -> Tensor:
+    @property
+    def needs_exact(self) -> Tensor | None:
+        return self._needs_exact
+
+    def forget_doubts(self) -> None:
+        self._needs_exact = None
+
+    def blend(self, features: Tensor, index_rate: float, *, exact: bool = False) -> Tensor:
         check_dim(self, self._name, features)
         if index_rate == 0 or len(features) == 0:
             return features
         frames = features.detach().to(self._vectors.device, torch.float32)
-        squared, ids = self.search(frames)
-        weights = _device_weights(squared)
         moved = torch.cat(
-            [
-                torch.einsum("fk,fkd->fd", weights[rows], self._vectors[ids[rows]])
-                for rows in _slices(len(frames), REFINED_FRAMES)
-            ]
+            [self._neighbour_means(frames[rows], exact) for rows in _slices(len(frames), BLOCK_FRAMES)]
         )
-        moved = torch.where(weights.any(dim=1, keepdim=True), moved, frames).to(features)
+        moved = moved.to(features)
         return features + index_rate * (moved - features)
 
-    def search(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared distances and ids of the nearest vectors, nearest first; ``(frames, min(8, size))``."""
-        parts = [self._search_block(frames[rows]) for rows in _slices(len(frames), BLOCK_FRAMES)]
+    def search(self, frames: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor]:
+        """Squared distances and ids of the nearest vectors, nearest first; ``(frames, min(8, size))``.
+
+        ``frames`` are float32 and on the device of the vectors; ``exact`` as in :meth:`blend`.
+        """
+        parts = [self._search_block(frames[rows], exact) for rows in _slices(len(frames), BLOCK_FRAMES)]
         return torch.cat([squared for squared, _ in parts]), torch.cat([ids for _, ids in parts])
 
-    def _search_block(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        rough, ids, rounding = self._candidates(frames)
+    def _neighbour_means(self, frames: Tensor, exact: bool) -> Tensor:
+        squared, ids = self._search_block(frames, exact)
+        weights = _device_weights(squared)
+        # No matrix product, which might be one of TF32.
+        means = self._vectors[ids].mul_(weights[:, :, None]).sum(dim=1)
+        return torch.where(weights.any(dim=1, keepdim=True), means, frames)
+
+    def _search_block(self, frames: Tensor, exact: bool) -> tuple[Tensor, Tensor]:
+        centred = frames - self._centre
+        with _float32_products(frames.device):
+            rough, ids = self._candidates(centred)
         squared, ids = self._refine(frames, ids)
         if self.size > CANDIDATES:
-            # Every vector that is no candidate is at least this far away.
-            unsafe = (squared[:, -1] > rough[:, -1] - rounding).nonzero()[:, 0]
-            for rows in _slices(len(unsafe), DIRECT_FRAMES):
-                part = unsafe[rows]
-                squared[part], ids[part] = self._search_directly(frames[part])
+            doubtful = self._doubtful(squared[:, -1], rough[:, -1], centred.square().sum(dim=1))
+            if exact or self._host_waits_free:
+                self._search_directly(frames, doubtful, squared, ids)
+            else:
+                found = doubtful.any()
+                self._needs_exact = found if self._needs_exact is None else self._needs_exact | found
         return squared, ids
 
-    def _candidates(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The nearest vectors by matrix product: squared distances, ids, and how wrong a distance may be."""
-        best = frames.new_empty(len(frames), 0)
-        ids = torch.empty(len(frames), 0, dtype=torch.int64, device=frames.device)
-        rounding = frames.new_zeros(len(frames))
+    def _candidates(self, centred: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest vectors by matrix product: squared distances less the frame's own square, and ids."""
+        rough, ids = [], []
         for rows in _slices(self.size, BLOCK_VECTORS):
-            block = self._vectors[rows]
-            centre = block.mean(dim=0)
-            block, centred = block - centre, frames - centre
-            block_squares, frame_squares = block.square().sum(dim=1), centred.square().sum(dim=1)
-            squared = torch.addmm(block_squares, centred, block.T, alpha=-2).add_(frame_squares[:, None])
-            found, places = squared.topk(min(CANDIDATES, block.shape[0]), dim=1, largest=False)
-            best, ids = torch.cat([best, found], dim=1), torch.cat([ids, places + rows.start], dim=1)
-            best, places = best.topk(min(CANDIDATES, best.shape[1]), dim=1, largest=False)
-            ids = ids.gather(1, places)
-            rounding = torch.maximum(rounding, frame_squares + block_squares.max())
-        # The error of a sum of `dim` products grows with the root of their number; 4 is to be safe.
-        return best, ids, rounding * (4 * FLOAT32_ROUNDING * self.dim**0.5)
+            block = self._vectors[rows] - self._centre
+            products = torch.addmm(self._squares[rows], centred, block.T, alpha=-2)
+            found, places = products.topk(min(CANDIDATES, len(block)), dim=1, largest=False, sorted=False)
+            rough.append(found)
+            ids.append(places + rows.start)
+        best, places = torch.cat(rough, dim=1).topk(min(CANDIDATES, self.size), dim=1, largest=False)
+        return best, torch.cat(ids, dim=1).gather(1, places)
+
+    def _doubtful(self, eighth: Tensor, last_rough: Tensor, frame_squares: Tensor) -> Tensor:
+        """Frames that may have a neighbour nearer than the eighth found which is no candidate; bool.
+
+        The error of a product of ``dim`` numbers grows with the root of ``dim`` and with the squares of
+        both factors. A vector nearer than the eighth is no further from the centre than frame and eighth
+        together; every vector that is no candidate has a rough distance of at least the last candidate's.
+        """
+        reach = frame_squares.sqrt() + eighth.sqrt()
+        rounding = (frame_squares + reach.square()) * (FLOAT32_ROUNDING * (math.sqrt(self.dim) + 4))
+        return (eighth > last_rough + frame_squares - rounding) & (eighth > 0)
 
     def _refine(self, frames: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest of the candidates ``ids``, by differences instead of products."""
         squared = torch.cat(
             [
-                (self._vectors[ids[rows]] - frames[rows, None]).square().sum(dim=2)
+                self._vectors[ids[rows]].sub_(frames[rows, None]).square_().sum(dim=2)
                 for rows in _slices(len(frames), REFINED_FRAMES)
             ]
         )
         squared, places = squared.topk(min(NEIGHBOURS, ids.shape[1]), dim=1, largest=False)
         return squared, ids.gather(1, places)
 
-    def _search_directly(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        direct = torch.cdist(frames, self._vectors, compute_mode="donot_use_mm_for_euclid_dist")
-        _, ids = direct.topk(min(CANDIDATES, self.size), dim=1, largest=False)
-        return self._refine(frames, ids)
+    def _search_directly(self, frames: Tensor, doubtful: Tensor, squared: Tensor, ids: Tensor) -> None:
+        """Put the true neighbours of the ``doubtful`` frames in their places in ``squared`` and ``ids``."""
+        places = doubtful.nonzero()[:, 0]  # here the host waits for the device
+        for rows in _slices(len(places), DIRECT_FRAMES):
+            part = frames[places[rows]]
+            direct = torch.cdist(part, self._vectors, compute_mode="donot_use_mm_for_euclid_dist")
+            nearest = direct.topk(CANDIDATES, dim=1, largest=False).indices
+            squared[places[rows]], ids[places[rows]] = self._refine(part, nearest)
+
+
+@contextmanager
+def _float32_products(device: torch.device) -> Iterator[None]:
+    """Matrix products in float32, whatever autocast, TF32 and bfloat16 are set to outside."""
+    products, name, plain = _product_precision(device)
+    before = getattr(products, name, plain)
+    with _autocast_off(device):
+        if before == plain:
+            yield
+            return
+        setattr(products, name, plain)
+        try:
+            yield
+        finally:
+            setattr(products, name, before)
+
+
+def _product_precision(device: torch.device) -> tuple[Any, str, object]:
+    """Where torch keeps the precision of float32 products on ``device``, and its value for float32."""
+    if device.type != "cuda":  # torch 2.2 has no such setting for a CPU, and none has one for MPS
+        return getattr(torch.backends.mkldnn, "matmul", None), "fp32_precision", "ieee"
+    matmul = torch.backends.cuda.matmul
+    try:
+        matmul.allow_tf32  # noqa: B018 - raises
+    except RuntimeError:  # it was set by the newer name, and torch allows no mixture
+        return matmul, "fp32_precision", "ieee"
+    return matmul, "allow_tf32", False
+
+
+def _autocast_off(device: torch.device) -> AbstractContextManager[Any]:
+    try:
+        return torch.autocast(device.type, enabled=False)
+    except RuntimeError:  # torch 2.2 has none for MPS, so it cannot be on
+        return nullcontext()
 
 
 def _device_weights(squared: Tensor) -> Tensor:
@@ -290,18 +401,20 @@ def open_retriever(path: Path, device: torch.device | None) -> Retriever:
     VoiceFileError
         As :func:`read_index`.
     """
-    index = read_index(path)
     if device is None:
-        return index
+        return read_index(path)
+    layout = check_index_file(path)
     try:
-        return index.on_device(device)
+        return DeviceRetriever.load(layout, device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        log.warning(
-            "%s has no memory left for the %d vectors of %s; faiss searches them.", device, index.size, path
-        )
-        return index
+    # Outside the handler, whose traceback would keep what was already loaded.
+    release_cached_memory(device)
+    log.warning(
+        "%s has no memory left for the %d vectors of %s; faiss searches them.", device, layout.size, path
+    )
+    return read_index(path)
 
 
 def _search_threads() -> int:
