@@ -12,6 +12,7 @@ import pytest
 from ultimate_rvc import doctor
 from ultimate_rvc.assets import registry
 from ultimate_rvc.cli import main
+from ultimate_rvc.rvc.infer.optimization.config import VARIABLES
 
 
 @pytest.fixture
@@ -120,3 +121,41 @@ def test_people_are_shown_the_same(report: doctor.Report) -> None:
         assert found.name in text
         assert (found.path or found.way_out) in text
     assert report.versions["torch"] in text
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """None of the machine's own."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    return monkeypatch
+
+
+def test_the_optimisation_in_force_is_told_with_its_origins(
+    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables.setenv("RVC_DEVICE", "cpu")
+    variables.setenv("RVC_BATCH_SIZE", "auto")
+    with pytest.raises(SystemExit):
+        main.run(["doctor", "--json"])
+    told = {row["name"]: row for row in json.loads(capsys.readouterr().out)["optimization"]}
+    assert list(told) == list(VARIABLES.values())
+    assert told["batch_size"] == {"name": "batch_size", "value": "auto", "origin": "RVC_BATCH_SIZE"}
+    assert told["fast_vocoder"] == {"name": "fast_vocoder", "value": True, "origin": "default for cpu"}
+    shown = [line.split(maxsplit=2) for line in doctor.examine().lines()]
+    assert ["batch_size", "auto", "(RVC_BATCH_SIZE)"] in shown
+    assert ["fast_vocoder", "true", "(default for cpu)"] in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("RVC_BATCH_SIZE", "0", "RVC_BATCH_SIZE is '0', but must be 1 to 64 or auto."),
+        ("RVC_BATCHSIZE", "2", "RVC_BATCHSIZE is unknown and changes nothing; did you mean RVC_BATCH_SIZE?"),
+    ],
+)
+def test_a_wrong_or_unknown_variable_is_a_problem(
+    variables: pytest.MonkeyPatch, variable: str, text: str, said: str
+) -> None:
+    variables.setenv(variable, text)
+    assert any(said in problem for problem in doctor.examine().problems)
