@@ -32,10 +32,10 @@ BATCH_COST_FRAMES = 200
 USABLE_SHARE = 0.6
 
 FLOAT_BYTES = 4
-# Tensors as wide as the vocoder's widest layer that are alive at once when it is rendered whole. HiFi-GAN holds
-# up to six (a stage's input, the sum of its blocks, a block's running value, what a convolution reads and
-# writes, a sum being made), RefineGAN thirteen with its skips and branches; one more is for the workspace of
-# convolutions.
+# Tensors as wide as the vocoder's widest layer that are alive at once when it is rendered whole. HiFi-GAN
+# holds up to six (a stage's input, the sum of its blocks, a block's running value, what a convolution reads
+# and writes, a sum being made), RefineGAN thirteen with its skips and branches; one more is for the workspace
+# of convolutions.
 LIVE_TENSORS = {Vocoder.HIFI_GAN: 7, Vocoder.MRF_HIFI_GAN: 7, Vocoder.REFINE_GAN: 14}
 # HuBERT's first convolution, the same in all sizes: 512 channels at 32 positions per 10 ms, before and after
 # the norm and after the activation.
