@@ -23,9 +23,14 @@ REFERENCE = Path(__file__).parents[2] / "data" / "pitch" / "rmvpe.npz"
 SEED = 20
 
 
+def empty_network() -> RMVPENetwork:
+    with torch.device("meta"):
+        return RMVPENetwork()
+
+
 def seeded_state() -> dict[str, torch.Tensor]:
     """As in scripts/oracles/rmvpe_reference.py."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in RMVPENetwork().state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in empty_network().state_dict().items()}
     numbers = np.random.RandomState(SEED)
     state = {}
     for name in sorted(shapes):
@@ -77,7 +82,26 @@ def test_salience_equals_the_other_implementations(
 ) -> None:
     salience = rmvpe.salience(waveform_16k).numpy()
     assert reference["salience"].std() > 0.1  # a network that says the same everywhere would prove nothing
-    assert np.abs(salience - reference["salience"]).max() <= 1e-4
+    error = np.abs(salience - reference["salience"])
+    # Rounding, which random weights enlarge: against float64 the reference itself is off by 4.3e-4 at most.
+    assert error.max() <= 1.5e-3
+    assert np.sqrt(np.square(error).mean()) <= 1e-4
+
+
+def test_folding_the_batch_norms_changes_nothing_but_rounding(state: dict[str, torch.Tensor]) -> None:
+    """In float64, where rounding is nothing even after all layers."""
+    network = empty_network()
+    network.load_state_dict(state, assign=True)
+    network.eval().double()
+    log_mel = torch.randn(1, 128, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network(log_mel)
+        network.fold_batch_norms()
+        folded = network(log_mel)
+    left = [name for name, part in network.named_modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert left == ["unet.encoder.bn"]
+    assert expected.std() > 0.1
+    torch.testing.assert_close(folded, expected, rtol=0, atol=1e-10)
 
 
 def test_f0_equals_the_other_implementations(

@@ -47,9 +47,13 @@ class Rmvpe:
 
     def __init__(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
-        network = RMVPENetwork()
-        network.load_state_dict(state)
-        self._network = network.to(self._device).eval()
+        network = _empty_network()
+        network.load_state_dict(state, assign=True)
+        network.eval().requires_grad_(False)
+        network.fold_batch_norms()
+        if self._device.type == "cpu":
+            _lay_channels_last(network)
+        self._network = network.to(self._device)
         self._log_mel = LogMel(f_min_hz=30, f_max_hz=8000, htk=True).to(self._device)
 
     def for_recording(self, waveform_16k: Tensor) -> Rmvpe:
@@ -60,7 +64,7 @@ class Rmvpe:
         """Salience of each pitch bin, shape ``(samples // 160 + 1, 360)``, 0 to 1, on the method's device."""
         log_mel = self._log_mel(waveform_16k.to(self._device, torch.float32))
         frames = log_mel.shape[1]
-        log_mel = log_mel[:, _mirrored_frames(frames).to(self._device)]
+        log_mel = log_mel[:, _mirrored_frames(frames, self._device)]
         salience: Tensor = self._network(log_mel[None])[0, :frames]
         return salience
 
@@ -71,10 +75,26 @@ class Rmvpe:
         return within_range(f0_hz * (highest > SALIENCE_THRESHOLD)).to(waveform_16k.device)
 
 
-def _mirrored_frames(frames: int) -> Tensor:
+def _empty_network() -> RMVPENetwork:
+    """The network without memory for its 90 million weights, and without the second that filling it takes."""
+    with torch.device("meta"):
+        return RMVPENetwork()
+
+
+def _lay_channels_last(network: RMVPENetwork) -> None:
+    """Put each position's channels beside each other: oneDNN is faster so and keeps the planes like that.
+
+    docs/performance.md has the figures.
+    """
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def _mirrored_frames(frames: int, device: torch.device) -> Tensor:
     """Indices of ``frames`` frames, continued to a multiple of 32 by running back and forth."""
     period = max(1, 2 * (frames - 1))
-    position = torch.arange(-(-frames // FRAME_GRID) * FRAME_GRID) % period
+    position = torch.arange(-(-frames // FRAME_GRID) * FRAME_GRID, device=device) % period
     return torch.minimum(position, period - position).clamp(max=frames - 1)
 
 
@@ -96,7 +116,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     """The weights in ``path``, in single precision, checked against what the network needs."""
     state = read_torch_file(path)
     tensors = {key: value.float() for key, value in state.items()} if _holds_tensors(state) else {}
-    wanted = RMVPENetwork().state_dict()
+    wanted = _empty_network().state_dict()
     if {key: value.shape for key, value in tensors.items()} != {
         key: value.shape for key, value in wanted.items()
     }:

@@ -10,9 +10,11 @@ Shapes: ``b`` batch, ``t`` frames, ``c`` channels, ``m`` mel bands (128, halved 
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ultimate_rvc.rvc.pitch.bins import PITCH_BINS
 from ultimate_rvc.rvc.pitch.mel import N_MELS
@@ -34,10 +36,10 @@ class ConvBlock(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels_out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels_out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         # Absent, not an identity, where the channels stay: the file has no entry there either way.
         self.shortcut = (
@@ -47,7 +49,7 @@ class ConvBlock(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         convolved: Tensor = self.conv(planes)
         beside: Tensor = self.shortcut(planes)
-        return convolved + beside
+        return convolved.add_(beside)  # in place: these planes are large, and memory is what costs
 
 
 def block_stack(channels_in: int, channels_out: int) -> nn.ModuleList:
@@ -114,7 +116,7 @@ class DecoderLayer(nn.Module):
                 channels_in, channels_out, 3, stride=2, padding=1, output_padding=1, bias=False
             ),
             nn.BatchNorm2d(channels_out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.conv2 = block_stack(2 * channels_out, channels_out)
 
@@ -184,3 +186,22 @@ class RMVPENetwork(nn.Module):
         planes = self.cnn(self.unet(log_mel.transpose(1, 2)[:, None]))  # (b, 3, t, 128)
         salience: Tensor = self.fc(planes.transpose(1, 2).flatten(2))
         return salience
+
+    def fold_batch_norms(self) -> None:
+        """Put the batch norms behind convolutions into their weights; for inference, once weights are loaded.
+
+        The first one, before any convolution, stays: zeros are padded behind it. Afterwards the names are
+        no longer those of the file.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d | nn.ConvTranspose2d):
+                _fold_sequence(module)
+
+
+def _fold_sequence(layers: nn.Sequential) -> None:
+    """Replace each convolution and the norm behind it; the norm's place is taken by an identity."""
+    for place, (layer, following) in enumerate(itertools.pairwise(list(layers))):
+        if isinstance(following, nn.BatchNorm2d):
+            is_transposed = isinstance(layer, nn.ConvTranspose2d)
+            layers[place] = fuse_conv_bn_eval(cast(nn.Conv2d, layer), following, is_transposed)
+            layers[place + 1] = nn.Identity()
