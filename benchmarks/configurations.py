@@ -357,7 +357,7 @@ def plot(rows: Sequence[LogRow], path: Path) -> None:
         axes.barh(names, widths, left=left, label=stage, color=colormaps["tab20"](number % 20))
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.05 * max(left))
     axes.set_xlabel(f"seconds for {rows[0].audio_seconds:g} s of audio (median of {rows[0].repeats})")
     axes.set_title(f"{rows[0].machine}; torch {rows[0].versions['torch']}", fontsize="small")
     figure.legend(loc="outside lower center", ncols=5, fontsize="small")

@@ -145,15 +145,15 @@ def measure_peak(name: str, config: OptimizationConfig, work: Work) -> Peak:
     Raises
     ------
     OutOfMemoryError
-        The process was killed, which is what a system does to one that takes too much.
+        The process was killed, which is what a system does to one that takes too much memory.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         try:
             return pool.submit(_peak_of_this_process, config, work).result()
         except BrokenProcessPool:
             raise OutOfMemoryError(
-                f"The process that measured the memory of {name} was killed, most likely for want of "
-                "memory; close other programs or give fewer --seconds."
+                f"The process that measured the memory of {name} ended early; if it told nothing above, the "
+                "system killed it for want of memory: close other programs or give fewer --seconds."
             ) from None
 
 
