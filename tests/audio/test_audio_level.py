@@ -15,14 +15,12 @@ from ultimate_rvc.audio.level import (
     db_to_gain,
     gain_to_db,
     limit_true_peak,
-    loudness_lufs,
     match_level,
     peak,
     rms_envelope,
     to_mono,
     true_peak,
 )
-from ultimate_rvc.errors import AudioError
 
 RATE = 44_100
 
@@ -156,22 +154,6 @@ def test_both_sides_are_turned_down_together() -> None:
 def test_limiting_twice_gives_the_same_bytes() -> None:
     music = loud_music(5, gain=2)
     np.testing.assert_array_equal(limit_true_peak(music, RATE), limit_true_peak(music.copy(), RATE))
-
-
-# ------------------------------------------------------------------ loudness
-
-
-def test_loudness_of_the_standards_own_example() -> None:
-    """BS.1770-4: a 997 Hz sine at 0 dBFS in one channel reads -3.01 LKFS."""
-    assert loudness_lufs(tone(997, 3, 48_000, 1.0), 48_000) == pytest.approx(-3.01, abs=0.05)
-    both = np.stack([tone(997, 3, 48_000, 0.1)] * 2)
-    assert loudness_lufs(both, 48_000) == pytest.approx(-20, abs=0.05)
-
-
-def test_loudness_of_silence_and_of_too_little() -> None:
-    assert loudness_lufs(np.zeros((2, RATE), np.float32), RATE) == -np.inf
-    with pytest.raises(AudioError, match=r"at least 0\.4 s"):
-        loudness_lufs(np.zeros((2, 1_000), np.float32), RATE)
 
 
 # ------------------------------------------------------------------ level curves

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter
 
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.errors import AudioError
@@ -33,7 +31,6 @@ WET_SCALE, DRY_SCALE = 3.0, 2.0
 
 TAIL_DB = -60.0  # where a tail is over, against the loudest sample
 TAIL_FADE_SECONDS = 0.01  # what ends at -60 dB would still click in silence
-DENORMAL_LIMIT = 1e-20  # far below hearing; smaller numbers make processors slow
 
 
 def apply_effects(waveform: FloatArray, sample_rate: int, settings: EffectSettings) -> FloatArray:
@@ -110,6 +107,8 @@ def _checked(waveform: FloatArray) -> FloatArray:
 def _highpassed(channels: FloatArray, sample_rate: int, highpass_hz: float) -> FloatArray:
     if highpass_hz == 0:
         return channels
+    from scipy.signal import butter, lfilter
+
     cutoff_hz = min(highpass_hz, MAX_HIGHPASS_FRACTION * sample_rate)
     numerator, denominator = butter(HIGHPASS_ORDER, cutoff_hz, "highpass", fs=sample_rate)
     filtered = np.empty_like(channels)
@@ -119,8 +118,10 @@ def _highpassed(channels: FloatArray, sample_rate: int, highpass_hz: float) -> F
 
 
 def _compressed(channels: FloatArray, sample_rate: int, settings: EffectSettings) -> FloatArray:
+    from ultimate_rvc.audio.effect_loops import compressor_gain
+
     samples_per_ms = sample_rate / 1000
-    gain = _compressor_gain(
+    gain = compressor_gain(
         np.abs(channels).max(axis=0),
         10 ** (settings.compressor_threshold_db / 20),
         1 / settings.compressor_ratio - 1,
@@ -131,23 +132,9 @@ def _compressed(channels: FloatArray, sample_rate: int, settings: EffectSettings
     return compressed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _compressor_gain(
-    magnitudes: FloatArray, threshold: float, exponent: float, attack: float, release: float
-) -> FloatArray:
-    """Gain at each sample: above the threshold the level grows ``ratio`` times slower, in decibels."""
-    gain = np.ones(len(magnitudes), np.float32)
-    level = 0.0
-    for n in range(len(magnitudes)):
-        magnitude = magnitudes[n]
-        smoothing = attack if magnitude > level else release
-        level = magnitude + (level - magnitude) * smoothing
-        if level > threshold:
-            gain[n] = (level / threshold) ** exponent
-    return gain
-
-
 def _reverberated(channels: FloatArray, sample_rate: int, settings: EffectSettings) -> FloatArray:
+    from ultimate_rvc.audio.effect_loops import add_room
+
     samples = channels.shape[1]
     tail = longest_tail(sample_rate, settings)
     mono = np.zeros(samples + tail, np.float32)
@@ -158,12 +145,13 @@ def _reverberated(channels: FloatArray, sample_rate: int, settings: EffectSettin
     if tail == 0:
         return output
     for side in range(2):
-        _add_room(
+        add_room(
             mono,
             output[side],
             _delays(COMB_DELAYS, side, sample_rate),
             _delays(ALLPASS_DELAYS, side, sample_rate),
             _comb_feedback(settings),
+            ALLPASS_FEEDBACK,
             settings.damping * DAMPING_SCALE,
             settings.wet_level * WET_SCALE,
         )
@@ -175,50 +163,6 @@ def _delays(delays: tuple[int, ...], side: int, sample_rate: int) -> DelayTable:
     return np.array(
         [max(1, round((delay + side * STEREO_SPREAD) * sample_rate / FREEVERB_RATE)) for delay in delays]
     )
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _add_room(
-    mono: FloatArray,
-    output: FloatArray,
-    comb_delays: DelayTable,
-    allpass_delays: DelayTable,
-    feedback: float,
-    damping: float,
-    wet_gain: float,
-) -> None:
-    """Add the reverberation of ``mono`` to ``output``, sample by sample.
-
-    Comb: y[n] = b[n - D]; its echo passes a one-pole low-pass before it is fed back.
-    All-pass: y[n] = b[n - D] - x[n]; b[n] = x[n] + b[n - D] / 2.
-    """
-    combs = np.zeros((len(comb_delays), comb_delays.max()))
-    low_passed = np.zeros(len(comb_delays))
-    comb_at = np.zeros(len(comb_delays), np.int64)
-    allpasses = np.zeros((len(allpass_delays), allpass_delays.max()))
-    allpass_at = np.zeros(len(allpass_delays), np.int64)
-    for n in range(len(mono)):
-        room = 0.0
-        for comb in range(len(comb_delays)):
-            position = comb_at[comb]
-            echo = combs[comb, position]
-            room += echo
-            low = echo * (1 - damping) + low_passed[comb] * damping
-            if abs(low) < DENORMAL_LIMIT:
-                low = 0.0
-            low_passed[comb] = low
-            combs[comb, position] = mono[n] + low * feedback
-            comb_at[comb] = position + 1 if position + 1 < comb_delays[comb] else 0
-        for allpass in range(len(allpass_delays)):
-            position = allpass_at[allpass]
-            delayed = allpasses[allpass, position]
-            stored = room + delayed * ALLPASS_FEEDBACK
-            if abs(stored) < DENORMAL_LIMIT:
-                stored = 0.0
-            allpasses[allpass, position] = stored
-            room = delayed - room
-            allpass_at[allpass] = position + 1 if position + 1 < allpass_delays[allpass] else 0
-        output[n] += room * wet_gain
 
 
 def _ended(output: FloatArray, samples: int, sample_rate: int) -> FloatArray:

@@ -1,22 +1,19 @@
-"""Levels: gain, loudness, loudness curve, peaks and channels."""
+"""Levels: gain, loudness curve, peaks and channels."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pyloudnorm
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.downmix import downmix_stereo as to_stereo
 from ultimate_rvc.audio.true_peak import limit_true_peak, true_peak
-from ultimate_rvc.errors import AudioError
 
 __all__ = [
     "db_to_gain",
     "gain_to_db",
     "limit_true_peak",
-    "loudness_lufs",
     "match_level",
     "peak",
     "rms_envelope",
@@ -30,7 +27,6 @@ FloatArray = NDArray[np.float32]
 SOURCE_RATE = 16_000
 RMS_FLOOR = 1e-6  # of the converted voice, so that silence does not divide by zero
 BLOCK_SAMPLES = 1 << 20
-LOUDNESS_BLOCK_SECONDS = 0.4  # BS.1770 measures nothing shorter
 
 
 def db_to_gain(gain_db: float) -> float:
@@ -48,29 +44,6 @@ def peak(waveform: FloatArray) -> float:
     if waveform.size == 0:
         return 0.0
     return float(max(waveform.max(), -waveform.min()))
-
-
-def loudness_lufs(waveform: FloatArray, sample_rate: int) -> float:
-    """Integrated loudness after ITU-R BS.1770-4; minus infinity for silence.
-
-    Parameters
-    ----------
-    waveform : float32, shape (channels, samples), 1 to 5 channels, or (samples,)
-    sample_rate : int
-        In Hz.
-
-    Raises
-    ------
-    AudioError
-        If there is less than 0.4 s, for which loudness is not defined.
-    """
-    if waveform.shape[-1] < LOUDNESS_BLOCK_SECONDS * sample_rate:
-        raise AudioError(
-            f"The loudness of {waveform.shape[-1] / sample_rate:.3f} s of sound cannot be measured; "
-            f"it takes at least {LOUDNESS_BLOCK_SECONDS} s."
-        )
-    meter = pyloudnorm.Meter(sample_rate, block_size=LOUDNESS_BLOCK_SECONDS)
-    return float(meter.integrated_loudness(waveform.T))
 
 
 def to_mono(waveform: FloatArray) -> FloatArray:

@@ -1,12 +1,13 @@
-"""True peaks (ITU-R BS.1770) and a limiter that keeps them below a ceiling."""
+"""True peaks (ITU-R BS.1770) and a limiter that keeps them below a ceiling.
+
+scipy and numba take longer to import than a short conversion, which needs neither: functions that do
+import them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
-from scipy.signal import firwin
 
 FloatArray = NDArray[np.float32]
 
@@ -78,14 +79,18 @@ def _true_peaks(channels: FloatArray, sample_rate: int) -> FloatArray:
         factor //= 2
     peaks: FloatArray = np.abs(channels).max(axis=0)
     if factor > 1:
+        from ultimate_rvc.audio.true_peak_loops import raise_to_peaks_between
+
         phases = _interpolation_phases(factor)
         for channel in channels:
-            _raise_to_peaks_between(np.ascontiguousarray(channel, np.float32), phases, peaks)
+            raise_to_peaks_between(np.ascontiguousarray(channel, np.float32), phases, peaks)
     return peaks
 
 
 def _interpolation_phases(factor: int) -> FloatArray:
     """Filters for the points 1/factor, 2/factor ... between two samples: ``(factor - 1, TAPS_PER_PHASE)``."""
+    from scipy.signal import firwin
+
     taps = firwin(TAPS_PER_PHASE * factor + 1, 1 / factor, window=("kaiser", KAISER_BETA))
     # Tap k*factor + TAPS/2*factor sits on a sample; phase p reads the taps p steps beside it. Reversed,
     # so that the filter runs over the samples in their own order.
@@ -96,24 +101,6 @@ def _interpolation_phases(factor: int) -> FloatArray:
     return normalised
 
 
-@njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
-def _raise_to_peaks_between(samples: FloatArray, phases: FloatArray, peaks: FloatArray) -> None:
-    """Raise ``peaks[n]`` and ``peaks[n + 1]`` to the magnitudes found between the two."""
-    half = phases.shape[1] // 2
-    padded = np.zeros(len(samples) + 2 * half, np.float32)
-    padded[half : half + len(samples)] = samples
-    for n in range(len(samples)):
-        highest = np.float32(0)
-        for phase in range(phases.shape[0]):
-            value = np.float32(0)
-            for tap in range(phases.shape[1]):
-                value += phases[phase, tap] * padded[n + 1 + tap]
-            highest = max(highest, abs(value))
-        peaks[n] = max(peaks[n], highest)
-        if n + 1 < len(samples):
-            peaks[n + 1] = max(peaks[n + 1], highest)
-
-
 def _gain_curve(peaks: FloatArray, ceiling: float, lookahead: int, release: float) -> FloatArray:
     """A smooth gain that is at every sample at most ``ceiling / peaks``.
 
@@ -121,26 +108,12 @@ def _gain_curve(peaks: FloatArray, ceiling: float, lookahead: int, release: floa
     slowly; the mean of the last ``lookahead + 1`` such gains is smooth, and since each of them is at
     most what the present sample needs, so is the mean.
     """
+    from scipy.ndimage import maximum_filter1d
+
+    from ultimate_rvc.audio.true_peak_loops import release_and_smooth
+
     coming = maximum_filter1d(peaks, lookahead + 1, origin=-((lookahead + 1) // 2), mode="constant")
     gain: NDArray[np.float64] = np.minimum(1, ceiling / np.maximum(coming.astype(np.float64), ceiling))
-    _release_and_smooth(gain, lookahead + 1, release)
+    release_and_smooth(gain, lookahead + 1, release)
     smooth: FloatArray = gain.astype(np.float32)
     return smooth
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _release_and_smooth(gain: NDArray[np.float64], window: int, release: float) -> None:
-    """In place: limit the rise of ``gain``, then average it over the last ``window`` values."""
-    recent = np.full(window, gain[0])
-    held = gain[0]
-    total = held * window
-    for n in range(len(gain)):
-        held = min(gain[n], 1 - (1 - held) * release)
-        if held > 1 - 1e-7:
-            held = 1.0
-        slot = n % window
-        total += held - recent[slot]
-        recent[slot] = held
-        gain[n] = min(total / window, 1.0)
-        if slot == window - 1:  # a running sum gathers rounding errors: take it anew now and then
-            total = recent.sum()

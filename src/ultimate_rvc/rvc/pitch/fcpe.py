@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-import torchfcpe
-from torch import Tensor
-from torchfcpe.models import CFNaiveMelPE
+from torch import Tensor, nn
 
+from ultimate_rvc.errors import AssetMissingError
 from ultimate_rvc.rvc.pitch.bins import REFERENCE_HZ, BinScale, refined_peak
 from ultimate_rvc.rvc.pitch.chunked import CHUNK_SECONDS, pieces
+from ultimate_rvc.rvc.pitch.fcpe_network import FCPENetwork
 from ultimate_rvc.rvc.pitch.mel import N_MELS, LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
 from ultimate_rvc.rvc.torch_file import read_torch_file
 
-WEIGHTS = Path(torchfcpe.__file__).parent / "assets" / "fcpe_c_v001.pt"
+PACKAGE = "torchfcpe"
+WEIGHTS = Path("assets", "fcpe_c_v001.pt")  # inside the package
+# Of the file but not of the network: the scale, and norms of an attention that it does without.
+UNUSED_WEIGHTS = re.compile(r"cent_table|gaussian_blurred_cent_mask|net\.encoder_layers\.\d+\.norm\..+")
 POWER_FLOOR = 1e-9  # torchfcpe adds this to the power spectrum
 # FCPE was trained on windows that begin this many samples before the instant whose pitch they tell, so
 # they reach 592 after it; with windows centred on it, every f0 would come 5 ms late.
@@ -46,7 +51,9 @@ class Fcpe:
     Parameters
     ----------
     network
-        A network of torchfcpe in evaluation mode.
+        FCPE's network with its weights.
+    scale
+        What its bins stand for.
     device
         Where it runs.
     statistics
@@ -57,17 +64,21 @@ class Fcpe:
     context_seconds = CONTEXT_SECONDS
 
     def __init__(
-        self, network: CFNaiveMelPE, device: torch.device | str, statistics: GroupStatistics | None = None
+        self,
+        network: FCPENetwork,
+        scale: BinScale,
+        device: torch.device | str,
+        statistics: GroupStatistics | None = None,
     ) -> None:
         self._device = torch.device(device)
         self._network = network.to(self._device)
-        self._convolve, self._group_norm, self._activate, self._convolve_again = network.input_stack
+        self._convolve, group_norm, self._activate, self._convolve_again = network.input_stack
+        self._group_norm = cast(nn.GroupNorm, group_norm)
         self._log_mel = LogMel(
             f_min_hz=0, f_max_hz=8000, htk=False, power_floor=POWER_FLOOR, samples_before=SAMPLES_BEFORE
         ).to(self._device)
         self._statistics = statistics
-        lowest, highest = (1200 * math.log2(f0 / REFERENCE_HZ) for f0 in (network.f0_min, network.f0_max))
-        self._scale = BinScale(lowest, (highest - lowest) / (network.out_dims - 1))
+        self._scale = scale
 
     @torch.inference_mode()
     def for_recording(self, waveform_16k: Tensor) -> Fcpe:
@@ -84,7 +95,8 @@ class Fcpe:
             mean += step * share
             count += block_count
         deviation = (squares / count + self._group_norm.eps).sqrt()
-        return Fcpe(self._network, self._device, GroupStatistics(self._column(mean), self._column(deviation)))
+        statistics = GroupStatistics(self._column(mean), self._column(deviation))
+        return Fcpe(self._network, self._scale, self._device, statistics)
 
     def _column(self, values: Tensor) -> Tensor:
         return values.float().to(self._device)[:, None]
@@ -100,9 +112,7 @@ class Fcpe:
         """Salience of 360 pitches from 32.7 to 1975.5 Hz, ``(samples // 160 + 1, 360)``, 0 to 1."""
         channels = self._normalise(self._first_layer(waveform_16k))
         hidden = self._convolve_again(self._activate(channels)[None]).transpose(1, 2)
-        network = self._network
-        salience: Tensor = network.output_proj(network.norm(network.net(hidden))).sigmoid()[0]
-        return salience
+        return self._network.salience(hidden)[0]
 
     def _normalise(self, channels: Tensor) -> Tensor:
         if self._statistics is None:
@@ -121,20 +131,41 @@ class Fcpe:
 
 
 def load_fcpe(device: torch.device | str) -> Fcpe:
-    """FCPE with the weights that ship inside ``torchfcpe``."""
-    # Built here and not by torchfcpe's own loader, which prints and unpickles whatever the file holds.
-    file: Any = read_torch_file(WEIGHTS)
+    """FCPE with the weights that ship inside ``torchfcpe``, of which nothing is run.
+
+    Raises
+    ------
+    AssetMissingError
+        The package, or its file of weights, is not there.
+    """
+    path = _weights_file()
+    file: Any = read_torch_file(path)
     shape = file["config_dict"]["model"]
-    network = CFNaiveMelPE(
-        input_channels=N_MELS,
-        out_dims=shape["out_dims"],
-        hidden_dims=shape["hidden_dims"],
-        n_layers=shape["n_layers"],
-        n_heads=shape["n_heads"],
-        f0_min=shape["f0_min"],
-        f0_max=shape["f0_max"],
-        use_fa_norm=shape["use_fa_norm"],
-        conv_only=shape["conv_only"],
-    )
-    network.load_state_dict(file["model"])
-    return Fcpe(network.eval(), device)
+    network = FCPENetwork(N_MELS, shape["hidden_dims"], shape["n_layers"], shape["out_dims"])
+    network.load_state_dict(_network_state(file["model"]))
+    return Fcpe(network.eval(), _scale(shape["f0_min"], shape["f0_max"], shape["out_dims"]), device)
+
+
+def _weights_file() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    path = Path(spec.origin).parent / WEIGHTS if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise AssetMissingError(
+            f"The weights of fcpe are missing: they come with the package {PACKAGE}; install it again, "
+            "or use --f0-method rmvpe."
+        )
+    return path
+
+
+def _network_state(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as the network names them; the output's weight norm is folded."""
+    state = {key: value for key, value in stored.items() if not UNUSED_WEIGHTS.fullmatch(key)}
+    magnitude, direction = state.pop("output_proj.weight_g"), state.pop("output_proj.weight_v")
+    state["output_proj.weight"] = direction * (magnitude / direction.norm(dim=1, keepdim=True))
+    return state
+
+
+def _scale(f0_min_hz: float, f0_max_hz: float, bins: int) -> BinScale:
+    """Bins evenly spaced in cents, the first and the last at the ends of the range."""
+    lowest, highest = (1200 * math.log2(f0_hz / REFERENCE_HZ) for f0_hz in (f0_min_hz, f0_max_hz))
+    return BinScale(lowest, (highest - lowest) / (bins - 1))

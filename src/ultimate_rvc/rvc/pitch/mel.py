@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ultimate_rvc.audio.mel_filters import mel_filters
 from ultimate_rvc.rvc.pitch.method import HOP_LENGTH, SAMPLE_RATE, frame_count
 
 N_FFT = 1024  # window and transform length, 64 ms
@@ -42,8 +42,15 @@ class LogMel(nn.Module):
         samples_before: int = N_FFT // 2,
     ) -> None:
         super().__init__()
-        basis = mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=f_min_hz, fmax=f_max_hz, htk=htk)
-        self.register_buffer("basis", torch.from_numpy(basis).float(), persistent=False)
+        basis = mel_filters(
+            sample_rate=SAMPLE_RATE,
+            n_fft=N_FFT,
+            n_mels=N_MELS,
+            f_min_hz=f_min_hz,
+            f_max_hz=f_max_hz,
+            htk=htk,
+        )
+        self.register_buffer("basis", torch.from_numpy(basis), persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
         self.power_floor = power_floor
         self.padding = (samples_before, N_FFT - samples_before)
