@@ -26,7 +26,7 @@ from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.pitch.rmvpe_network import BidirectionalGRU, ConvBlock
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
-FRAMES = 60
+FRAMES = 30
 HALF_TYPES = (torch.bfloat16, torch.float16)
 
 
@@ -129,7 +129,7 @@ def test_a_half_precision_voice_sounds_like_the_float32_one(vocoder: Vocoder, dt
     assert Precision(CPU, dtype).prepare(synthesizer) > 0
     half = render(synthesizer)
     assert half.dtype is torch.float32
-    assert 45 < signal_to_noise_db(reference, half) < 90  # above 90 dB it would not have been half
+    assert 40 < signal_to_noise_db(reference, half) < 90  # above 90 dB it would not have been half
 
 
 def test_only_residual_blocks_are_half() -> None:

@@ -1,18 +1,21 @@
 """Half precision where nearly all the work is, float32 wherever rounding would be heard or add up.
 
-Half are the residual blocks of the vocoder, which do 95 % of its multiplications, and the transformer and
-convolution layers of HuBERT. Everything around them stays float32. Measured with the demo voice on a sung
-vocal, each part alone in bfloat16 (float16), signal-to-noise ratio of the waveform:
+Half are the residual blocks of the vocoder, which do 97 % of its multiplications, and the transformer and
+convolution layers of HuBERT. Everything around them stays float32. What the demo voice makes of a sung vocal,
+against float32, with this much in bfloat16 or float16:
 
-====================================  =======  =======
-the whole vocoder                       18 dB    37 dB
-all but its last convolution            20 dB    37 dB
-... and but the source's convolutions   26 dB    42 dB
-... and but the upsampling              36 dB    53 dB
-====================================  =======  =======
+====================================  ========  =======
+half precision                        bfloat16  float16
+====================================  ========  =======
+the whole vocoder                     18 dB     37 dB
+all but its last convolution          20 dB     37 dB
+... and the source's convolutions     26 dB     42 dB
+... and the upsampling                36 dB     53 dB
+====================================  ========  =======
 
 Upsampling and source cost 3 % and carry what is never corrected afterwards; the residual blocks, with a way
-around each pair of layers, forgive. Of the rest:
+around each pair of layers, forgive. (float16 then gives 11 dB back for half the memory traffic, see
+``Precision.prepare``.) Of the rest:
 
 - f0 and the phase of the harmonic source, which is the running sum of f0, stay float32: an error of a tenth
   of a cent is inaudible, but after ten seconds of a high note it has turned the phase by half a cycle;
@@ -24,6 +27,7 @@ one-dimensional convolutions, and transformers' HuBERT calls torch's ``scaled_do
 takes a fused kernel for half precision by itself. ``cudnn.benchmark`` stays off: it measures anew for
 every length, and nearly every window has its own.
 
+What it does to HuBERT's trained weights was not measured, for want of them; to random ones, 30 dB and more.
 Run on CPUs only so far; the branches for CUDA and MPS are tested with stand-ins.
 """
 
@@ -43,10 +47,9 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 # By name, because transformers takes seconds to import and is there already when its layers are.
-HALF_BLOCKS = frozenset(
+VOCODER_BLOCKS = frozenset({"ResidualBlock", "MRFBlock"})
+ENCODER_BLOCKS = frozenset(
     {
-        "ResidualBlock",  # of HiFi-GAN and of RefineGAN
-        "MRFBlock",
         "HubertEncoderLayer",
         "HubertEncoderLayerStableLayerNorm",
         "HubertNoLayerNormConvLayer",
@@ -139,8 +142,8 @@ def float32_arithmetic(device: torch.device, *, tf32: bool) -> Iterator[None]:
         return
     owners: tuple[Any, ...] = (
         torch.backends.cuda.matmul,
-        torch.backends.cudnn.conv,
-        torch.backends.cudnn.rnn,  # type: ignore[attr-defined]
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+        torch.backends.cudnn.rnn,
     )
     before = [owner.fp32_precision for owner in owners]
     try:
@@ -209,13 +212,17 @@ class Precision:
         blocks = [
             module
             for module in network.modules()
-            if type(module).__name__ in HALF_BLOCKS and "forward" not in vars(module)
+            if type(module).__name__ in VOCODER_BLOCKS | ENCODER_BLOCKS and "forward" not in vars(module)
         ]
         for block in blocks:
             for layer in block.modules():
                 if isinstance(layer, HALF_LAYERS):
                     self._make_half(layer)
-            block.forward = self._half_forward(block.forward)
+            # What goes around the layers of a vocoder's block is half as well where that costs little: with
+            # the demo voice, 54 dB fall to 42 in float16, but 36 to 24 in bfloat16, which has 3 bits less.
+            # It is half the memory to move.
+            half_around = self.dtype is torch.float16 and type(block).__name__ in VOCODER_BLOCKS
+            block.forward = self._half_forward(block.forward, half_around)
         if blocks:
             for name, layer in network.named_modules():
                 if name.rpartition(".")[2] == LAST_LAYER:
@@ -229,13 +236,15 @@ class Precision:
         self._layers.append(_HalfLayer(layer, on_host, half))
         _set_weights(layer, half)
 
-    def _half_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def half_forward(*arguments: Any, **keywords: Any) -> Any:
+    def _half_forward(self, forward: Callable[..., Any], half_around: bool) -> Callable[..., Any]:
+        def half_forward(hidden: Tensor, *arguments: Any, **keywords: Any) -> Any:
             if self._in_float32:
-                return forward(*arguments, **keywords)
+                return forward(hidden, *arguments, **keywords)
+            if half_around:
+                hidden = hidden.to(self.dtype)
             # autocast's cache would hold weights, which are cast already.
             with torch.autocast(self.device.type, self.dtype, cache_enabled=False):
-                output = forward(*arguments, **keywords)
+                output = forward(hidden, *arguments, **keywords)
             if isinstance(output, tuple):  # of a layer of transformers before version 5
                 return (output[0].float(), *output[1:])
             return output.float()
@@ -247,7 +256,7 @@ class Precision:
         self._seen_finite.logical_and_(all_finite(arguments[0]))
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Inside, float32 products on CUDA are exact, or TensorFloat-32 if asked for and borne by ``name``."""
+        """Inside, float32 products on CUDA are exact, or TensorFloat-32 if asked for and ``name`` allows."""
         tf32 = self.tf32 and name in TF32_STAGES and not self._in_float32
         return float32_arithmetic(self.device, tf32=tf32)
 
@@ -275,7 +284,7 @@ class Precision:
         return FiniteWindows(self)
 
     def take_seen_finite(self) -> Tensor:
-        """Whether the vocoder's last layer got finite numbers alone since the last call; ``()``, on the device."""
+        """Whether vocoders' last layers got only finite numbers since the last call, on the device."""
         seen = self._seen_finite.clone()
         self._seen_finite.fill_(True)
         return seen
