@@ -19,8 +19,10 @@ BLOCK_SAMPLES = 60 * SAMPLE_RATE
 DEFAULT_PADDING = 3 * (HIGHPASS_ORDER + 1)  # scipy's own: three times the coefficients
 # exp(-93 t) times the largest tap, 0.06, is below 1e-10 after a quarter of a second.
 TAPS = SAMPLE_RATE // 4 + 1
+CONTEXT = TAPS - 1  # samples of the past that the filter still knows
 FFT_SAMPLES = 16_384  # about four times the taps: few of the samples computed are thrown away
-FFT_BATCH = 256  # blocks transformed at once: bounds the memory to about 70 MB
+HOP = FFT_SAMPLES - CONTEXT  # new samples in each transform
+FFT_BATCH = 64  # blocks transformed at once: 50 s of audio, and about 17 MB
 
 
 def _padding(samples: int) -> int:
@@ -75,6 +77,8 @@ class TorchHighpass:
 
     ``filtfilt`` starts each direction in the steady state of its first sample. A high-pass answers a
     constant with 0, so that start is the same as subtracting the first sample and starting from rest.
+
+    Both directions work in place: a recording is held twice, as it came and filtered.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -86,28 +90,47 @@ class TorchHighpass:
         self._response = torch.from_numpy(response.astype(np.complex64)).to(device)
 
     def apply(self, waveform_16k: Tensor) -> Tensor:
-        padding = _padding(len(waveform_16k))
-        extended = _extend_oddly(waveform_16k, padding)
-        forward = self._from_rest(extended - extended[0])
-        backward = self._from_rest((forward - forward[-1]).flip(0)).flip(0)
-        return backward[padding : padding + len(waveform_16k)]
+        samples = len(waveform_16k)
+        padding = _padding(samples)
+        length = samples + 2 * padding
+        # Silence on either side, and whole blocks.
+        signal = waveform_16k.new_zeros(CONTEXT + length + -length % HOP + CONTEXT)
+        extended = signal[CONTEXT : CONTEXT + length]
+        _extend_oddly(waveform_16k, padding, out=extended)
+        extended -= extended[0].clone()
+        self._filter_forwards(signal)
+        extended -= extended[-1].clone()
+        signal[CONTEXT + length :] = 0  # the filter rang on
+        self._filter_backwards(signal)
+        return extended[padding : padding + samples]
 
-    def _from_rest(self, signal: Tensor) -> Tensor:
-        """The filter's answer to ``signal``, as long as it, with silence before it."""
-        hop = FFT_SAMPLES - (TAPS - 1)
-        blocks = -(-len(signal) // hop)
-        framed = torch.nn.functional.pad(signal, (TAPS - 1, blocks * hop - len(signal)))
-        framed = framed.unfold(0, FFT_SAMPLES, hop)
-        answer = signal.new_empty(blocks, hop)
-        for start in range(0, blocks, FFT_BATCH):
-            spectrum = torch.fft.rfft(framed[start : start + FFT_BATCH]) * self._response
-            # The first TAPS - 1 samples of a block are wrapped around, and belong to the one before.
-            answer[start : start + FFT_BATCH] = torch.fft.irfft(spectrum, FFT_SAMPLES)[:, TAPS - 1 :]
-        return answer.reshape(-1)[: len(signal)]
+    def _filter_forwards(self, signal: Tensor) -> None:
+        """In place, last blocks first: those before are still what they were when their turn comes."""
+        blocks = signal.unfold(0, FFT_SAMPLES, HOP)
+        for start in reversed(range(0, len(blocks), FFT_BATCH)):
+            # The first samples of a transform are wrapped around, and belong to the block before.
+            answer = _convolved(blocks[start : start + FFT_BATCH], self._response)[:, CONTEXT:]
+            begin = start * HOP + CONTEXT
+            signal[begin : begin + answer.numel()] = answer.reshape(-1)
+
+    def _filter_backwards(self, signal: Tensor) -> None:
+        """The same with time reversed, which is the conjugate in frequency."""
+        blocks = signal[CONTEXT:].unfold(0, FFT_SAMPLES, HOP)
+        response = self._response.conj()
+        for start in range(0, len(blocks), FFT_BATCH):
+            answer = _convolved(blocks[start : start + FFT_BATCH], response)[:, :HOP]
+            begin = start * HOP + CONTEXT
+            signal[begin : begin + answer.numel()] = answer.reshape(-1)
 
 
-def _extend_oddly(signal: Tensor, padding: int) -> Tensor:
+def _convolved(blocks: Tensor, response: Tensor) -> Tensor:
+    answer: Tensor = torch.fft.irfft(torch.fft.rfft(blocks).mul_(response), FFT_SAMPLES)
+    return answer
+
+
+def _extend_oddly(signal: Tensor, padding: int, *, out: Tensor) -> None:
     """``signal`` turned by half a turn around both of its ends, ``padding`` samples each."""
-    left = 2 * signal[0] - signal[1 : padding + 1].flip(0)
-    right = 2 * signal[-1] - signal[len(signal) - 1 - padding : -1].flip(0)
-    return torch.cat([left, signal, right])
+    samples = len(signal)
+    out[:padding] = 2 * signal[0] - signal[1 : padding + 1].flip(0)
+    out[padding : padding + samples] = signal
+    out[padding + samples :] = 2 * signal[-1] - signal[samples - 1 - padding : -1].flip(0)
