@@ -295,7 +295,8 @@ class FiniteWindows(Generic[Key]):
 
     def __init__(self, precision: Precision) -> None:
         self._precision = precision
-        self._flags: dict[Key, Tensor] = {}
+        self._keys: list[Key] = []
+        self._flags: list[Tensor] = []
 
     def accept(self, keys: Sequence[Key], windows: Sequence[Tensor]) -> list[Tensor]:
         """Return ``windows``, silenced where half precision overflowed.
@@ -312,8 +313,10 @@ class FiniteWindows(Generic[Key]):
         inside = self._precision.take_seen_finite()
         silenced = []
         for key, window in zip(keys, windows, strict=True):
-            self._flags[key] = inside & all_finite(window)
-            silenced.append(torch.where(self._flags[key], window, 0.0))
+            finite = inside & all_finite(window)
+            self._keys.append(key)
+            self._flags.append(finite)
+            silenced.append(torch.where(finite, window, 0.0))
         return silenced
 
     def failed(self) -> list[Key]:
@@ -323,8 +326,8 @@ class FiniteWindows(Generic[Key]):
         """
         if not self._flags:
             return []
-        flags = torch.stack(list(self._flags.values())).tolist()
-        failed = [key for key, finite in zip(self._flags, flags, strict=True) if not finite]
+        flags = torch.stack(self._flags).tolist()
+        failed = [key for key, finite in zip(self._keys, flags, strict=True) if not finite]
         if failed:
             log.warning(
                 "%d of %d windows overflowed in %s; computing them again in float32.",
