@@ -1,4 +1,7 @@
-"""Songs from the web, through yt-dlp: the stream as it is sent, decoded later without ffmpeg."""
+"""Songs from the web, through yt-dlp: the stream as it is sent, decoded later without ffmpeg.
+
+Imported only where a link is followed: most songs are files, and yt-dlp is large.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from yt_dlp.utils import (
 )
 
 from ultimate_rvc.covers.settings import SourceSettings
+from ultimate_rvc.covers.source_checks import check_duration
 from ultimate_rvc.errors import SourceError
 from ultimate_rvc.progress import Progress
 
@@ -45,10 +49,6 @@ class Download:
     path: Path
     title: str
     duration_seconds: float | None
-
-
-def is_url(source: str) -> bool:
-    return "://" in source
 
 
 def download_song(
@@ -146,15 +146,6 @@ def _check_song(url: str, information: dict[str, Any], settings: SourceSettings)
     formats = information.get("requested_formats") or [information]
     if all(part.get("acodec") == "none" for part in formats):
         raise SourceError(f"{url} has no audio, only pictures.")
-
-
-def check_duration(name: str, duration_seconds: float | None, settings: SourceSettings) -> None:
-    """Raise :class:`SourceError` when a song of known length is longer than allowed."""
-    if duration_seconds is not None and duration_seconds > settings.max_minutes * 60:
-        raise SourceError(
-            f"{name} is {duration_seconds / 60:.1f} minutes long, but at most {settings.max_minutes:g} are "
-            "allowed; choose another or raise --max-minutes."
-        )
 
 
 def _downloaded_file(url: str, folder: Path) -> Path:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ultimate_rvc.audio.decode import decode, decode_stereo, probe
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
-from ultimate_rvc.covers.download import check_duration, download_song, is_url
 from ultimate_rvc.covers.settings import SourceSettings
+from ultimate_rvc.covers.source_checks import check_duration, is_url
 from ultimate_rvc.covers.stem_folder import StemFiles, find_stems
 from ultimate_rvc.covers.wave_file import write_stem
 from ultimate_rvc.errors import AudioError, SourceError
@@ -134,6 +134,8 @@ def _linked_song(url: str, settings: SourceSettings, cache: StepCache, progress:
     """A link is known by its text, the only thing known before fetching; what follows, by content."""
 
     def download(folder: Path) -> Facts:
+        from ultimate_rvc.covers.download import download_song
+
         fetched = download_song(url, folder, settings, progress)
         try:
             seconds = probe(fetched.path).duration_seconds

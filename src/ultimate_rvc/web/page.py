@@ -68,8 +68,8 @@ def _generate(
     semitones: float,
     bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio fills it in)
 ) -> tuple[str, list[list[str]], str]:
-    from ultimate_rvc.covers.download import is_url
     from ultimate_rvc.covers.recipe import make_cover
+    from ultimate_rvc.covers.source_checks import is_url
     from ultimate_rvc.covers.sources import DEMO_SOURCE
 
     source = song or link.strip()
