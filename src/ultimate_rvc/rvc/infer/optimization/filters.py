@@ -86,8 +86,9 @@ class TorchHighpass:
         impulse = np.zeros(TAPS)
         impulse[0] = 1.0
         # Transformed in float64 on the host: MPS has none.
-        response = np.fft.rfft(scipy.signal.lfilter(b, a, impulse), FFT_SAMPLES)
-        self._response = torch.from_numpy(response.astype(np.complex64)).to(device)
+        response = np.fft.rfft(scipy.signal.lfilter(b, a, impulse), FFT_SAMPLES).astype(np.complex64)
+        self._response = torch.from_numpy(response).to(device)
+        self._reversed_response = torch.from_numpy(response.conj()).to(device)
 
     def apply(self, waveform_16k: Tensor) -> Tensor:
         samples = len(waveform_16k)
@@ -116,9 +117,8 @@ class TorchHighpass:
     def _filter_backwards(self, signal: Tensor) -> None:
         """The same with time reversed, which is the conjugate in frequency."""
         blocks = signal[CONTEXT:].unfold(0, FFT_SAMPLES, HOP)
-        response = self._response.conj()
         for start in range(0, len(blocks), FFT_BATCH):
-            answer = _convolved(blocks[start : start + FFT_BATCH], response)[:, :HOP]
+            answer = _convolved(blocks[start : start + FFT_BATCH], self._reversed_response)[:, :HOP]
             begin = start * HOP + CONTEXT
             signal[begin : begin + answer.numel()] = answer.reshape(-1)
 
