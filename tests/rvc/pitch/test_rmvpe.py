@@ -8,11 +8,14 @@ scripts/oracles/rmvpe_reference.py for where the expected values come from.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.pitch.chunked import pieces
@@ -118,6 +121,53 @@ def test_the_official_form_of_file_is_found_and_read(
     torch.save(state, models_dir() / "rmvpe.pt")
     read = load_rmvpe("cpu")
     torch.testing.assert_close(read.salience(waveform_16k[:5000]), rmvpe.salience(waveform_16k[:5000]))
+
+
+WAITING_FOR_THE_DEVICE = {"item", "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal"}
+
+
+class WaitingOperations(TorchDispatchMode):
+    """Collects the operations for which a host must wait for its GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        name = func.overloadpacket.__name__
+        by_mask = name.startswith("index") and any(
+            tensor is not None and tensor.dtype is torch.bool for tensor in _tensors(args[1:])
+        )
+        if name in WAITING_FOR_THE_DEVICE or by_mask:
+            self.found.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _tensors(arguments: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            yield from _tensors(argument)
+
+
+def test_nothing_makes_the_host_wait_for_the_device(rmvpe: Rmvpe) -> None:
+    with WaitingOperations() as seen:
+        rmvpe.f0_hz(0.1 * torch.randn(5200))
+    assert seen.count > 100
+    assert seen.found == set()
+
+
+def test_the_watch_sees_what_waits() -> None:
+    numbers = torch.arange(3.0)
+    with WaitingOperations() as seen:
+        numbers.max().item()
+        numbers[numbers > 1]
+    assert {"_local_scalar_dense", "index"} <= seen.found
 
 
 @pytest.mark.parametrize("samples", [1, 160, 1023, 5200])
