@@ -77,6 +77,15 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def assert_within_half_a_step(kept: Tensor, features: Tensor) -> None:
+    """Each feature has 65,536 steps over its own range; beyond that, only float32 may round."""
+    if features.numel() == 0:
+        return
+    frames, difference = features.reshape(-1, features.shape[-1]), (kept - features).abs()
+    half_step = (frames.amax(0) - frames.amin(0)) / 65_535 / 2
+    assert (difference <= half_step * 1.01 + frames.abs().amax(0) * 2**-22).all()
+
+
 def bits(values: Tensor) -> bytes:
     return values.numpy().tobytes()
 
@@ -157,12 +166,11 @@ def test_features_are_the_same_bits_computed_and_found(
     assert computed.dtype == found.dtype == torch.float32
     assert computed.shape == found.shape == features.shape
     assert bits(computed) == bits(found)
-    # float16 has 11 significant bits, and steps of 2**-24 near zero.
-    torch.testing.assert_close(computed, features, rtol=2**-11, atol=2**-24)
+    assert_within_half_a_step(computed, features)
 
 
-@pytest.mark.parametrize("value", [70_000.0, -65_520.0, float("inf"), float("-inf"), float("nan")])
-def test_features_beyond_float16_are_kept_exactly(cache: FeatureCache, value: float) -> None:
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_features_that_are_not_finite_are_kept_exactly(cache: FeatureCache, value: float) -> None:
     features = noise(1, 5, 8)
     features[0, 2, 3] = value
     compute = Computation(features)
@@ -171,8 +179,16 @@ def test_features_beyond_float16_are_kept_exactly(cache: FeatureCache, value: fl
     assert bits(computed) == bits(found) == bits(features)
 
 
-def test_the_largest_number_of_float16_is_still_rounded(cache: FeatureCache) -> None:
-    assert cache.features(KEY, Computation(torch.tensor([65_504.0, 1.0001])), CPU).tolist() == [65_504.0, 1.0]
+def test_a_range_beyond_float32_is_kept_exactly(cache: FeatureCache) -> None:
+    features = torch.tensor([[-3e38], [3e38]])
+    assert bits(cache.features(KEY, Computation(features), CPU)) == bits(features)
+
+
+def test_a_feature_that_never_changes_is_exact_and_a_large_one_spoils_no_other(cache: FeatureCache) -> None:
+    features = noise(1, 50, 3) * torch.tensor([1.0, 1e6, 0.0]) + torch.tensor([0.0, 0.0, 7.1])
+    kept = cache.keep_features(KEY, features, CPU)
+    assert_within_half_a_step(kept, features)
+    assert torch.equal(kept[..., 2], features[..., 2])
 
 
 @given(curve=st.lists(st.floats(0, 1100, width=32), max_size=20), seed=st.integers(0, 9))
@@ -199,7 +215,7 @@ def test_features_that_are_part_of_another_tensor_or_of_a_graph_are_kept(cache: 
     computed, found = (cache.features(KEY, Computation(features), CPU) for _ in range(2))
     assert not computed.requires_grad
     assert bits(computed.contiguous()) == bits(found)
-    torch.testing.assert_close(found, features.detach(), rtol=2**-11, atol=0)
+    assert_within_half_a_step(found, features.detach())
 
 
 def test_results_come_on_the_device_that_is_asked_for(cache: FeatureCache) -> None:
@@ -242,7 +258,7 @@ def test_what_the_computation_raises_passes_and_nothing_is_kept(cache: FeatureCa
 def test_features_take_two_bytes_a_number_on_disk(tmp_path: Path) -> None:
     FeatureCache(tmp_path, MANY_BYTES).keep_features(KEY, noise(1, 2000, 768), CPU)
     (file,) = list_feature_files(tmp_path)
-    assert 2000 * 768 * 2 < file.size_bytes < 2000 * 768 * 2 + 1000
+    assert 2000 * 768 * 2 < file.size_bytes < 2000 * 768 * 2 + 10_000
 
 
 # -------------------------------------------------------------------- damage
@@ -259,7 +275,7 @@ def assert_computed_again(cache: FeatureCache, caplog: pytest.LogCaptureFixture)
         assert bits(cache.features(KEY, compute, CPU)) == bits(again)
     assert compute.calls == 1
     assert caplog.text.count("is damaged; it is removed and computed again") == 1
-    torch.testing.assert_close(again, noise(1, 3, 4), rtol=2**-11, atol=2**-24)
+    assert_within_half_a_step(again, noise(1, 3, 4))
 
 
 @settings(max_examples=60)

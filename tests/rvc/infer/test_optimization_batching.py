@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from small_synthesizer import PHONE_DIM, small_synthesizer
+from small_synthesizer import PHONE_DIM, random_inputs, small_synthesizer
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.rvc.content.hubert import HubertEncoder
 from ultimate_rvc.rvc.infer.optimization import batching
@@ -429,3 +429,28 @@ def test_items_of_a_batch_draw_the_numbers_they_draw_alone(
         assert torch.equal(source[item, :samples], torch.randn(1, samples, 4, generator=generator)[0])
         assert not prior[item, :, length:].any()
         assert not source[item, samples:].any()
+
+
+@pytest.mark.parametrize(
+    ("vocoder", "has_f0"), [*((vocoder, True) for vocoder in Vocoder), (Vocoder.HIFI_GAN, False)]
+)
+def test_a_seeded_render_is_the_same_in_a_batch_and_alone(vocoder: Vocoder, has_f0: bool) -> None:
+    synthesizer = small_synthesizer(vocoder, has_f0=has_f0).double()
+    features, pitch, f0_hz, speaker_id = random_inputs(3, 60, has_f0=has_f0)
+    lengths = [60, 25, 41]
+
+    def generator(item: int) -> torch.Generator:
+        return torch.Generator().manual_seed(100 + item)
+
+    numbers = ItemGenerators([generator(item) for item in range(3)], lengths, 60)
+    batch = synthesizer.infer(
+        features, pitch, f0_hz, speaker_id, generator=numbers, lengths=torch.tensor(lengths)
+    )
+    for item, length in enumerate(lengths):
+        alone = synthesizer.infer(
+            *(None if part is None else part[item : item + 1, :length] for part in (features, pitch, f0_hz)),
+            speaker_id[item : item + 1],
+            generator=generator(item),
+        )[0]
+        torch.testing.assert_close(batch[item, : len(alone)], alone, rtol=0, atol=1e-6)
+        assert not batch[item, len(alone) :].any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
 from ultimate_rvc.cli.profiling import profile_shown
+from ultimate_rvc.rvc.infer import opening
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
 from ultimate_rvc.rvc.infer.optimization.config import VARIABLES, OptimizationConfig
 from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass
@@ -32,7 +33,17 @@ class LevelEncoder:
     def feature_dim(self, version: str) -> int:
         return PHONE_DIM
 
-    def encode(self, waveform_16k: torch.Tensor, version: str) -> torch.Tensor:
+    name = "level"
+
+    def identity(self) -> str:
+        return "of tests"
+
+    def networks(self, version: str) -> list[torch.nn.Module]:
+        return []
+
+    def encode(
+        self, waveform_16k: torch.Tensor, version: str, lengths: Sequence[int] | None = None
+    ) -> torch.Tensor:
         frames = waveform_16k.unfold(-1, 400, 320)
         return frames.abs().mean(-1, keepdim=True).expand(-1, -1, PHONE_DIM).contiguous()
 
@@ -51,8 +62,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Pip
         metadata=SimpleNamespace(embedder_recorded=True),
     )
     monkeypatch.setattr(pipeline_module, "load_voice_model", lambda path, device: voice)
-    monkeypatch.setattr(pipeline_module, "choose_encoder", lambda *arguments: ("contentvec", None))
-    monkeypatch.setattr(pipeline_module, "load_content_encoder", lambda *names, folder: LevelEncoder())
+    monkeypatch.setattr(opening, "choose_encoder", lambda *arguments: ("contentvec", None))
+    monkeypatch.setattr(opening, "load_content_encoder", lambda *names, folder: LevelEncoder())
     index = faiss.IndexFlatL2(PHONE_DIM)
     index.add(np.random.default_rng(0).normal(size=(40, PHONE_DIM)).astype(np.float32))
     faiss.write_index(index, str(tmp_path / "voice.index"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,12 @@ class LevelEncoder:
     def feature_dim(self, version: str) -> int:
         return PHONE_DIM
 
-    def encode(self, waveform_16k: torch.Tensor, version: str) -> torch.Tensor:
+    def networks(self, version: str) -> list[torch.nn.Module]:
+        return []
+
+    def encode(
+        self, waveform_16k: torch.Tensor, version: str, lengths: Sequence[int] | None = None
+    ) -> torch.Tensor:
         frames = waveform_16k.unfold(-1, 400, 320)
         return frames.abs().mean(-1, keepdim=True).expand(-1, -1, PHONE_DIM).contiguous()
 
@@ -54,8 +60,12 @@ class RecordingRetriever:
     rates: list[float] = field(default_factory=list)
     dim: int = PHONE_DIM
     size: int = 1
+    needs_exact: torch.Tensor | None = None
 
-    def blend(self, features: torch.Tensor, index_rate: float) -> torch.Tensor:
+    def forget_doubts(self) -> None:
+        self.needs_exact = None
+
+    def blend(self, features: torch.Tensor, index_rate: float, *, exact: bool = False) -> torch.Tensor:
         self.rates.append(index_rate)
         return features * (1 - index_rate) + 5 * index_rate
 

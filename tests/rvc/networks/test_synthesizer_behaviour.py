@@ -64,9 +64,9 @@ def test_an_item_of_a_padded_batch_sounds_as_it_does_alone(vocoder: Vocoder, has
     # In float64, where a wrong edge cannot hide behind rounding.
     synthesizer = small_synthesizer(vocoder, has_f0=has_f0).double()
     features, pitch, f0_hz, speaker_id = random_inputs(3, 60, has_f0=has_f0)
-    lengths = torch.tensor([60, 25, 41])
+    lengths = (60, 25, 41)
     batch = synthesizer.infer(features, pitch, f0_hz, speaker_id, **QUIET, lengths=lengths)
-    for item, length in enumerate(lengths.tolist()):
+    for item, length in enumerate(lengths):
         alone = synthesizer.infer(
             *(None if part is None else part[item : item + 1, :length] for part in (features, pitch, f0_hz)),
             speaker_id[item : item + 1],
@@ -79,7 +79,7 @@ def test_an_item_of_a_padded_batch_sounds_as_it_does_alone(vocoder: Vocoder, has
 def test_padding_is_never_heard_whatever_it_holds() -> None:
     synthesizer = small_synthesizer()
     features, pitch, f0_hz, speaker_id = random_inputs(2, 40)
-    lengths = torch.tensor([40, 22])
+    lengths = (40, 22)
     before = synthesizer.infer(features, pitch, f0_hz, speaker_id, lengths=lengths, generator=seeded(1))
     features[1, 22:], pitch[1, 22:], f0_hz[1, 22:] = 1000.0, 1, 900.0
     after = synthesizer.infer(features, pitch, f0_hz, speaker_id, lengths=lengths, generator=seeded(1))

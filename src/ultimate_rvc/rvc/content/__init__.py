@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.rvc.content.files import (
@@ -35,6 +35,9 @@ class ContentEncoder(Protocol):
         EncoderMismatchError
             Voices of that version cannot use this encoder.
         """
+
+    def networks(self, version: str) -> Sequence[nn.Module]:
+        """The networks that :meth:`encode` runs for voices of ``version``."""
 
     def identity(self) -> str:
         """Hash of the weights, for caches: equal exactly when :func:`encoder_identity` is."""

@@ -72,7 +72,6 @@ class HubertEncoder:
         self._config = read_config(folder / CONFIG_FILE)
         state = read_weights(weights_file(folder), device)
         self._projection = _projection(state, int(self._config.hidden_size), folder)
-        self._state = state
         self._networks: dict[str, nn.Module] = {}
         # Built now, so that a folder whose weights do not fit fails when it is loaded.
         self._networks[VoiceVersion.V2] = _build(self._config, state, folder)
@@ -88,6 +87,10 @@ class HubertEncoder:
         if version != VoiceVersion.V1:
             return int(self._config.hidden_size)
         return len(self._v1_projection()[0])
+
+    def networks(self, version: str) -> list[nn.Module]:
+        """The layers that ``version`` needs; ``final_proj`` of v1 is no network of its own."""
+        return [self._network(version)]
 
     def identity(self) -> str:
         """Hash of weights and config."""
@@ -112,14 +115,21 @@ class HubertEncoder:
         if version != VoiceVersion.V1:
             return self._last_layer(VoiceVersion.V2, waveform_16k, lengths)
         weight, bias = self._v1_projection()
-        if VoiceVersion.V1 not in self._networks:
-            self._networks[VoiceVersion.V1] = _build_v1(self._config, self._state, self._folder)
         return nn.functional.linear(self._last_layer(VoiceVersion.V1, waveform_16k, lengths), weight, bias)
+
+    def _network(self, version: str) -> nn.Module:
+        if version != VoiceVersion.V1:
+            return self._networks[VoiceVersion.V2]
+        if VoiceVersion.V1 not in self._networks:
+            self._networks[VoiceVersion.V1] = _build_v1(
+                self._config, self._networks[VoiceVersion.V2].state_dict(), self._folder
+            )
+        return self._networks[VoiceVersion.V1]
 
     def _last_layer(
         self, version: VoiceVersion, waveform_16k: Tensor, lengths: Sequence[int] | None
     ) -> Tensor:
-        network = self._networks[version]
+        network = self._network(version)
         if lengths is not None:
             return padded_last_layer(network, waveform_16k, lengths)
         output: Tensor = network(waveform_16k).last_hidden_state

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.rvc.content.files import files_identity
@@ -56,6 +56,10 @@ class StarterEncoder:
     def feature_dim(self, version: str) -> int:
         """The same for v1 and v2 voices."""
         return DIM
+
+    def networks(self, version: str) -> list[nn.Module]:
+        """The one network."""
+        return [self._network]
 
     def identity(self) -> str:
         """Hash of the weights."""

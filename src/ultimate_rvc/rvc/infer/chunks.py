@@ -6,7 +6,7 @@ f0 frames (100 Hz) and output samples of neighbouring chunks meet exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,13 @@ MAX_CHUNK_SAMPLES = 41 * SAMPLE_RATE  # audio up to this length is not cut
 MIN_CHUNK_SAMPLES = 1 * SAMPLE_RATE  # below this, halving for lack of memory gives up
 QUIET_WINDOW = 160  # quietness is the sum of |sample| over 10 ms
 CROSSFADE_SECONDS = 0.02
+SILENT_BELOW = 10 ** (-60 / 20)  # peak of 10 ms that nobody hears
+SILENCE_MARGIN_FRAMES = 25  # kept on both sides of what sounds: reverb, and what the voice makes of breath
+SHORTEST_GAP_FRAMES = 50  # that is left out: each border costs the vocoder some frames of context
 
 FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Spans = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,60 @@ def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Ch
     return parts
 
 
+def sounding_frames(waveform_16k: FloatArray) -> BoolArray:
+    """Frames of 10 ms that are heard or close to what is heard; ``(frames,)`` of the aligned length."""
+    loud = np.zeros(aligned_length(len(waveform_16k)) // F0_HOP + 1, np.int64)
+    peaks = np.maximum.reduceat(np.abs(waveform_16k), np.arange(0, len(waveform_16k), F0_HOP))
+    loud[1 : len(peaks) + 1] = peaks >= SILENT_BELOW
+    heard = np.cumsum(loud)
+    frame = np.arange(len(loud) - 1)
+    after = np.minimum(frame + SILENCE_MARGIN_FRAMES + 1, len(loud) - 1)
+    before = np.maximum(frame - SILENCE_MARGIN_FRAMES, 0)
+    sounding: BoolArray = heard[after] > heard[before]
+    return sounding
+
+
+def wanted_spans(chunk: Chunk, sounding: BoolArray | None) -> Spans:
+    """Runs of frames of the chunk's window that are used and, if ``sounding`` is given, heard.
+
+    Its context is not used, but for half a crossfade; frames are those of f0, from the window's start.
+    """
+    pad, used = PAD_SAMPLES // F0_HOP, chunk.length // F0_HOP
+    fade = round(CROSSFADE_SECONDS / 2 * 100)
+    if sounding is None:
+        return [(pad - fade, pad + used + fade)]
+    first = chunk.start // F0_HOP
+    heard = np.concatenate(([0], sounding[first : first + used].astype(np.int8), [0]))
+    starts, ends = np.flatnonzero(np.diff(heard) == 1), np.flatnonzero(np.diff(heard) == -1)
+    spans: Spans = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        low = pad + start - (fade if start == 0 else 0)
+        high = pad + end + (fade if end == used else 0)
+        if spans and low - spans[-1][1] < SHORTEST_GAP_FRAMES:
+            spans[-1] = (spans[-1][0], high)
+        else:
+            spans.append((low, high))
+    return spans
+
+
+def fade_at_gaps(
+    window: torch.Tensor, chunk: Chunk, spans: Iterable[tuple[int, int]], hop_length: int
+) -> None:
+    """Let the output ``window`` ``(samples,)`` rise and fall, in place, where spans meet gaps."""
+    (low, high), fade = wanted_spans(chunk, None)[0], round(CROSSFADE_SECONDS / 2 * 100)
+    rise = _rise(fade * hop_length, window.device)
+    for start, end in spans:
+        if start > low:
+            window[start * hop_length : (start + fade) * hop_length] *= rise
+        if end < high:
+            window[(end - fade) * hop_length : end * hop_length] *= rise.flip(0)
+
+
+def _rise(samples: int, device: torch.device) -> torch.Tensor:
+    """A ramp that adds up to one with its mirror image."""
+    return torch.sin((torch.arange(samples, device=device) + 0.5) / samples * torch.pi / 2) ** 2
+
+
 class Joiner:
     """Puts converted chunks into one waveform, with a short crossfade where two of them meet.
 
@@ -162,12 +221,15 @@ class Joiner:
         self._length = length
         self.waveform = torch.zeros(length, device=device)
         self._half = round(CROSSFADE_SECONDS / 2 * sample_rate)
-        position = (torch.arange(2 * self._half, device=device) + 0.5) / (2 * self._half)
-        self._rise = torch.sin(position * torch.pi / 2) ** 2  # adds up to one with its mirror image
+        self._ramp = _rise(2 * self._half, device)
 
     def _output_samples(self, samples_16k: int) -> int:
         # Exact: positions are whole f0 frames, and a frame is a whole number of output samples.
         return samples_16k // F0_HOP * (self._rate // 100)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.waveform.zero_()
 
     def add(self, chunk: Chunk, window: torch.Tensor) -> None:
         """Add the output ``window`` (its context included), shape ``(samples,)``."""
@@ -178,11 +240,7 @@ class Joiner:
         right = 0 if at_end else self._half
         piece = window[pad - left : pad + (end - start) + right].clone()
         if left:
-            piece[: 2 * left] *= self._rise
+            piece[: 2 * left] *= self._ramp
         if right:
-            piece[-2 * right :] *= self._rise.flip(0)
+            piece[-2 * right :] *= self._ramp.flip(0)
         self.waveform[start - left : end + right] += piece
-
-
-def total_length(chunks: Sequence[Chunk]) -> int:
-    return sum(chunk.length for chunk in chunks)

@@ -48,11 +48,12 @@ def conversion_identity(
         "index": file_hash(index_path) if index_path is not None else "none",
         "search": "exact" if index_path and config_for(device, None).use_gpu_retrieval else "index",
         "encoder": f"{encoder} {encoder_identity(encoder, folder=folder)}",
-        "pitch": " ".join(map(_pitch_identity, settings.f0_methods)) if metadata.has_f0 else "none",
+        "pitch": " ".join(map(pitch_identity, settings.f0_methods)) if metadata.has_f0 else "none",
     }
 
 
-def _pitch_identity(name: F0Method) -> str:
+def pitch_identity(name: F0Method) -> str:
+    """The algorithm and weights behind a pitch method."""
     method = resolve_auto() if name is F0Method.AUTO else name
     if method is F0Method.RMVPE:
         file = rmvpe_file()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,39 @@ from torch.nn import functional as F
 
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.noise import Noise
-from ultimate_rvc.rvc.networks.padding import Valid, clear_tails, clipped, scaled
+from ultimate_rvc.rvc.networks.padding import Valid, clear_tails, scaled
 from ultimate_rvc.rvc.networks.sine_source import SineSource
 
 SLOPE = 0.1
 FINAL_SLOPE = 0.01
 EDGE_KERNEL = 7  # of the first and the last convolution
-# Residual blocks run on the CPU over pieces of so many values: 2 MB, so that what one layer writes is still
-# in the cache when the next one reads it. Measured in docs/performance.md.
-PIECE_VALUES = 512 * 1024
+
+
+class ResidualPairs(Protocol):
+    """A residual block: pairs of convolutions, each with a way around it."""
+
+    slope: float  # of the leaky ReLU before each convolution
+
+    @property
+    def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
+        """The dilated and the plain convolution of each pair; all keep channels and length."""
+        ...
+
+    def __call__(self, hidden: Tensor, valid: Valid) -> Tensor: ...
+
+
+class BlockRunner(Protocol):
+    """A way to compute the mean of what residual blocks make of ``hidden``; all give the same numbers."""
+
+    def __call__(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor: ...
+
+
+def mean_of_blocks(hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
+    """Return the mean of what each block makes of ``hidden``; one block's output is held at a time."""
+    total = blocks[0](hidden, valid)
+    for block in blocks[1:]:
+        total = total + block(hidden, valid)
+    return total / len(blocks)
 
 
 class HiFiGAN(nn.Module):
@@ -36,7 +61,6 @@ class HiFiGAN(nn.Module):
         self.rates = config.upsample_rates
         self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
-        self.block_reach = residual_reach(config)
         if has_f0:
             self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=1)
             self.noise_convs = nn.ModuleList(source_convolution(config, stage) for stage in stages)
@@ -62,7 +86,13 @@ class HiFiGAN(nn.Module):
         return source
 
     def forward(
-        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+        self,
+        latent: Tensor,
+        source: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+        run_blocks: BlockRunner = mean_of_blocks,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
 
@@ -78,25 +108,31 @@ class HiFiGAN(nn.Module):
             self.resblocks[start : start + per_stage] for start in range(0, len(self.resblocks), per_stage)
         ]
         source_convs = None if source is None else self.noise_convs
-        hidden = render_stages(
-            hidden, source, self.rates, self.ups, source_convs, blocks, self.block_reach, valid
-        )
+        hidden = render_stages(hidden, source, self.rates, self.ups, source_convs, blocks, valid, run_blocks)
         return finish(hidden, self.conv_post, self.rates, valid)
 
 
 class ResidualBlock(nn.Module):
     """Three pairs of convolutions, the first of each pair dilated, each pair with a way around it."""
 
-    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, dilations: tuple[int, ...], slope: float = SLOPE
+    ) -> None:
         super().__init__()
+        self.slope = slope
         self.convs1 = nn.ModuleList(
             same_convolution(channels, kernel_size, dilation) for dilation in dilations
         )
         self.convs2 = nn.ModuleList(same_convolution(channels, kernel_size, 1) for _ in dilations)
 
+    @property
+    def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
+        """Dilated and plain convolutions."""
+        return cast("list[tuple[nn.Conv1d, nn.Conv1d]]", list(zip(self.convs1, self.convs2, strict=True)))
+
     def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            hidden = residual_pair(hidden, dilated, plain, SLOPE, valid)
+        for dilated, plain in self.pairs:
+            hidden = residual_pair(hidden, dilated, plain, self.slope, valid)
         return hidden
 
 
@@ -135,8 +171,8 @@ def source_convolution(config: SynthesizerConfig, stage: int) -> nn.Conv1d:
 def residual_pair(hidden: Tensor, dilated: nn.Module, plain: nn.Module, slope: float, valid: Valid) -> Tensor:
     """Return hidden plus two convolutions of it, each after a leaky ReLU."""
     branch = dilated(clear_tails(F.leaky_relu(hidden, slope), valid))
-    branch = plain(clear_tails(F.leaky_relu_(branch, slope), valid))
-    output: Tensor = branch.add_(hidden)  # in place: on the CPU a new tensor costs more than the sum
+    branch = plain(clear_tails(F.leaky_relu(branch, slope), valid))
+    output: Tensor = hidden + branch
     return output
 
 
@@ -146,52 +182,26 @@ def render_stages(
     rates: Sequence[int],
     upsamplers: Iterable[nn.Module],
     source_convs: Iterable[nn.Module] | None,
-    block_groups: Sequence[nn.ModuleList],
-    block_reach: int,
+    block_groups: Iterable[nn.ModuleList],
     valid: Valid,
+    run_blocks: BlockRunner,
 ) -> Tensor:
-    """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks.
-
-    ``hidden`` is overwritten; ``block_reach`` is that of ``residual_reach``.
-    """
+    """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
     convs = [None] * len(rates) if source_convs is None else list(source_convs)
     for rate, upsample, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
-        hidden = upsample(clear_tails(F.leaky_relu_(hidden, SLOPE), valid))
+        hidden = upsample(clear_tails(F.leaky_relu(hidden, SLOPE), valid))
         valid = scaled(valid, rate)
         if source_conv is not None:
-            hidden.add_(source_conv(source))
-        hidden = mean_in_pieces(hidden, blocks, block_reach, valid)
+            hidden = hidden + source_conv(source)
+        hidden = run_blocks(hidden, cast("list[ResidualPairs]", list(blocks)), valid)
     return hidden
 
 
-def mean_in_pieces(hidden: Tensor, blocks: nn.ModuleList, reach: int, valid: Valid) -> Tensor:
-    """Return ``mean_of_blocks``; on the CPU computed piece by piece in time, each ``reach`` wider."""
-    samples = hidden.shape[-1]
-    piece = max(PIECE_VALUES // (len(hidden) * hidden.shape[1]), 2 * reach)
-    if hidden.device.type != "cpu" or samples <= piece:
-        return mean_of_blocks(hidden, blocks, valid)
-    mean = torch.empty_like(hidden)
-    for start in range(0, samples, piece):
-        end = min(start + piece, samples)
-        low, high = max(start - reach, 0), min(end + reach, samples)
-        wider = mean_of_blocks(hidden[..., low:high], blocks, clipped(valid, low, high))
-        mean[..., start:end] = wider[..., start - low : end - low]
-    return mean
-
-
-def mean_of_blocks(hidden: Tensor, blocks: nn.ModuleList, valid: Valid) -> Tensor:
-    """Return the mean of what each block makes of ``hidden``; one block's output is held at a time."""
-    total: Tensor = blocks[0](hidden, valid)
-    for block in blocks[1:]:
-        total.add_(block(hidden, valid))
-    return total.div_(len(blocks))
-
-
 def finish(hidden: Tensor, conv_post: nn.Module, rates: Sequence[int], valid: Valid) -> Tensor:
-    """Turn the last stage's channels, which are overwritten, into the waveform."""
+    """Turn the last stage's channels into the waveform."""
     for rate in rates:
         valid = scaled(valid, rate)
-    waveform = torch.tanh(conv_post(clear_tails(F.leaky_relu_(hidden, FINAL_SLOPE), valid)))
+    waveform = torch.tanh(conv_post(clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)))
     return clear_tails(waveform, valid)
 
 

@@ -10,11 +10,12 @@ from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.hifigan import (
     EDGE_KERNEL,
     SLOPE,
+    BlockRunner,
     context_frames,
     finish,
+    mean_of_blocks,
     render_stages,
     residual_pair,
-    residual_reach,
     same_convolution,
     source_convolution,
     upsampler,
@@ -37,7 +38,6 @@ class MRFHiFiGAN(nn.Module):
         self.rates = config.upsample_rates
         self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
-        self.block_reach = residual_reach(config)
         self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=HARMONICS)
         self.conv_pre = nn.Conv1d(
             config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
@@ -64,7 +64,13 @@ class MRFHiFiGAN(nn.Module):
         return source
 
     def forward(
-        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+        self,
+        latent: Tensor,
+        source: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+        run_blocks: BlockRunner = mean_of_blocks,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples); see ``HiFiGAN.forward``."""
         assert source is not None
@@ -72,7 +78,7 @@ class MRFHiFiGAN(nn.Module):
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
         blocks = [cast("nn.ModuleList", group) for group in self.mrfs]
         hidden = render_stages(
-            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, self.block_reach, valid
+            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid, run_blocks
         )
         return finish(hidden, self.conv_post, self.rates, valid)
 
@@ -80,9 +86,16 @@ class MRFHiFiGAN(nn.Module):
 class MRFBlock(nn.Module):
     """A HiFi-GAN residual block under other names."""
 
+    slope = SLOPE
+
     def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(MRFLayer(channels, kernel_size, dilation) for dilation in dilations)
+
+    @property
+    def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
+        """Dilated and plain convolutions."""
+        return [(layer.conv1, layer.conv2) for layer in cast("list[MRFLayer]", list(self.layers))]
 
     def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
         for layer in self.layers:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class BatchDraws(Protocol):
+    """Random numbers of a padded batch, in which each item has those it has alone."""
+
+    def normal(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
+        """Standard normal numbers."""
+        ...
+
+    def uniform(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
+        """Uniform numbers in [0, 1)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -18,20 +31,28 @@ class Noise:
     """
 
     scale: float
-    generator: torch.Generator | None = None
+    generator: torch.Generator | BatchDraws | None = None
 
-    def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-        """Return ``scale`` times standard normal numbers on the device and dtype of ``like``."""
+    def normal(self, shape: tuple[int, ...], like: Tensor, *, time_dim: int | None) -> Tensor | None:
+        """Return ``scale`` times standard normal numbers on the device and dtype of ``like``.
+
+        ``time_dim`` is the dimension of ``shape`` that is a multiple of the frames, if there is one.
+        """
         if self.scale == 0:
             return None
-        drawn = torch.randn(shape, generator=self.generator, device=self._device(like))
+        if self.generator is None or isinstance(self.generator, torch.Generator):
+            drawn = torch.randn(shape, generator=self.generator, device=self._device(like))
+        else:
+            drawn = self.generator.normal(shape, time_dim)
         return drawn.mul_(self.scale).to(like)
 
     def phases(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-        """Return uniform phases in cycles, [0, 1); they have no strength, only on and off."""
+        """Return uniform phases in cycles, [0, 1), without time; they have no strength, only on and off."""
         if self.scale == 0:
             return None
-        return torch.rand(shape, generator=self.generator, device=self._device(like)).to(like)
+        if self.generator is None or isinstance(self.generator, torch.Generator):
+            return torch.rand(shape, generator=self.generator, device=self._device(like)).to(like)
+        return self.generator.uniform(shape, None).to(like)
 
     def _device(self, like: Tensor) -> torch.device:
-        return like.device if self.generator is None else self.generator.device
+        return self.generator.device if isinstance(self.generator, torch.Generator) else like.device

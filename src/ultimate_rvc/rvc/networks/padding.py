@@ -7,7 +7,6 @@ layers made of the padding. Clearing the tail before each convolution makes the 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 Valid = tuple[int, ...] | None
@@ -48,6 +47,5 @@ def frame_mask(valid: Valid, frames: int, like: Tensor) -> Tensor | None:
     """Return 1 on frames inside each item and 0 behind, (batch, 1, frames), or None when all are full."""
     if valid is None:
         return None
-    lengths = torch.tensor(valid, device=like.device)
-    inside = torch.arange(frames, device=like.device) < lengths[:, None]
-    return inside[:, None].to(like.dtype)
+    # Filled where it is, instead of compared with lengths that would have to be sent there.
+    return clear_tails(like.new_ones(len(valid), 1, frames), valid)

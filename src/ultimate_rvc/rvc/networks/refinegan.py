@@ -15,7 +15,13 @@ from torch.nn import functional as F
 
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.networks.hifigan import EDGE_KERNEL, residual_pair, residual_reach, same_convolution
+from ultimate_rvc.rvc.networks.hifigan import (
+    EDGE_KERNEL,
+    BlockRunner,
+    ResidualBlock,
+    mean_of_blocks,
+    residual_reach,
+)
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid, clear_tails, hold_ends, scaled
 from ultimate_rvc.rvc.networks.sine_source import gliding_phase, noisy_sines
@@ -82,7 +88,13 @@ class RefineGAN(nn.Module):
         return source
 
     def forward(
-        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+        self,
+        latent: Tensor,
+        source: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+        run_blocks: BlockRunner = mean_of_blocks,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
 
@@ -97,7 +109,7 @@ class RefineGAN(nn.Module):
             hidden = hold_ends(F.leaky_relu(hidden, SLOPE), valid)
             hidden = F.interpolate(hidden, scale_factor=float(rate), mode="linear")
             valid = scaled(valid, rate)
-            hidden = block(torch.cat((hidden, skip), dim=1), noise, valid)
+            hidden = block(torch.cat((hidden, skip), dim=1), noise, valid, run_blocks)
         waveform = torch.tanh(self.conv_post(clear_tails(F.leaky_relu(hidden, SLOPE), valid)))
         return clear_tails(waveform, valid)
 
@@ -167,37 +179,22 @@ class ParallelResidualBlock(nn.Module):
             nn.ModuleList(
                 (
                     NoiseInjection(out_channels),
-                    ResidualBlock(out_channels, kernel_size, branch_dilations),
+                    ResidualBlock(out_channels, kernel_size, branch_dilations, SLOPE),
                     NoiseInjection(out_channels),
                 )
             )
             for kernel_size, branch_dilations in zip(kernel_sizes, dilations, strict=True)
         )
 
-    def forward(self, hidden: Tensor, noise: Noise, valid: Valid) -> Tensor:
+    def forward(self, hidden: Tensor, noise: Noise, valid: Valid, run_blocks: BlockRunner) -> Tensor:
         hidden = self.input_conv(clear_tails(hidden, valid))
         total = torch.zeros_like(hidden)
         for branch in self.blocks:
             assert isinstance(branch, nn.ModuleList)
             before, residual, after = branch
-            total = total + after(residual(before(hidden, noise), valid), noise)
+            assert isinstance(residual, ResidualBlock)
+            total = total + after(run_blocks(before(hidden, noise), [residual], valid), noise)
         return total / len(self.blocks)
-
-
-class ResidualBlock(nn.Module):
-    """HiFi-GAN's residual block with this vocoder's slope."""
-
-    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.convs1 = nn.ModuleList(
-            same_convolution(channels, kernel_size, dilation) for dilation in dilations
-        )
-        self.convs2 = nn.ModuleList(same_convolution(channels, kernel_size, 1) for _ in dilations)
-
-    def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            hidden = residual_pair(hidden, dilated, plain, SLOPE, valid)
-        return hidden
 
 
 class NoiseInjection(nn.Module):
@@ -208,7 +205,7 @@ class NoiseInjection(nn.Module):
         self.weight = nn.Parameter(torch.full((channels,), 1e-4))
 
     def forward(self, hidden: Tensor, noise: Noise) -> Tensor:
-        drawn = noise.normal(tuple(hidden.shape), hidden)
+        drawn = noise.normal(tuple(hidden.shape), hidden, time_dim=2)
         if drawn is not None:
             hidden = hidden + drawn * self.weight[:, None]
         return F.leaky_relu(hidden, SLOPE)

@@ -63,7 +63,7 @@ def noisy_sines(phase: Tensor, voiced: Tensor, harmonics: int, noise: Noise) -> 
         if offsets is not None:
             phases[..., 1:] += offsets
     sines = torch.sin(2 * math.pi * wrapped(phases)) * SINE_AMPLITUDE * voiced[..., None]
-    breath = noise.normal(tuple(sines.shape), sines)
+    breath = noise.normal(tuple(sines.shape), sines, time_dim=1)
     if breath is None:
         return sines
     deviation = torch.where(voiced, VOICED_NOISE_DEVIATION, UNVOICED_NOISE_DEVIATION)

@@ -8,7 +8,7 @@ inverted flow, vocoder. Layers are named as in voice files and hold plain weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self, cast
 
 import torch
@@ -18,7 +18,7 @@ from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import EncoderMismatchError, SettingError, VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.flow import Flow
-from ultimate_rvc.rvc.networks.noise import Noise
+from ultimate_rvc.rvc.networks.noise import BatchDraws, Noise
 from ultimate_rvc.rvc.networks.padding import Valid, frame_mask
 from ultimate_rvc.rvc.networks.text_encoder import TextEncoder
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, VocoderRender, build_vocoder, render_whole
@@ -103,8 +103,8 @@ class Synthesizer(nn.Module):
         speaker_id: Tensor,
         noise_scale: float = NOISE_SCALE,
         source_noise_scale: float = 1.0,
-        generator: torch.Generator | None = None,
-        lengths: Tensor | None = None,
+        generator: torch.Generator | BatchDraws | None = None,
+        lengths: Sequence[int] | None = None,
         render: VocoderRender = render_whole,
     ) -> Tensor:
         """Render features to audio.
@@ -118,14 +118,16 @@ class Synthesizer(nn.Module):
         f0_hz : Tensor (batch, frames) or None
             Pitch in Hz, 0 = unvoiced; None for a voice without f0.
         speaker_id : int Tensor (batch,)
-            0 to the number of speakers less one.
+            0 to the number of speakers less one; only looked at on the CPU: elsewhere that would wait
+            for the device.
         noise_scale : float
             Strength of the prior's noise; 0 switches it off.
         source_noise_scale : float
             Strength of every random number in the vocoder; 0 switches them off, random phases
             included. Both 0 make the output deterministic.
         generator : torch.Generator, optional
-            Seeded, it makes renders repeatable; numbers are drawn on its device.
+            Seeded, it makes renders repeatable; numbers are drawn on its device. A ``BatchDraws`` gives each
+            item of a padded batch numbers of its own.
         lengths : int Tensor (batch,), optional
             Frames of each item in a padded batch. Each item then sounds as it does alone, and is
             silent behind its end.
@@ -164,7 +166,7 @@ class Synthesizer(nn.Module):
         """Return what the vocoder renders, (batch, inter_channels, frames)."""
         mask = frame_mask(valid, features.shape[1], speaker)
         mean, log_deviation = self.enc_p(features.to(speaker.dtype), pitch, mask)
-        drawn = noise.normal(tuple(mean.shape), mean)
+        drawn = noise.normal(tuple(mean.shape), mean, time_dim=2)
         prior = mean if drawn is None else mean + torch.exp(log_deviation) * drawn
         latent: Tensor = self.flow(prior if mask is None else prior * mask, speaker, mask)
         return latent
@@ -179,18 +181,19 @@ class Synthesizer(nn.Module):
             )
         if (pitch is not None, f0_hz is not None) != (self.has_f0, self.has_f0):
             raise ValueError("pitch and f0_hz belong to a voice with f0, and to no other")
-        if int(speaker_id.min()) < 0 or int(speaker_id.max()) >= self.config.speakers:
+        on_host = speaker_id.device.type == "cpu"
+        if on_host and not 0 <= int(speaker_id.min()) <= int(speaker_id.max()) < self.config.speakers:
             raise SettingError(
                 f"Speaker {int(speaker_id.max())} does not exist: this voice has speakers 0 to "
                 f"{self.config.speakers - 1}."
             )
 
 
-def _valid_frames(lengths: Tensor | None, frames: int) -> Valid:
+def _valid_frames(lengths: Sequence[int] | None, frames: int) -> Valid:
     """Return the lengths, or None when no item is shorter than the batch."""
     if lengths is None:
         return None
-    valid = tuple(int(length) for length in lengths.tolist())
+    valid = tuple(int(length) for length in lengths)
     if min(valid) < 1 or max(valid) > frames:
         raise ValueError(f"lengths must lie between 1 and {frames} frames, not {valid}")
     return None if min(valid) == frames else valid

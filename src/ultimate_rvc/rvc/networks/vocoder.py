@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.networks.hifigan import HiFiGAN
+from ultimate_rvc.rvc.networks.hifigan import BlockRunner, HiFiGAN, mean_of_blocks
 from ultimate_rvc.rvc.networks.mrf_hifigan import MRFHiFiGAN
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
@@ -19,6 +19,7 @@ from ultimate_rvc.rvc.networks.refinegan import RefineGAN
 class VocoderNetwork(Protocol):
     """Latent frames and a source to a waveform, the whole or any run of frames."""
 
+    hop_length: int  # samples per frame
     context_frames: int  # to either side, that make the middle of a tile equal to a render of the whole
     draws_noise: bool  # whether it draws random numbers beyond those of its source
 
@@ -27,7 +28,13 @@ class VocoderNetwork(Protocol):
         ...
 
     def __call__(
-        self, latent: Tensor, source: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+        self,
+        latent: Tensor,
+        source: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+        run_blocks: BlockRunner = mean_of_blocks,
     ) -> Tensor:
         """Return the waveform (batch, 1, samples)."""
         ...

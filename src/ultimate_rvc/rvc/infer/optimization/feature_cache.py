@@ -1,9 +1,10 @@
 """The second time free: f0 and content features of a vocal, kept by content.
 
 Neither depends on the voice's timbre, the transposition or the index, so that another voice, pitch or
-index rate on the same vocal runs retrieval and synthesis only. Features rest as float16, which halves
-their size. What was just computed is rounded the same way, so that a conversion gives the same bytes
-whether it found its features or computed them.
+index rate on the same vocal runs retrieval and synthesis only. Features rest in 16 bits, which halves
+their size: as steps between the least and the greatest value that each of them takes in the chunk. That
+is 20 dB nearer than float16, which brought the demo voice's waveform below 60 dB. What was just computed
+is rounded the same way, so that a conversion gives the same bytes whether it found or computed them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from ultimate_rvc.rvc.infer.optimization.feature_files import FeatureFiles, limi
 log = logging.getLogger(__name__)
 
 LAYOUT_VERSION = 1  # of the files: raised when what is inside them changes
-VALUES, CHECKSUM = "values", "sha256"  # the two tensors of a file
+VALUES, LOW, STEP, CHECKSUM = "values", "low", "step", "sha256"  # the tensors of a file
+STEPS = 2**16 - 1
+HALF_STEPS = 2**15  # int16 begins at -32768; uint16 is younger than the oldest torch we run on
 KEY_LENGTH = 40  # hexadecimal digits of SHA-256, as in the cache of the covers
 
 FloatArray = NDArray[np.float32]
@@ -137,8 +140,8 @@ class FeatureCache:
 
         Returns
         -------
-        float32 of the same shape: the features rounded to float16, or as they are if one of them is not
-        finite or beyond the range of float16 (65504).
+        float32 of the same shape: each feature (last dimension) rounded to one of 65,536 steps between
+        its least and its greatest value, or all as they are if one of them is not finite.
         """
         found = self.find(key, device)
         return found if found is not None else self.keep_features(key, compute(), device)
@@ -146,7 +149,7 @@ class FeatureCache:
     def f0(self, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
         """An f0 curve in Hz, found or computed now: as :meth:`features`, but never rounded."""
         found = self.find(key, device)
-        return found if found is not None else self._keep(key, compute().detach().float(), device)
+        return found if found is not None else self.keep_f0(key, compute(), device)
 
     def find(self, key: str, device: torch.device) -> Tensor | None:
         """What is kept under ``key`` as float32 on ``device``, or None; for work done in batches."""
@@ -162,20 +165,23 @@ class FeatureCache:
             log.warning("%s is damaged; it is removed and computed again.", self._files.path(key))
             self._files.remove(key)
             return None
-        return values.to(device).float()
+        return _widened(values, device)
 
     def keep_features(self, key: str, features: Tensor, device: torch.device) -> Tensor:
         """Keep computed features; returns what :meth:`find` will give for ``key`` from now on."""
         features = features.detach().float()
-        half = features.half()
-        return self._keep(key, half if bool(half.isfinite().all()) else features, device)
+        return self._keep(key, _narrowed(features) or {VALUES: features}, device)
 
-    def _keep(self, key: str, values: Tensor, device: torch.device) -> Tensor:
+    def keep_f0(self, key: str, f0_hz: Tensor, device: torch.device) -> Tensor:
+        """Keep a computed f0 curve."""
+        return self._keep(key, {VALUES: f0_hz.detach().float()}, device)
+
+    def _keep(self, key: str, tensors: dict[str, Tensor], device: torch.device) -> Tensor:
         try:
-            self._files.write(key, _packed(key, values.cpu()))
+            self._files.write(key, _packed(key, {name: tensor.cpu() for name, tensor in tensors.items()}))
         except OSError as error:
             self._warn_once(error)
-        return values.to(device).float()
+        return _widened(tensors, device)
 
     def _warn_once(self, error: OSError) -> None:
         level = logging.DEBUG if self._warned else logging.WARNING
@@ -188,24 +194,65 @@ class FeatureCache:
         )
 
 
-def _packed(key: str, values: Tensor) -> bytes:
-    values = values.contiguous()
-    return save({VALUES: values, CHECKSUM: _checksum(key, values)})
+def rounded_as_kept(features: Tensor) -> Tensor:
+    """What :meth:`FeatureCache.find` will give for float32 ``features``, without waiting for the device."""
+    if features.numel() == 0:
+        return features
+    values, low, step = _in_steps(features)
+    return torch.where(step.isfinite().all(), _widened_steps(values, low, step), features)
 
 
-def _unpacked(key: str, content: bytes) -> Tensor | None:
-    """The values in a file, or None when a byte of it is wrong or it belongs to another key."""
+def _narrowed(features: Tensor) -> dict[str, Tensor] | None:
+    """``features`` in 16 bits, or None where there are none or one of them is not finite."""
+    if features.numel() == 0:
+        return None
+    values, low, step = _in_steps(features)
+    if not bool(step.isfinite().all()):  # as it is if any feature is not
+        return None
+    return {VALUES: values.to(torch.int16), LOW: low, STEP: step}
+
+
+def _in_steps(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole steps from -32768 to 32767, still as float32, with what they stand for."""
+    frames = features.reshape(-1, features.shape[-1])
+    low = frames.amin(dim=0)
+    step = (frames.amax(dim=0) - low) / STEPS
+    counts = ((features - low) / torch.where(step > 0, step, 1)).round().clamp(0, STEPS)
+    return counts - HALF_STEPS, low, step
+
+
+def _widened_steps(values: Tensor, low: Tensor, step: Tensor) -> Tensor:
+    return (values + HALF_STEPS) * step + low
+
+
+def _widened(tensors: dict[str, Tensor], device: torch.device) -> Tensor:
+    values = tensors[VALUES].to(device).float()
+    if LOW not in tensors:
+        return values
+    return _widened_steps(values, tensors[LOW].to(device), tensors[STEP].to(device))
+
+
+def _packed(key: str, tensors: dict[str, Tensor]) -> bytes:
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return save({**tensors, CHECKSUM: _checksum(key, tensors)})
+
+
+def _unpacked(key: str, content: bytes) -> dict[str, Tensor] | None:
+    """The tensors in a file, or None when a byte of it is wrong or it belongs to another key."""
     try:
         tensors = load(content)
-        values, checksum = tensors[VALUES], tensors[CHECKSUM]
+        checksum = tensors.pop(CHECKSUM)
     # A header with nonsense in it is answered with several of these.
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError):
         return None
-    intact = values.dtype in (torch.float16, torch.float32) and checksum.equal(_checksum(key, values))
-    return values if intact else None
+    intact = VALUES in tensors and checksum.equal(_checksum(key, tensors))
+    return tensors if intact else None
 
 
-def _checksum(key: str, values: Tensor) -> Tensor:
-    digest = hashlib.sha256(f"{key} {values.dtype} {list(values.shape)}".encode())
-    digest.update(values.numpy().reshape(-1).data)
+def _checksum(key: str, tensors: dict[str, Tensor]) -> Tensor:
+    digest = hashlib.sha256(key.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f" {name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        # As bytes: a damaged header may name a type that numpy does not have.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""The vocoder in tiles: the same sound as over the whole, whatever the voice, length and randomness."""
+"""The vocoder over parts of a window: the sound of the whole, whatever the voice, length and randomness."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from small_synthesizer import random_inputs, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.vocoder_tiles import render_for_device, render_in_tiles
-from ultimate_rvc.rvc.networks import hifigan
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
+from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, render_whole
 
 KINDS = [(vocoder, True) for vocoder in Vocoder] + [(Vocoder.HIFI_GAN, False)]
 each_kind = pytest.mark.parametrize(("vocoder", "has_f0"), KINDS, ids=lambda value: str(value))
+CPU = torch.device("cpu")
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -30,6 +31,7 @@ class CountingVocoder:
 
     def __init__(self, network: VocoderNetwork) -> None:
         self.network = network
+        self.hop_length = network.hop_length
         self.context_frames = network.context_frames
         self.draws_noise = network.draws_noise
         self.frames: list[int] = []
@@ -61,13 +63,16 @@ def test_tiles_of_any_size_give_the_whole(
     synthesizer = small_synthesizer(vocoder, has_f0=has_f0).double()
     latent, source, speaker = vocoder_inputs(synthesizer, frames, has_f0)
     arguments = (synthesizer.vocoder, latent, source, speaker, Noise(0.0))
-    tiled = render_in_tiles(*arguments, tile_frames=tile_frames)
+    tiled = VocoderRenderer(tile_frames)(*arguments)
     torch.testing.assert_close(tiled, render_whole(*arguments), rtol=0, atol=1e-12)
 
 
 @each_kind
+@pytest.mark.parametrize("tile_frames", [None, 20])
 @torch.inference_mode()
-def test_a_padded_batch_in_tiles_is_the_batch_over_the_whole(vocoder: Vocoder, has_f0: bool) -> None:
+def test_a_padded_batch_is_the_batch_over_the_whole(
+    vocoder: Vocoder, has_f0: bool, tile_frames: int | None
+) -> None:
     synthesizer = small_synthesizer(vocoder, has_f0=has_f0).double()
     latent, source, speaker = vocoder_inputs(synthesizer, 50, has_f0, batch=2)
     valid = (50, 3)
@@ -76,8 +81,29 @@ def test_a_padded_batch_in_tiles_is_the_batch_over_the_whole(vocoder: Vocoder, h
         own_source = None if source is None else source.clone()
         return synthesizer.vocoder, latent.clone(), own_source, speaker, Noise(0.0), valid
 
-    tiled = render_in_tiles(*arguments(), tile_frames=20)
-    torch.testing.assert_close(tiled, render_whole(*arguments()), rtol=0, atol=1e-12)
+    rendered = VocoderRenderer(tile_frames)(*arguments())
+    torch.testing.assert_close(rendered, render_whole(*arguments()), rtol=0, atol=1e-12)
+
+
+@each_kind
+@settings(max_examples=4, deadline=None)
+@given(borders=st.lists(st.integers(0, 70), min_size=2, max_size=6, unique=True).map(sorted))
+@torch.inference_mode()
+def test_only_what_is_wanted_is_there_and_it_is_that_of_the_whole(
+    vocoder: Vocoder, has_f0: bool, borders: list[int]
+) -> None:
+    synthesizer = small_synthesizer(vocoder, has_f0=has_f0).double()
+    latent, source, speaker = vocoder_inputs(synthesizer, 70, has_f0, batch=2)
+    arguments = (synthesizer.vocoder, latent, source, speaker, Noise(0.0))
+    spans = list(zip(borders[::2], borders[1::2], strict=False))
+    rendered = VocoderRenderer(25)(*arguments, wanted=[spans, [(0, 70)]])
+    whole = render_whole(*arguments)
+    heard = torch.zeros(70, dtype=torch.bool)
+    for start, end in spans:
+        heard[start:end] = True
+    heard = heard.repeat_interleave(synthesizer.config.hop_length)
+    torch.testing.assert_close(rendered[0, 0], torch.where(heard, whole[0, 0], 0.0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(rendered[1], whole[1], rtol=0, atol=1e-12)
 
 
 @torch.inference_mode()
@@ -85,23 +111,24 @@ def test_a_seeded_render_in_tiles_draws_the_same_random_numbers() -> None:
     synthesizer = small_synthesizer().double()
     inputs = random_inputs(1, 100)
     whole = synthesizer.infer(*inputs, generator=seeded(3))
-
-    def tiles_of_30(*arguments: Any) -> Tensor:
-        return render_in_tiles(*arguments, tile_frames=30)
-
-    tiled = synthesizer.infer(*inputs, generator=seeded(3), render=tiles_of_30)
+    tiled = synthesizer.infer(*inputs, generator=seeded(3), render=VocoderRenderer(30))
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-6)  # infer returns float32
     assert not torch.equal(whole, synthesizer.infer(*inputs, generator=seeded(4)))
 
 
 @torch.inference_mode()
-def test_no_call_is_wider_than_a_tile_and_its_context_and_all_are_alike() -> None:
+def test_no_call_is_wider_than_a_tile_and_its_context_and_gaps_are_not_computed() -> None:
     synthesizer = small_synthesizer()
     network = CountingVocoder(synthesizer.vocoder)
     latent, source, speaker = vocoder_inputs(synthesizer, 601, True)
-    render_in_tiles(network, latent, source, speaker, Noise(0.0), tile_frames=200)
+    VocoderRenderer(200)(network, latent, source, speaker, Noise(0.0))
     context = network.context_frames
-    assert network.frames == [151 + context, 151 + 2 * context, 151 + 2 * context, 148 + context]
+    assert sorted(network.frames) == sorted(
+        [150 + context, 150 + 2 * context, 150 + 2 * context, 151 + context]
+    )
+    network.frames.clear()
+    VocoderRenderer(200)(network, latent, source, speaker, Noise(0.0), wanted=[[(0, 50), (300, 350)]])
+    assert sorted(network.frames) == [50 + context, 50 + 2 * context]
 
 
 @pytest.mark.parametrize(
@@ -114,32 +141,34 @@ def test_no_call_is_wider_than_a_tile_and_its_context_and_all_are_alike() -> Non
     ],
 )
 @torch.inference_mode()
-def test_only_a_vocoder_that_draws_in_its_layers_stays_whole_on_the_cpu(
+def test_only_a_vocoder_that_draws_in_its_layers_stays_whole(
     vocoder: Vocoder, scale: float, cut: bool
 ) -> None:
     synthesizer = small_synthesizer(vocoder)
     network = CountingVocoder(synthesizer.vocoder)
     latent, source, speaker = vocoder_inputs(synthesizer, 600, True)
-    render_for_device(network, latent, source, speaker, Noise(scale, seeded(1)))
-    assert (len(network.frames) > 1) is cut
+    noise = Noise(scale, seeded(1))
+    VocoderRenderer.for_cpu()(network, latent, source, speaker, noise, wanted=[[(0, 590)]])
+    assert (max(network.frames) < 600) is cut
 
 
-def test_on_a_gpu_the_window_stays_one_call() -> None:
-    network = CountingVocoder(small_synthesizer().vocoder)
-    network.network = lambda latent, *arguments: latent  # type: ignore[assignment]
-    elsewhere = torch.empty(1, 4, 2000, device="meta")
-    render_for_device(network, elsewhere, None, elsewhere, Noise(1.0))
-    assert network.frames == [2000]
-
-
-@pytest.mark.parametrize("vocoder", [Vocoder.HIFI_GAN, Vocoder.MRF_HIFI_GAN])
+@pytest.mark.parametrize(
+    ("fast", "half", "device", "calls"),
+    [
+        (True, False, "cpu", 2),
+        (True, True, "cpu", 2),
+        (False, False, "cpu", 1),
+        (True, False, "cuda", 1),
+        (False, False, "mps", 1),
+    ],
+)
 @torch.inference_mode()
-def test_residual_blocks_in_pieces_give_the_whole(vocoder: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    synthesizer = small_synthesizer(vocoder).double()
-    latent, source, speaker = vocoder_inputs(synthesizer, 40, True, batch=2)
-    arguments = (synthesizer.vocoder, latent, source, speaker, Noise(0.0))
-    for valid in (None, (40, 17)):
-        monkeypatch.setattr(hifigan, "PIECE_VALUES", 2**40)
-        whole = render_whole(*arguments, valid)
-        monkeypatch.setattr(hifigan, "PIECE_VALUES", 1)  # the least: twice the reach of a block
-        torch.testing.assert_close(render_whole(*arguments, valid), whole, rtol=0, atol=1e-12)
+def test_tiles_are_for_cpus(
+    fast: bool, half: bool, device: str, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    synthesizer = small_synthesizer()
+    network = CountingVocoder(synthesizer.vocoder)
+    render = renderer_for(OptimizationConfig(fast_vocoder=fast), torch.device(device), half=half)
+    render(network, *vocoder_inputs(synthesizer, 600, True), Noise(0.0))
+    assert len(network.frames) == calls
+    assert ("changes nothing" in caplog.text) is (fast and device == "cuda")

@@ -1,0 +1,47 @@
+"""What must fit together before a voice can convert: its frame rate, its encoder, its index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ultimate_rvc.errors import EncoderMismatchError, VoiceFileError
+from ultimate_rvc.rvc.checkpoint import VoiceModel
+from ultimate_rvc.rvc.content import ContentEncoder, load_content_encoder
+from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
+from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+
+
+def check_frame_rate(voice: VoiceModel, voice_name: str) -> None:
+    hop_length = voice.synthesizer.config.hop_length
+    if hop_length * 100 != voice.sample_rate:
+        raise VoiceFileError(
+            f"{voice_name} makes {hop_length} samples per frame at {voice.sample_rate} Hz; "
+            "only voices with 100 frames per second are supported."
+        )
+
+
+def load_encoder(
+    voice: VoiceModel, settings: ConversionSettings, device: torch.device, voice_name: str
+) -> ContentEncoder:
+    """The encoder the voice was trained with, as wide as the voice expects."""
+    name, folder = choose_encoder(voice.embedder, voice.metadata.embedder_recorded, settings, voice_name)
+    encoder = load_content_encoder(name, device, folder=folder)
+    expected, given = voice.synthesizer.config.phone_dim, encoder.feature_dim(voice.version)
+    if given != expected:
+        raise EncoderMismatchError(
+            f"{voice_name} expects {expected} features per frame, but the encoder '{name}' gives {given}; "
+            "choose the encoder it was trained with (--embedder-model)."
+        )
+    return encoder
+
+
+def check_index(retriever: Retriever, index_path: Path, voice: VoiceModel, voice_name: str) -> None:
+    expected = voice.synthesizer.config.phone_dim
+    if retriever.dim != expected:
+        raise VoiceFileError(
+            f"The index {index_path} holds vectors of {retriever.dim} numbers, but {voice_name} works "
+            f"with {expected}; it belongs to another voice."
+        )
