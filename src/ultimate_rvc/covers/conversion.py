@@ -11,7 +11,6 @@ import torch
 
 from ultimate_rvc.audio.level import to_mono
 from ultimate_rvc.audio.resample import resample
-from ultimate_rvc.choices import Device
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
 from ultimate_rvc.covers.steps import FloatArray, Workshop
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
@@ -45,12 +44,7 @@ class CoverVoice:
     warnings: tuple[str, ...] = ()
 
 
-def choose_voice(
-    name: str,
-    conversion: ConversionSettings,
-    index_path: Path | None = None,
-    device: str = Device.AUTO,
-) -> CoverVoice:
+def choose_voice(name: str, conversion: ConversionSettings, index_path: Path | None = None) -> CoverVoice:
     """Find a voice and everything it needs, without loading it.
 
     Raises
@@ -64,7 +58,7 @@ def choose_voice(
             f"There is no index file {index_path}; leave --index out to use the voice's own."
         )
     index = index_path or found.index_path
-    identity = conversion_identity(found.model_path, index, conversion, device)
+    identity = conversion_identity(found.model_path, index, conversion)
     return CoverVoice(found.name, found.model_path, index, conversion, identity, found.warnings)
 
 

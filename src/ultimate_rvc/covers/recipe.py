@@ -147,7 +147,7 @@ def make_cover(
     # All that can be found out before hours of work.
     optimization = config_for(settings.device, settings.optimization)
     resolve_device(optimization.device)
-    lead_voice, backing_voice = choose_voices(voice, settings, optimization.device)
+    lead_voice, backing_voice = choose_voices(voice, settings)
     check_output(settings)
     shop = Workshop(StepCache(cache_dir()), progress or Progress(), optimization)
     diary = _Diary()
@@ -175,9 +175,9 @@ def make_cover(
         )
 
 
-def choose_voices(voice: str, settings: CoverSettings, device: str) -> tuple[CoverVoice, CoverVoice | None]:
+def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, CoverVoice | None]:
     """The voices of the lead and, if it is to be converted, of the backing."""
-    lead = choose_voice(voice, settings.conversion, settings.index_path, device)
+    lead = choose_voice(voice, settings.conversion, settings.index_path)
     if settings.backing is None:
         return lead, None
     if settings.stems.split_backing == StepSwitch.OFF:
@@ -189,7 +189,6 @@ def choose_voices(voice: str, settings: CoverSettings, device: str) -> tuple[Cov
         own_voice or voice,
         settings.backing.conversion or settings.conversion,
         None if own_voice else settings.index_path,
-        device,
     )
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from ultimate_rvc.choices import Device, F0Method
+from ultimate_rvc.choices import F0Method
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.rvc.checkpoint import read_voice_file
 from ultimate_rvc.rvc.content import encoder_identity
+from ultimate_rvc.rvc.content.files import files_identity
 from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
-from ultimate_rvc.rvc.infer.optimization.config import config_for
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import resolve_auto
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
 
-PIPELINE_VERSION = "1"  # raised whenever the same models and settings would sound different
+PIPELINE_VERSION = "2"  # raised whenever the same models and settings would sound different
 
 # The weights (or the algorithm) of these methods come with a package, so its version stands for them.
 _PITCH_PACKAGES = {
@@ -28,12 +28,9 @@ _PITCH_PACKAGES = {
 
 
 def conversion_identity(
-    model_path: Path, index_path: Path | None, settings: ConversionSettings, device: str = Device.AUTO
+    model_path: Path, index_path: Path | None, settings: ConversionSettings
 ) -> dict[str, str]:
-    """Hashes of voice, index, encoder and pitch weights, and how the index is searched.
-
-    Nothing is loaded onto a device. The search is told because an exact one finds other neighbours than
-    the cell that an IVF index looks into; all other switches of the optimisation keep the sound.
+    """Hashes of voice, index, encoder and pitch weights. Nothing is loaded onto a device.
 
     Raises
     ------
@@ -46,7 +43,6 @@ def conversion_identity(
         "pipeline": PIPELINE_VERSION,
         "voice": file_hash(model_path),
         "index": file_hash(index_path) if index_path is not None else "none",
-        "search": "exact" if index_path and config_for(device, None).use_gpu_retrieval else "index",
         "encoder": f"{encoder} {encoder_identity(encoder, folder=folder)}",
         "pitch": " ".join(map(pitch_identity, settings.f0_methods)) if metadata.has_f0 else "none",
     }
@@ -57,5 +53,5 @@ def pitch_identity(name: F0Method) -> str:
     method = resolve_auto() if name is F0Method.AUTO else name
     if method is F0Method.RMVPE:
         file = rmvpe_file()
-        return f"{method} {file_hash(file) if file else 'absent'}"
+        return f"{method} {files_identity(file) if file else 'absent'}"
     return f"{method} {version(_PITCH_PACKAGES[method])}"
