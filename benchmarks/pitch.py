@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from random_models import SAMPLE_RATE, vocal  # beside this file
 from ultimate_rvc.rvc.pitch.chunked import extract_f0, pieces
@@ -28,6 +28,7 @@ from ultimate_rvc.rvc.pitch.rmvpe_network import RMVPENetwork
 from vocoder import snr_db
 
 PIECE_SECONDS = (15.0, 30.0, 60.0)
+LOUDER_OUTPUT = 12  # so that salience does not stay near one half
 
 
 @dataclass
@@ -48,10 +49,12 @@ def random_state() -> dict[str, Tensor]:
     torch.manual_seed(0)
     state = RMVPENetwork().state_dict()
     for name, tensor in state.items():
-        if tensor.dim() == 4:
-            nn.init.kaiming_uniform_(tensor)
-        elif name.endswith(("running_var", "bn.weight")):
+        if name.endswith("running_var") or (name.endswith(".weight") and tensor.dim() == 1):
             tensor.uniform_(0.5, 1.5)
+        elif tensor.is_floating_point():
+            largest = (3 / tensor[0].numel()) ** 0.5  # a variance of 1 over the number of inputs
+            tensor.uniform_(-largest, largest)
+    state["fc.1.weight"] *= LOUDER_OUTPUT
     return state
 
 
