@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from ultimate_rvc.choices import F0Method
-from ultimate_rvc.covers.conversion import CoverVoice, ways_that_matter
+from ultimate_rvc.covers.conversion import CoverVoice, Singers, ways_that_matter
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.content import files
 from ultimate_rvc.rvc.infer.identity import pitch_identity
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
+from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 WITH_INDEX = CoverVoice("Anna", Path("a.pth"), Path("a.index"), ConversionSettings(index_rate=0.5), {})
@@ -41,6 +43,17 @@ def test_ways_that_change_samples_by_more_than_rounding_are_told_apart(
 ) -> None:
     plain = ways_that_matter(OptimizationConfig(), WITH_INDEX)
     assert (ways_that_matter(OptimizationConfig(**changes), WITH_INDEX) != plain) is matters
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_voice_is_opened_early_only_to_compile_it(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    opened: list[Mock] = []
+    monkeypatch.setattr(Pipeline, "open", lambda *_, **__: opened.append(Mock(spec=Pipeline)) or opened[-1])
+    singers = Singers(OptimizationConfig(compile_model=wanted))
+    singers.warm_up(WITH_INDEX)
+    assert [pipeline.warm_up.call_count for pipeline in opened] == [1] * wanted
+    singers.pipeline(WITH_INDEX)
+    assert len(opened) == 1  # the one that compiles is the one that will sing
 
 
 @pytest.mark.parametrize(

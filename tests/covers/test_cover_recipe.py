@@ -225,6 +225,24 @@ def test_a_damaged_cache_file_is_made_anew_and_the_cover_is_the_same(
     assert file_hash(second.path) == before
 
 
+def test_code_is_compiled_while_the_song_is_separated_and_not_for_stems_at_hand(
+    song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened = []
+    separate = steps.separate
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        happened.append("separate")
+        return separate(*arguments, **options)
+
+    monkeypatch.setattr(steps, "separate", spy)
+    monkeypatch.setattr(Singers, "warm_up", lambda _, voice: happened.append(f"warm up {voice.name}"))
+    cover(song, "Anna")
+    assert happened == ["warm up Anna", "separate"]
+    cover(song, "Bert")
+    assert happened == ["warm up Anna", "separate"]
+
+
 # ------------------------------------------------------------------- pitch
 
 

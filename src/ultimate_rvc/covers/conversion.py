@@ -78,6 +78,14 @@ class Singers:
             )
         return self._open[key]
 
+    def warm_up(self, voice: CoverVoice) -> None:
+        """Compile what ``voice`` needs in the background, if that is wanted.
+
+        Only then is the voice opened before its turn: it takes memory that separation may need.
+        """
+        if self._optimization.compile_model:
+            self.pipeline(voice).warm_up()
+
 
 def convert_vocals(
     vocals: CachedFile, voice: CoverVoice, singers: Singers, shop: Workshop, step: str = "convert"

@@ -154,8 +154,9 @@ def make_cover(
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
         song = _retrieve(source, settings, shop, diary)
-        stems = _take_apart(song, settings.stems, shop, diary)
-        sung = _sing(stems, lead_voice, backing_voice, shop, diary)
+        singers = Singers(optimization)
+        stems = _take_apart(song, settings.stems, lambda: singers.warm_up(lead_voice), shop, diary)
+        sung = _sing(stems, lead_voice, backing_voice, singers, shop, diary)
         tracks = _arrange(sung, stems.instrumental, settings, shop, diary)
         cover = _finish(tracks, stems.seconds, settings, shop, diary)
         (file,) = cover.files.values()
@@ -209,12 +210,17 @@ def _retrieve(source: str, settings: CoverSettings, shop: Workshop, diary: _Diar
     return song
 
 
-def _take_apart(song: Song, settings: StemSettings, shop: Workshop, diary: _Diary) -> SongStems:
-    """The song's lead, instruments and backing, from a folder of stems or by separation."""
+def _take_apart(
+    song: Song, settings: StemSettings, meanwhile: Callable[[], None], shop: Workshop, diary: _Diary
+) -> SongStems:
+    """The song's lead, instruments and backing, from a folder of stems or by separation.
+
+    ``meanwhile`` is called when a separation begins, for work that can go on beside it.
+    """
     parts, model = (
         (song.content, None)
         if isinstance(song.content, SongParts)
-        else _separate(song.content, str(song.original or song.title), settings, shop, diary)
+        else _separate(song.content, str(song.original or song.title), settings, meanwhile, shop, diary)
     )
     skipped: list[str] = []
     vocals, backing = parts.vocals, parts.backing
@@ -229,11 +235,16 @@ def _take_apart(song: Song, settings: StemSettings, shop: Workshop, diary: _Diar
 
 
 def _separate(
-    file: CachedFile, shown_as: str, settings: StemSettings, shop: Workshop, diary: _Diary
+    file: CachedFile,
+    shown_as: str,
+    settings: StemSettings,
+    meanwhile: Callable[[], None],
+    shop: Workshop,
+    diary: _Diary,
 ) -> tuple[SongParts, str]:
     choice = choose(settings.vocals_model, SeparationTask.VOCALS, shop.progress)
     diary.warn(*choice.warnings)
-    entry = diary.step("separate", lambda: separate_song(file, choice, shop, shown_as))
+    entry = diary.step("separate", lambda: separate_song(file, choice, shop, shown_as, meanwhile))
     parts = SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None)
     return parts, str(entry.facts["model"])
 
@@ -295,11 +306,11 @@ def _sing(
     stems: SongStems,
     voice: CoverVoice,
     backing_voice: CoverVoice | None,
+    singers: Singers,
     shop: Workshop,
     diary: _Diary,
 ) -> _Sung:
     """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
-    singers = Singers(shop.optimization)
     lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, singers, shop))
     shift = int(lead.facts["shift_semitones"])
     if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:

@@ -6,7 +6,7 @@ when the algorithm of a step changes its output, its version here is raised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -77,16 +77,22 @@ class MixTrack:
 
 
 def separate_song(
-    song: CachedFile, choice: Choice, shop: Workshop, shown_as: str | None = None
+    song: CachedFile,
+    choice: Choice,
+    shop: Workshop,
+    shown_as: str | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> CacheEntry:
     """Part a song of any format into ``vocals.wav`` and ``instrumental.wav``.
 
     Songs of more than two channels are brought to stereo first; the rate is kept. Errors call the
-    song ``shown_as``.
+    song ``shown_as``. ``meanwhile`` is called before, unless the stems are in the cache.
     """
 
     def make(folder: Path) -> Facts:
         waveform, sample_rate = read_song(song.path, shown_as)
+        if meanwhile is not None:
+            meanwhile()
         stems = separate(
             waveform,
             sample_rate,
