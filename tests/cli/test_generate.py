@@ -17,7 +17,9 @@ from ultimate_rvc.audio.decode import decode, probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.audio.true_peak import true_peak
 from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.cli.convert_voice import Job, plan_groups
 from ultimate_rvc.cli.main import run
+from ultimate_rvc.errors import AudioError
 from voice_factory import (
     write_discriminator,
     write_executing_voice,
@@ -184,6 +186,58 @@ def test_one_bad_file_does_not_cost_the_others(urvc, voice, tmp_path) -> None:  
     assert_refused(outcome, "1 of 2 files")
     assert "bad.wav" in outcome.err
     assert (tmp_path / "out" / "good (tester).wav").exists()
+
+
+def test_files_that_share_batches_sound_as_they_do_alone_and_a_bad_one_is_named(
+    urvc, voice, tmp_path
+) -> None:  # type: ignore[no-untyped-def]
+    sources = [spoken(tmp_path / f"take {number}.wav", 0.4 + 0.2 * number) for number in range(3)]
+    nan_wave(tmp_path / "take 9.wav")
+    sources.insert(1, tmp_path / "take 9.wav")
+    read = {}
+    for batch_size in (1, 4):
+        outcome = urvc(
+            "generate", "convert-voice", *sources, "-m", voice, "--batch-size", batch_size,
+            "--no-feature-cache", "--output", tmp_path / str(batch_size), "--json",
+        )  # fmt: skip
+        assert_refused(outcome, "1 of 4 files")
+        report = outcome.json
+        assert [Path(row["source"]).name for row in report["failed"]] == ["take 9.wav"]
+        assert "take 9.wav" in report["failed"][0]["error"]
+        rows = report["converted"]
+        assert [row["audio_seconds"] for row in rows] == pytest.approx([0.4, 0.6, 0.8])
+        assert all(row["elapsed_seconds"] > 0 for row in rows)
+        read[batch_size] = [decode(Path(row["output"]))[0] for row in rows]
+    for alone, together in zip(read[1], read[4], strict=True):
+        np.testing.assert_allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "minutes", "groups"),
+    [
+        (1, [1, 1, 1], [1, 1, 1]),
+        (4, [1, 1, 1], [3]),
+        ("auto", [4, 4, 4, 1], [2, 2]),
+        (4, [25, 1, 9, 1], [1, 2, 1]),
+        (4, [None, 10, 0.1], [2, 1]),
+    ],
+)
+def test_files_are_grouped_by_their_length(  # type: ignore[no-untyped-def]
+    monkeypatch, batch_size, minutes, groups
+) -> None:
+    from ultimate_rvc.audio import decode as decoding
+
+    def probe(path: Path) -> decoding.AudioInfo:
+        seconds = minutes[int(path.stem)]
+        if seconds is None:
+            raise AudioError("no audio")
+        return decoding.AudioInfo(seconds * 60, 16_000, 1, "pcm")
+
+    monkeypatch.setattr(decoding, "probe", probe)
+    jobs = [Job(Path(f"{number}.wav"), Path("out.wav")) for number in range(len(minutes))]
+    planned = plan_groups(jobs, batch_size)
+    assert [len(group) for group in planned] == groups
+    assert [job for group in planned for job in group] == jobs
 
 
 def test_the_same_seed_writes_the_same_bytes(urvc, voice, tmp_path) -> None:  # type: ignore[no-untyped-def]

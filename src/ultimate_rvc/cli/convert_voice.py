@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,9 +24,16 @@ from ultimate_rvc.errors import AudioError, SettingError, UltimateRVCError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ultimate_rvc.progress import Progress
     from ultimate_rvc.rvc.infer.pipeline import Pipeline
 
+    FloatArray = NDArray[np.float32]
+
+# Files whose chunks may share batches, together: all of their audio is held in memory at once.
+GROUP_SECONDS = 600.0
 # What a folder is searched for; a file named outright may be anything with audio in it.
 AUDIO_SUFFIXES = frozenset(
     [
@@ -50,9 +57,19 @@ AUDIO_SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     source: Path
     output: Path
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a file; ``error`` is the sentence that says why there is no output."""
+
+    job: Job
+    audio_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
+    error: str | None = None
 
 
 @options.takes_conversion("voice")
@@ -86,7 +103,7 @@ def convert_voice(
 
     voice = find_voice(model)
     jobs = plan_jobs(voice_tracks, voice.name, output, output_format)
-    rows, failures = [], []
+    outcomes: list[_Outcome] = []
     with profile_shown(optimization.config.enable_profiling), progress_bar() as progress:
         progress.report("load voice", 0.0)
         pipeline = Pipeline.open(
@@ -95,34 +112,35 @@ def convert_voice(
             index_path=index or voice.index_path,
             optimization=optimization.config,
         )
-        for number, job in enumerate(jobs, 1):
-            progress.report(f"{number}/{len(jobs)} {job.source.name}", 0.0)
-            started = time.perf_counter()
-            try:
-                seconds = _convert_file(pipeline, job, conversion, bitrate, progress)
-            except AudioError as error:
-                # One bad file among many should not cost the others.
-                failures.append({"source": str(job.source), "error": str(error)})
-                show_warning(str(error))
-                continue
-            rows.append((job, seconds, time.perf_counter() - started))
-    results = [
-        {
-            "source": str(job.source),
-            "output": str(job.output),
-            "audio_seconds": audio,
-            "elapsed_seconds": elapsed,
-        }
-        for job, audio, elapsed in rows
+        for group in plan_groups(jobs, optimization.config.batch_size):
+            first, last = len(outcomes) + 1, len(outcomes) + len(group)
+            numbers = f"{first}" if first == last else f"{first}-{last}"
+            progress.report(f"{numbers}/{len(jobs)} {group[0].source.name}", 0.0)
+            outcomes += _convert_group(pipeline, group, conversion, bitrate, progress)
+    converted = [outcome for outcome in outcomes if outcome.error is None]
+    failures = [
+        {"source": str(outcome.job.source), "error": outcome.error} for outcome in outcomes if outcome.error
     ]
     if as_json:
-        report = {"voice": voice.name, "converted": results, "failed": failures}
+        rows = [
+            {
+                "source": str(outcome.job.source),
+                "output": str(outcome.job.output),
+                "audio_seconds": outcome.audio_seconds,
+                "elapsed_seconds": outcome.elapsed_seconds,
+            }
+            for outcome in converted
+        ]
+        report = {"voice": voice.name, "converted": rows, "failed": failures}
         show_json(report | {"optimization": [asdict(switch) for switch in optimization.switches]})
     else:
-        if rows:
+        if converted:
             show_table(
                 ["converted", "audio", "took"],
-                [[str(job.output), f"{audio:.1f} s", f"{elapsed:.1f} s"] for job, audio, elapsed in rows],
+                [
+                    [str(file.job.output), f"{file.audio_seconds:.1f} s", f"{file.elapsed_seconds:.1f} s"]
+                    for file in converted
+                ],
             )
         show_optimization(optimization)
     if failures:
@@ -131,7 +149,7 @@ def convert_voice(
 
 def plan_jobs(
     tracks: Iterable[Path], voice: str, output: Path | None, output_format: AudioFormat | None
-) -> list[_Job]:
+) -> list[Job]:
     """Which file goes where; two that would meet in one place are told apart by a number."""
     sources = list(_audio_files(tracks))
     is_file = output is not None and output.suffix.lower().removeprefix(".") in set(AudioFormat)
@@ -142,11 +160,11 @@ def plan_jobs(
             )
         if output_format is not None and output.suffix.lower() != f".{output_format}":
             raise SettingError(f"--output {output} and --output-format {output_format} disagree.")
-        return [_Job(sources[0], output)]
+        return [Job(sources[0], output)]
     from ultimate_rvc.paths import output_dir
 
     folder, suffix = output or output_dir(), output_format or AudioFormat.WAV
-    jobs: list[_Job] = []
+    jobs: list[Job] = []
     taken: set[Path] = set()
     for source in sources:
         target = folder / f"{source.stem} ({voice}).{suffix}"
@@ -155,7 +173,7 @@ def plan_jobs(
             target = folder / f"{source.stem} ({voice}) ({number}).{suffix}"
             number += 1
         taken.add(target)
-        jobs.append(_Job(source, target))
+        jobs.append(Job(source, target))
     return jobs
 
 
@@ -172,18 +190,80 @@ def _audio_files(tracks: Iterable[Path]) -> Iterable[Path]:
             raise AudioError(f"There is no file {track}; check its name.")
 
 
-def _convert_file(
+def plan_groups(jobs: Sequence[Job], batch_size: int | Literal["auto"]) -> list[list[Job]]:
+    """Which files are converted together, in their order; each alone where a batch is one chunk."""
+    if batch_size == 1:
+        return [[job] for job in jobs]
+    groups: list[list[Job]] = []
+    room_seconds = 0.0
+    for job in jobs:
+        seconds = _seconds(job.source)
+        if not groups or seconds > room_seconds:
+            groups.append([])
+            room_seconds = GROUP_SECONDS
+        groups[-1].append(job)
+        room_seconds -= seconds
+    return groups
+
+
+def _seconds(source: Path) -> float:
+    from ultimate_rvc.audio.decode import probe
+
+    try:
+        return probe(source).duration_seconds
+    except AudioError:  # told when the file is converted
+        return 0.0
+
+
+def _convert_group(
     pipeline: Pipeline,
-    job: _Job,
+    jobs: Sequence[Job],
     conversion: ConversionSettings,
     bitrate: int | None,
     progress: Progress,
-) -> float:
-    """Convert one file; returns the seconds of audio."""
+) -> list[_Outcome]:
+    """Convert files that share batches; one bad file among many does not cost the others."""
     from ultimate_rvc.audio.decode import decode
+
+    started = time.perf_counter()
+    try:
+        recordings = [decode(job.source) for job in jobs]
+        voices = pipeline.convert_all(recordings, conversion, progress)
+    except AudioError as error:
+        if len(jobs) == 1:
+            return [_failed(jobs[0], error)]
+        # Audio is refused before any of it is converted, so looking for the bad file costs little.
+        middle = len(jobs) // 2
+        halves = (jobs[:middle], jobs[middle:])
+        return [
+            outcome
+            for half in halves
+            for outcome in _convert_group(pipeline, half, conversion, bitrate, progress)
+        ]
+    lengths = [waveform.shape[-1] / sample_rate for waveform, sample_rate in recordings]
+    rate = pipeline.voice.sample_rate
+    written = [_write(job, voice, rate, bitrate) for job, voice in zip(jobs, voices, strict=True)]
+    # A file's own time is not known where files share batches: its share by length is told.
+    per_second = (time.perf_counter() - started) / sum(lengths)
+    return [
+        replace(outcome, audio_seconds=seconds, elapsed_seconds=seconds * per_second)
+        for outcome, seconds in zip(written, lengths, strict=True)
+    ]
+
+
+def _write(job: Job, voice: FloatArray, sample_rate: int, bitrate: int | None) -> _Outcome:
     from ultimate_rvc.audio.encode import encode
 
-    waveform, sample_rate = decode(job.source)
-    converted, rate = pipeline.convert(waveform, sample_rate, conversion, progress)
-    encode(job.output, converted, rate, bitrate_kbps=bitrate)
-    return float(waveform.shape[-1] / sample_rate)
+    try:
+        encode(job.output, voice, sample_rate, bitrate_kbps=bitrate)
+    except AudioError as error:
+        return _failed(job, error)
+    return _Outcome(job)
+
+
+def _failed(job: Job, error: AudioError) -> _Outcome:
+    name, sentence = job.source.name, str(error)
+    if name not in sentence:  # what is wrong with samples is told without knowing their file
+        sentence = f"{name}: {sentence}"
+    show_warning(sentence)
+    return _Outcome(job, error=sentence)
