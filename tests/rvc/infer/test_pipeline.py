@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from small_pipeline import LevelEncoder, small_pipeline, tone, use_short_chunks, use_simple_pitch
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
-from ultimate_rvc.choices import F0Method
 from ultimate_rvc.errors import AudioError, OutOfMemoryError, SettingError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer import pipeline as pipeline_module
-from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 QUIET = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0)
 FloatArray = NDArray[np.float32]
-
-
-class LevelEncoder:
-    """Content features that are the level of their 400 samples, in every dimension."""
-
-    name = "level"
-
-    def feature_dim(self, version: str) -> int:
-        return PHONE_DIM
-
-    def networks(self, version: str) -> list[torch.nn.Module]:
-        return []
-
-    def encode(
-        self, waveform_16k: torch.Tensor, version: str, lengths: Sequence[int] | None = None
-    ) -> torch.Tensor:
-        frames = waveform_16k.unfold(-1, 400, 320)
-        return frames.abs().mean(-1, keepdim=True).expand(-1, -1, PHONE_DIM).contiguous()
-
-
-class LoudIsVoiced:
-    """200 Hz wherever 10 ms of audio are louder than 0.01."""
-
-    name = "loud"
-
-    def f0_hz(self, waveform_16k: torch.Tensor) -> torch.Tensor:
-        padded = torch.nn.functional.pad(waveform_16k, (80, 240))
-        return torch.where(padded.unfold(0, 160, 160).abs().mean(-1) > 0.01, 200.0, 0.0)
 
 
 @dataclass
@@ -71,31 +38,8 @@ class RecordingRetriever:
 
 
 @pytest.fixture(autouse=True)
-def simple_pitch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(names: tuple[F0Method, ...], device: torch.device) -> LoudIsVoiced:
-        return LoudIsVoiced()
-
-    def whole(method: Any, waveform: torch.Tensor, **options: Any) -> torch.Tensor:
-        return method.f0_hz(waveform)[: len(waveform) // 160 + 1]
-
-    monkeypatch.setattr(pipeline_module, "load_pitch_methods", load)
-    monkeypatch.setattr(pipeline_module, "extract_f0", whole)
-
-
-def small_pipeline(
-    *, has_f0: bool = True, retriever: RecordingRetriever | None = None, synthesizer: Any = None
-) -> Pipeline:
-    synthesizer = synthesizer or small_synthesizer(has_f0=has_f0)
-    voice = SimpleNamespace(
-        synthesizer=synthesizer, sample_rate=small_config().sample_rate, version="v2", has_f0=has_f0
-    )
-    return Pipeline(voice, LevelEncoder(), retriever=retriever, device=torch.device("cpu"))  # type: ignore[arg-type]
-
-
-def tone(seconds: float, sample_rate: int = 16_000) -> FloatArray:
-    time = np.arange(round(seconds * sample_rate)) / sample_rate
-    swell = 1 + 0.5 * np.sin(2 * np.pi * 3 * time)
-    return (0.3 * np.sin(2 * np.pi * 200 * time) * swell).astype(np.float32)
+def simple_pitch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return use_simple_pitch(monkeypatch)
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 22_050, 44_100, 192_000])
@@ -109,9 +53,12 @@ def test_output_is_as_long_as_the_input(sample_rate: int, seconds: float) -> Non
     assert abs(len(converted) - len(waveform) * rate / sample_rate) <= 1
 
 
-def test_a_long_input_is_cut_and_keeps_its_length() -> None:
-    converted, rate = small_pipeline().convert(tone(95), 16_000, QUIET)
-    assert len(converted) == 95 * rate
+def test_a_long_input_is_cut_and_keeps_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_short_chunks(monkeypatch)
+    encoder = LevelEncoder()
+    converted, rate = small_pipeline(encoder=encoder).convert(tone(7), 16_000, QUIET)
+    assert len(converted) == 7 * rate
+    assert encoder.batches == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("has_f0", [True, False])
@@ -217,10 +164,10 @@ class SmallMemory:
 
 
 def test_out_of_memory_halves_the_chunk_and_warns(caplog: pytest.LogCaptureFixture) -> None:
-    waveform = tone(20)
+    waveform = tone(8)
     whole, _ = small_pipeline().convert(waveform, 16_000, QUIET)
     with caplog.at_level(logging.WARNING):
-        halved, _ = small_pipeline(synthesizer=SmallMemory(900)).convert(waveform, 16_000, QUIET)
+        halved, _ = small_pipeline(synthesizer=SmallMemory(700)).convert(waveform, 16_000, QUIET)
     assert "halving" in caplog.text
     assert len(halved) == len(whole)
     assert np.abs(halved).max() > 0
@@ -275,10 +222,11 @@ def test_loud_output_is_turned_down_and_rms_mix_follows_the_source() -> None:
     assert fall(followed) > 1.5 * fall(plain)
 
 
-def test_progress_moves_and_cancels() -> None:
+def test_progress_moves_and_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_short_chunks(monkeypatch)
     seen: list[tuple[str, float]] = []
     progress = Progress(lambda step, fraction, text: seen.append((step, fraction)))
-    small_pipeline().convert(tone(60), 16_000, QUIET, progress)
+    small_pipeline().convert(tone(6), 16_000, QUIET, progress)
     fractions = [fraction for step, fraction in seen if step == "convert"]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1

@@ -29,6 +29,7 @@ from ultimate_rvc.errors import AudioError, OutOfMemoryError, SettingError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.checkpoint import VoiceModel, load_voice_model
 from ultimate_rvc.rvc.content import ContentEncoder
+from ultimate_rvc.rvc.content.tiled_hubert import run_in_tiles
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer.chunks import Chunk, Joiner
 from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory, resolve_device
@@ -119,6 +120,8 @@ class Pipeline:
         self.precision.prepare(voice.synthesizer)
         for network in encoder.networks(voice.version):
             self.precision.prepare(network)
+            if self.optimization.fast_vocoder and device.type == "cpu":
+                run_in_tiles(network)
         self._render: VocoderRenderer | CompiledRender
         self._render = renderer_for(self.optimization, device, half=self.precision.is_half)
         if self.optimization.compile_model:
@@ -467,7 +470,7 @@ class Pipeline:
             noise: Noise,
             valid: Valid = None,
         ) -> torch.Tensor:
-            with self._stage("vocoder"):
+            with self.profiler.stage("vocoder"):  # as exact as the stage it is part of
                 return self._render(vocoder, latent, source, speaker, noise, valid, wanted)
 
         return self.voice.synthesizer.infer(
