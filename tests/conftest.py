@@ -1,4 +1,4 @@
-"""What every test can rely on: folders of its own, no network, two threads, the same seed."""
+"""What every test can rely on: folders and settings of its own, no network, two threads, the same seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ FOLDER_VARIABLES = {
     "URVC_TEMP_DIR": "temp",
     "URVC_LOGS_DIR": "logs",
 }
-PERSONAL_VARIABLES = ("URVC_CONFIG", "URVC_HF_ENDPOINT", "HF_ENDPOINT", "YT_COOKIEFILE")
+PERSONAL_VARIABLES = (
+    "URVC_CONFIG",
+    "URVC_FEATURE_CACHE_MB",
+    "URVC_HF_ENDPOINT",
+    "HF_ENDPOINT",
+    "YT_COOKIEFILE",
+)
+PERSONAL_PREFIX = "RVC_"  # of all that says how a conversion is computed
 SEED = 20240229
 
 # Examples are drawn the same way in every run, and a slow machine is not a failure.
@@ -35,7 +42,8 @@ def _use_folders_below(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("URVC_HOME", str(root))
     for variable, folder in FOLDER_VARIABLES.items():
         monkeypatch.setenv(variable, str(root / folder))
-    for variable in PERSONAL_VARIABLES:
+    switches = [variable for variable in os.environ if variable.startswith(PERSONAL_PREFIX)]
+    for variable in (*PERSONAL_VARIABLES, *switches):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("URVC_OFFLINE", "1")
 

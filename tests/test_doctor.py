@@ -123,19 +123,11 @@ def test_people_are_shown_the_same(report: doctor.Report) -> None:
     assert report.versions["torch"] in text
 
 
-@pytest.fixture
-def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """None of the machine's own."""
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    return monkeypatch
-
-
 def test_the_optimisation_in_force_is_told_with_its_origins(
-    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    variables.setenv("RVC_DEVICE", "cpu")
-    variables.setenv("RVC_BATCH_SIZE", "auto")
+    monkeypatch.setenv("RVC_DEVICE", "cpu")
+    monkeypatch.setenv("RVC_BATCH_SIZE", "auto")
     with pytest.raises(SystemExit):
         main.run(["doctor", "--json"])
     told = {row["name"]: row for row in json.loads(capsys.readouterr().out)["optimization"]}
@@ -155,7 +147,7 @@ def test_the_optimisation_in_force_is_told_with_its_origins(
     ],
 )
 def test_a_wrong_or_unknown_variable_is_a_problem(
-    variables: pytest.MonkeyPatch, variable: str, text: str, said: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, said: str
 ) -> None:
-    variables.setenv(variable, text)
+    monkeypatch.setenv(variable, text)
     assert any(said in problem for problem in doctor.examine().problems)

@@ -17,7 +17,7 @@ from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.covers import recipe
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, VARIABLES, OptimizationConfig
+from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from voice_factory import write_voice
 
@@ -27,8 +27,6 @@ RATE = 16_000
 
 @pytest.fixture(autouse=True)
 def machine_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(
         "ultimate_rvc.rvc.infer.devices.resolve_device", lambda wanted="auto": torch.device("cpu")
     )
@@ -49,10 +47,16 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[OptimizationConfig]:
     ) -> Any:
         assert optimization is not None
         configs.append(optimization)
+
+        def convert_all(recordings: list[tuple[Any, int]], *rest: object) -> list[Any]:
+            return [np.full(waveform.shape[-1], 0.1, np.float32) for waveform, _ in recordings]
+
         return SimpleNamespace(
             device=torch.device("cpu"),
             voice=SimpleNamespace(has_f0=True, sample_rate=RATE),
-            convert=lambda waveform, rate, *rest: (np.full(waveform.shape[-1], 0.1, np.float32), rate),
+            convert_all=convert_all,
+            convert=lambda waveform, rate, *rest: (convert_all([(waveform, rate)])[0], rate),
+            warm_up=lambda: None,
         )
 
     monkeypatch.setattr(Pipeline, "open", open_pipeline)
