@@ -28,6 +28,7 @@ from ultimate_rvc.errors import (
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.content import encoder_folder, encoder_identity, load_content_encoder
 from ultimate_rvc.rvc.content.hubert import HubertEncoder
+from ultimate_rvc.rvc.content.tiled_hubert import TiledFeatureExtractor, run_in_tiles
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "content"
 SMALL_HUBERT = DATA / "small_hubert"
@@ -157,6 +158,33 @@ def test_lengths_of_full_items_change_no_bit(encoder: HubertEncoder) -> None:
 def test_lengths_that_do_not_fit_the_batch_are_refused(encoder: HubertEncoder, lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="lengths must be 2 numbers from 0 to 1600"):
         encoder.encode(torch.zeros(2, 1_600), "v2", lengths)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@settings(max_examples=8, deadline=None)
+@given(samples=st.integers(400, 30_000), tile_frames=st.integers(1, 40))
+@torch.inference_mode()
+def test_convolutions_in_tiles_give_the_whole(norm: str, samples: int, tile_frames: int) -> None:
+    torch.manual_seed(samples)
+    config = HubertConfig(**CONFIG | {"feat_extract_norm": norm, "conv_bias": norm == "layer"})
+    extractor = HubertModel(config).eval().double().feature_extractor
+    # An offset, which a careless variance would lose its digits to.
+    waveform = 0.1 * torch.randn(2, samples, dtype=torch.float64) + 5
+    tiled = TiledFeatureExtractor(extractor, tile_frames=tile_frames)(waveform)
+    torch.testing.assert_close(tiled, extractor(waveform), rtol=0, atol=1e-10)
+
+
+def test_an_encoder_in_tiles_gives_the_same_features(encoder: HubertEncoder) -> None:
+    tiled = HubertEncoder("contentvec", SMALL_HUBERT, "cpu")
+    waveform = 0.1 * torch.randn(1, 16_000 * 3, generator=torch.Generator().manual_seed(1))
+    for version in ("v1", "v2"):
+        (network,) = tiled.networks(version)
+        run_in_tiles(network)
+        assert isinstance(network.feature_extractor, TiledFeatureExtractor)
+        expected = encoder.encode(waveform, version)
+        torch.testing.assert_close(tiled.encode(waveform, version), expected, rtol=0, atol=1e-4)
+    run_in_tiles(other := torch.nn.Linear(2, 2))
+    assert not hasattr(other, "feature_extractor")
 
 
 def test_v1_runs_nine_layers_and_shares_their_weights(encoder: HubertEncoder) -> None:
