@@ -107,7 +107,8 @@ class ShortConvolution:
             matrix.to(weight) for matrix in transforms(points, self._taps)
         )
         self._products = len(self._forward)
-        self._weight = torch.einsum("pt,oit->pio", of_weight.double(), weight.double()).to(weight)
+        # One product whose result lies as it is used, (products, in, out).
+        self._weight = torch.tensordot(of_weight, weight.permute(2, 1, 0).contiguous(), dims=1)
         # The constant part of a tile is product 0, divided by the points on the way back.
         assert convolution.bias is not None
         self._bias = convolution.bias.detach() * points
