@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
+from small_synthesizer import PHONE_DIM, small_synthesizer
 from ultimate_rvc.choices import F0Method, Vocoder
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
@@ -97,9 +97,10 @@ def small_pipeline(
     device: torch.device = CPU,
     optimization: OptimizationConfig | None = None,
 ) -> Pipeline:
+    synthesizer = synthesizer or small_synthesizer(vocoder, has_f0=has_f0)
     voice = SimpleNamespace(
-        synthesizer=synthesizer or small_synthesizer(vocoder, has_f0=has_f0),
-        sample_rate=small_config().sample_rate,
+        synthesizer=synthesizer,
+        sample_rate=synthesizer.config.sample_rate,
         version="v2",
         has_f0=has_f0,
         vocoder=vocoder,
