@@ -377,6 +377,18 @@ def test_each_step_is_a_command_of_its_own(urvc, tmp_path) -> None:  # type: ign
     assert urvc("generate", "wavify", mixed, "--output", tmp_path / "plain.wav").code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "names"), [("split-backing", ["lead", "backing"]), ("dereverb", ["dry", "reverb"])]
+)
+def test_vocals_are_parted_beside_their_file(urvc, tmp_path, command, names) -> None:  # type: ignore[no-untyped-def]
+    vocals = spoken(tmp_path / "take.wav", 2.0, channels=2)
+    outcome = urvc("generate", command, vocals, "--model", "dsp", "--output-format", "flac")
+    assert outcome.code == 0, outcome.err
+    paths = [tmp_path / f"take ({name}).flac" for name in names]
+    assert outcome.out.split("\n")[:2] == [str(path) for path in paths]
+    np.testing.assert_allclose(sum(decode(path)[0] for path in paths), decode(vocals)[0], atol=2e-4)
+
+
 @pytest.mark.parametrize("audio_format", list(AudioFormat))
 def test_every_output_format_is_written(urvc, voice, tmp_path, audio_format) -> None:  # type: ignore[no-untyped-def]
     source = spoken(tmp_path / "take.wav", 0.5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ultimate_rvc.progress import Progress
-
     FloatArray = NDArray[np.float32]
 
 Track = Annotated[Path, typer.Argument(help="Audio file.")]
@@ -33,107 +32,63 @@ ListModels = Annotated[bool, typer.Option("--list", help="List the models and en
 StemFormat = Annotated[AudioFormat, typer.Option("--output-format", help="Format of the stems.")]
 
 
-def separate(
-    track: Annotated[Path | None, typer.Argument(help="Song.", show_default=False)] = None,
-    output: OutputFolder = None,
-    model: SeparationName = AUTO_MODEL,
-    output_format: StemFormat = AudioFormat.WAV,
-    device: options.DeviceName = Device.AUTO.value,
-    list_models: ListModels = False,
-    as_json: options.AsJson = False,
-) -> None:
-    """Part a song into vocals and instruments."""
-    _part(
-        SeparationTask.VOCALS,
-        track,
-        output,
-        model,
-        output_format,
-        device,
-        list_models,
-        as_json,
-    )
+def _parting_command(task: SeparationTask, summary: str) -> Callable[..., None]:
+    """The command of one task; all of them have the same options."""
+
+    def part(
+        track: Annotated[Path | None, typer.Argument(help="Audio file.", show_default=False)] = None,
+        output: OutputFolder = None,
+        model: SeparationName = AUTO_MODEL,
+        output_format: StemFormat = AudioFormat.WAV,
+        device: options.DeviceName = Device.AUTO.value,
+        list_models: ListModels = False,
+        as_json: options.AsJson = False,
+    ) -> None:
+        if list_models:
+            _list_models(task, as_json)
+            return
+        if track is None:
+            raise SettingError("The file to take apart is missing; --list shows the models.")
+        _part(task, track, output or track.parent, model, output_format, device, as_json)
+
+    part.__doc__ = summary
+    return part
 
 
-def split_backing(
-    track: Annotated[Path | None, typer.Argument(help="Vocals.", show_default=False)] = None,
-    output: OutputFolder = None,
-    model: SeparationName = AUTO_MODEL,
-    output_format: StemFormat = AudioFormat.WAV,
-    device: options.DeviceName = Device.AUTO.value,
-    list_models: ListModels = False,
-    as_json: options.AsJson = False,
-) -> None:
-    """Part vocals into the lead and the backing voices."""
-    _part(SeparationTask.LEAD, track, output, model, output_format, device, list_models, as_json)
-
-
-def dereverb(
-    track: Annotated[Path | None, typer.Argument(help="Vocals.", show_default=False)] = None,
-    output: OutputFolder = None,
-    model: SeparationName = AUTO_MODEL,
-    output_format: StemFormat = AudioFormat.WAV,
-    device: options.DeviceName = Device.AUTO.value,
-    list_models: ListModels = False,
-    as_json: options.AsJson = False,
-) -> None:
-    """Part vocals into the dry voice and its reverb."""
-    _part(SeparationTask.REVERB, track, output, model, output_format, device, list_models, as_json)
+separate = _parting_command(SeparationTask.VOCALS, "Part a song into vocals and instruments.")
+split_backing = _parting_command(SeparationTask.LEAD, "Part vocals into the lead and the backing voices.")
+dereverb = _parting_command(SeparationTask.REVERB, "Part vocals into the dry voice and its reverb.")
 
 
 def _part(
     task: SeparationTask,
-    track: Path | None,
-    output: Path | None,
+    track: Path,
+    folder: Path,
     model: str,
     output_format: AudioFormat,
     device: str,
-    list_models: bool,
     as_json: bool,
 ) -> None:
-    if list_models:
-        _list_models(task, as_json)
-        return
-    if track is None:
-        raise SettingError("The file to take apart is missing; --list shows the models.")
+    from ultimate_rvc import separation
+    from ultimate_rvc.audio.decode import decode_stereo
     from ultimate_rvc.audio.encode import encode
 
-    with progress_bar() as progress:
-        stems, sample_rate, used, warnings = _run(task, track, model, device, progress)
-        folder = output or track.parent
-        written = {}
-        for name, waveform in stems.items():
-            path = folder / f"{track.stem} ({name}).{output_format}"
-            encode(path, waveform, sample_rate)
-            written[name] = str(path)
-    if as_json:
-        show_json({"model": used, "files": written, "warnings": list(warnings)})
-        return
-    for file in written.values():
-        show_line(file)
-
-
-def _run(
-    task: SeparationTask, track: Path, model: str, device: str, progress: Progress
-) -> tuple[dict[str, FloatArray], int, str, tuple[str, ...]]:
-    """The stems of one file by name, their rate, the model that was used and its warnings."""
-    from ultimate_rvc.audio.decode import decode_stereo
-    from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
-
+    take_apart, names = {
+        SeparationTask.VOCALS: (separation.separate, ("vocals", "instrumental")),
+        SeparationTask.LEAD: (separation.split_lead_backing, ("lead", "backing")),
+        SeparationTask.REVERB: (separation.remove_reverb, ("dry", "reverb")),
+    }[task]
     waveform, sample_rate = decode_stereo(track)
-    if task is SeparationTask.VOCALS:
-        song = separate(waveform, sample_rate, model=model, progress=progress, device=device)
-        return (
-            {"vocals": song.vocals, "instrumental": song.instrumental},
-            sample_rate,
-            song.model,
-            song.warnings,
-        )
-    if task is SeparationTask.LEAD:
-        voices = split_lead_backing(waveform, sample_rate, model=model, progress=progress, device=device)
-        return {"lead": voices.lead, "backing": voices.backing}, sample_rate, voices.model, voices.warnings
-    dried = remove_reverb(waveform, sample_rate, model=model, progress=progress, device=device)
-    return {"dry": dried.dry, "reverb": dried.reverb}, sample_rate, dried.model, dried.warnings
+    with progress_bar() as progress:
+        parts: Any = take_apart(waveform, sample_rate, model=model, progress=progress, device=device)
+        written = {name: folder / f"{track.stem} ({name}).{output_format}" for name in names}
+        for name, path in written.items():
+            encode(path, getattr(parts, name), sample_rate)
+    if as_json:
+        show_json({"model": parts.model, "files": written, "warnings": list(parts.warnings)})
+        return
+    for path in written.values():
+        show_line(str(path))
 
 
 def _list_models(task: SeparationTask, as_json: bool) -> None:
