@@ -53,6 +53,7 @@ HEAVY = (
 UNUSED_BY_A_CONVERSION = (
     *("yt_dlp", "gradio", "matplotlib", "pymss", "transformers", "sklearn", "pandas"),
     *("torchfcpe", "torchcrepe", "torchaudio", "pyworld", "noisereduce", "python_stretch"),
+    *("numba", "librosa"),
 )
 
 

@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
 
+from ultimate_rvc.audio.mel_filters import mel_filters
 from ultimate_rvc.rvc.networks.padding import Valid, clear_tails
 
 SAMPLE_RATE = 16000
@@ -54,7 +54,15 @@ def log10_mel(waveform_16k: Tensor) -> Tensor:
 def _mel_bands(device: torch.device) -> Tensor:
     """Slaney's mel bands ``(80, 201)``, made and moved once."""
     with torch.inference_mode(False):  # what is kept must serve outside of inference mode as well
-        return torch.from_numpy(mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS)).to(device)
+        bands = mel_filters(
+            sample_rate=SAMPLE_RATE,
+            n_fft=N_FFT,
+            n_mels=N_MELS,
+            f_min_hz=0.0,
+            f_max_hz=SAMPLE_RATE / 2,
+            htk=False,
+        )
+        return torch.from_numpy(bands).to(device)
 
 
 def scale_log_mel(log10_power: Tensor, loudest: Tensor) -> Tensor:
