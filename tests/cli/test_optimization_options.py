@@ -57,6 +57,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[OptimizationConfig]:
             convert_all=convert_all,
             convert=lambda waveform, rate, *rest: (convert_all([(waveform, rate)])[0], rate),
             warm_up=lambda: None,
+            shifts_semitones=(0,),
         )
 
     monkeypatch.setattr(Pipeline, "open", open_pipeline)

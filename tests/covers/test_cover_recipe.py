@@ -280,6 +280,27 @@ def test_a_proposed_pitch_takes_the_band_along(folder: Path) -> None:
     assert file_hash(plain.path) == file_hash(proposed.path)
 
 
+def test_a_proposed_pitch_is_found_once_and_may_go_beyond_what_can_be_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultimate_rvc.rvc.infer import pipeline
+
+    found = []
+    original = pipeline.extract_f0
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        found.append(arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "extract_f0", spy)
+    settings = dataclasses.replace(
+        CONVERSION, n_semitones=-48, proposed_pitch=True, proposed_pitch_threshold=300
+    )
+    result = cover(folder, conversion=settings)
+    assert result.shift_semitones in range(-60, -48)
+    assert len(found) == 1
+
+
 def test_a_voice_without_pitch_is_not_shifted_and_so_nothing_is(folder: Path) -> None:
     write_voice(voice_models_dir() / "Flat" / "Flat.pth", **SMALL, has_f0=False)
     result = cover(folder, "Flat", conversion=dataclasses.replace(CONVERSION, n_semitones=5))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ultimate_rvc.audio.level import to_mono
-from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
-from ultimate_rvc.covers.steps import FloatArray, Workshop
+from ultimate_rvc.covers.steps import Workshop
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.progress import Progress
@@ -20,12 +17,9 @@ from ultimate_rvc.rvc.infer.identity import conversion_identity
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.rvc.pitch import extract_f0, load_pitch_methods
-from ultimate_rvc.rvc.pitch.curve import proposed_shift
 from ultimate_rvc.voices.library import find_voice
 
-CONVERT_VERSION = 1
-PITCH_RATE = 16_000
+CONVERT_VERSION = 2
 # Shares of a conversion's time, for the progress bar only.
 PITCH_SHARE = 0.2
 # Settings that the identity of the model files already tells, or that others below stand for.
@@ -102,13 +96,9 @@ def convert_vocals(
         waveform, sample_rate = read_stem(vocals.path)
         waveform = to_mono(waveform)
         progress = _ConvertProgress(shop.progress, step)
-        settings = _with_shift(voice.conversion, waveform, sample_rate, pipeline, progress)
-        converted, voice_rate = pipeline.convert(waveform, sample_rate, settings, progress)
+        converted, voice_rate = pipeline.convert(waveform, sample_rate, voice.conversion, progress)
         write_stem(folder / "converted.wav", converted, voice_rate)
-        return {
-            "device": str(pipeline.device),
-            "shift_semitones": settings.shift_semitones if pipeline.voice.has_f0 else 0,
-        }
+        return {"device": str(pipeline.device), "shift_semitones": pipeline.shifts_semitones[0]}
 
     inputs = {
         "vocals": vocals.sha256,
@@ -153,25 +143,6 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
         "skip_silence": optimization.skip_silence,
         "exact_search": searched and optimization.use_gpu_retrieval,
     }
-
-
-def _with_shift(
-    settings: ConversionSettings,
-    waveform: FloatArray,
-    sample_rate: int,
-    pipeline: Pipeline,
-    progress: Progress,
-) -> ConversionSettings:
-    """The settings with the proposed pitch made a plain shift, since the accompaniment must follow it."""
-    if not settings.proposed_pitch or not pipeline.voice.has_f0:
-        return settings
-    method = load_pitch_methods(settings.f0_methods, pipeline.device)
-    waveform_16k = torch.from_numpy(resample(waveform, sample_rate, PITCH_RATE)).to(pipeline.device)
-    with torch.inference_mode():
-        f0_hz = extract_f0(method, waveform_16k, progress=progress)
-    # The pipeline proposes for the voice as it is sung, and adds the shift asked for.
-    proposed = proposed_shift(f0_hz, settings.proposed_pitch_threshold)
-    return replace(settings, proposed_pitch=False, n_semitones=settings.n_semitones + proposed)
 
 
 class _ConvertProgress(Progress):

@@ -77,6 +77,7 @@ class _Source:
     waveform_16k: FloatArray  # high-passed, not padded, on the host: for cuts, gaps and level
     padded: torch.Tensor  # with context at both ends, on the device
     f0_hz: torch.Tensor | None  # of the padded audio, shifted; None for voices without f0
+    shift_semitones: int  # by which it was shifted
     settings: ConversionSettings
     joiner: Joiner
 
@@ -98,7 +99,8 @@ class Pipeline:
     """One voice with its encoder, index and pitch methods, loaded once for any number of inputs.
 
     ``optimization`` says how it is computed (left out: the plain reference), never what. ``profiler``
-    holds the times of all conversions so far when the configuration asks for them.
+    holds the times of all conversions so far when the configuration asks for them. ``shifts_semitones``
+    tells of each recording of the last conversion by how much it was shifted, a proposed pitch included.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Pipeline:
             self.precision.prepare(network)
             if self.optimization.fast_vocoder and device.type == "cpu":
                 run_in_tiles(network)
+        self.shifts_semitones: tuple[int, ...] = ()
         self._render: VocoderRenderer | CompiledRender
         self._render = renderer_for(self.optimization, device, half=self.precision.is_half)
         if self.optimization.compile_model:
@@ -133,7 +136,7 @@ class Pipeline:
             encoder,
             voice.version,
             open_feature_cache() if self.optimization.feature_cache else None,
-            computation=f"{device.type} {self.precision.dtype}",
+            computation=f"{device.type} {self.precision.dtype}{' tf32' if self.precision.tf32 else ''}",
             device=device,
             stage=self._stage,
         )
@@ -232,6 +235,7 @@ class Pipeline:
                 self._prepare(waveform, sample_rate, settings, progress)
                 for waveform, sample_rate in recordings
             ]
+            self.shifts_semitones = tuple(source.shift_semitones for source in sources)
             self._convert_windows([window for source in sources for window in self._plan(source)], progress)
             outputs = []
             for source, (waveform, sample_rate) in zip(sources, recordings, strict=True):
@@ -287,18 +291,20 @@ class Pipeline:
             else:
                 on_device = torch.from_numpy(mono).to(self.device)
                 padded = chunking.pad_for_windows(self._device_highpass.apply(on_device))
-        f0_hz = self._find_f0(audio, padded, settings, progress) if self.voice.has_f0 else None
+        f0_hz, shift = None, 0
+        if self.voice.has_f0:
+            f0_hz, shift = self._find_f0(audio, padded, settings, progress)
         if self._device_highpass is not None:
             # Cuts, gaps and level are found on the host, from the same numbers in every configuration;
             # meanwhile a GPU is busy with f0.
             filtered = self._host_highpass.apply(torch.from_numpy(mono))
         joiner = Joiner(len(filtered), self.voice.sample_rate, self.device)
-        return _Source(audio, filtered.numpy(), padded, f0_hz, settings, joiner)
+        return _Source(audio, filtered.numpy(), padded, f0_hz, shift, settings, joiner)
 
     def _find_f0(
         self, audio: str, padded: torch.Tensor, settings: ConversionSettings, progress: Progress
-    ) -> torch.Tensor:
-        """f0 of the padded audio in Hz at 100 Hz, transposed and tuned; 0 where unvoiced."""
+    ) -> tuple[torch.Tensor, int]:
+        """f0 of the padded audio in Hz at 100 Hz, transposed and tuned; 0 where unvoiced. And the shift."""
         f0_hz = self._features.f0_hz(
             audio,
             settings.f0_methods,
@@ -309,12 +315,13 @@ class Pipeline:
                 F0_CHUNK_SECONDS,
             ),
         )
-        shift = float(settings.shift_semitones)
+        shift = settings.shift_semitones
         if settings.proposed_pitch:
             shift += proposed_shift(f0_hz, settings.proposed_pitch_threshold)
         f0_hz = transpose_f0(f0_hz, shift)
         # Autotune follows transposition; other tools do the one or the other.
-        return autotune(f0_hz, settings.autotune_strength) if settings.autotune_voice else f0_hz
+        tuned = autotune(f0_hz, settings.autotune_strength) if settings.autotune_voice else f0_hz
+        return tuned, shift
 
     def _pitch_method(self, names: tuple[F0Method, ...]) -> PitchMethod:
         if names not in self._pitch_methods:

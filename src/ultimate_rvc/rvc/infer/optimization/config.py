@@ -63,9 +63,11 @@ class OptimizationConfig:
         False,
         "Search the index on the device, exactly, instead of with faiss on the CPU.",
     )
-    use_fp16: bool = _switch("RVC_USE_FP16", False, "Run the networks in float16: half the memory, faster.")
+    use_fp16: bool = _switch(
+        "RVC_USE_FP16", False, "Run vocoder and encoder in float16, for GPUs made for it."
+    )
     use_bf16: bool = _switch(
-        "RVC_USE_BF16", False, "Run them in bfloat16 (float16, then float32, where the device has none)."
+        "RVC_USE_BF16", False, "The same in bfloat16 (float16, then float32, where the device has none)."
     )
     use_tf32: bool = _switch(
         "RVC_USE_TF32", False, "Let NVIDIA GPUs round float32 products to TF32: faster, slightly less exact."
@@ -77,13 +79,13 @@ class OptimizationConfig:
         "RVC_BATCH_SIZE", 1, f"Chunks converted at once: {BATCH_CHOICES} (by free memory)."
     )
     compile_model: bool = _switch(
-        "RVC_COMPILE", False, "Compile the networks with torch.compile: slow to start, faster afterwards."
+        "RVC_COMPILE", False, "Compile the vocoder with torch.compile: slow to start, faster afterwards."
     )
     feature_cache: bool = _switch(
         "RVC_FEATURE_CACHE", False, "Keep features and pitch of each vocal on disk for its next conversion."
     )
     fast_vocoder: bool = _switch(
-        "RVC_FAST_VOCODER", False, "CPU only: run the vocoder in tiles that fit its cache."
+        "RVC_FAST_VOCODER", False, "CPU only: run in tiles that fit the cache, with fewer multiplications."
     )
     skip_silence: bool = _switch("RVC_SKIP_SILENCE", False, "Do not compute the voice in gaps of the source.")
     enable_profiling: bool = _switch(

@@ -60,7 +60,7 @@ def f0_key(audio: str, *, pitch: str, computation: str) -> str:
     pitch
         Identity of the pitch methods, in the order the user named them: weights or package versions.
     computation
-        Whatever makes the numbers differ by more than rounding: device type, precision, filter.
+        Whatever makes the numbers differ by more than float32 rounding: device type, precision, TF32.
     """
     return _key("f0", audio, computation, pitch=pitch)
 
