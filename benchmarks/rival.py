@@ -21,10 +21,10 @@ where this gives float32. Each runs on the torch, faiss and transformers of its 
 names both torch versions, and a comparison of programs wants them equal.
 
 That both do the same work is shown by the second converted first, for which noise is off in both: the SNR
-of its magnitude spectrum, without its mean. Not of the waveform: the phase of the sine that a voice is made
-from counts from the start of the mirrored audio around a chunk, which is longer in one than in the other.
-(Other audio gives 15 dB, a semitone 20 dB, another speaker 29 dB; the index, whose vectors are random, hardly
-counts. rvc-next rounds to 16 bits and fills f0's last frames differently.)
+of its magnitude spectrum, without its mean. Not of the waveform: RMVPE with random weights finds much below
+50 Hz, which is raised to 50 Hz here and left in rvc-next (within those limits both find the same f0), and
+the phase of the sine that a voice is made from adds up from there. Other audio gives 15 dB, a semitone 20 dB,
+another speaker 29 dB; the index, whose vectors are random, hardly counts. rvc-next rounds to 16 bits.
 """
 
 from __future__ import annotations
