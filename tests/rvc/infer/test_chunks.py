@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer.chunks import Chunk, Joiner
 
 RATE = chunking.SAMPLE_RATE
+FloatArray = NDArray[np.float32]
 
 
 @given(seconds=st.floats(0.001, 300), seed=st.integers(0, 10))
@@ -95,3 +97,139 @@ def test_padding_gives_every_chunk_a_whole_window(samples: int) -> None:
     assert len(padded) == chunk.length + 2 * chunking.PAD_SAMPLES + chunking.ENCODER_TAIL
     assert padded[chunking.PAD_SAMPLES] == 0
     assert padded[chunking.PAD_SAMPLES + samples - 1] == samples - 1
+
+
+@st.composite
+def recordings_with_gaps(draw: st.DrawFn) -> FloatArray:
+    """Sound and silence in turn, of any length; the silence as loud as nobody hears."""
+    seed, parts = draw(st.integers(0, 10)), []
+    for samples, level in draw(
+        st.lists(
+            st.tuples(st.integers(1, 2 * RATE), st.sampled_from([0.0, 5e-4, 0.3])), min_size=1, max_size=5
+        )
+    ):
+        noise = np.random.default_rng(seed).uniform(-1, 1, samples).astype(np.float32)
+        parts.append(noise * np.float32(level))
+    return np.concatenate(parts)
+
+
+@given(waveform=recordings_with_gaps())
+@settings(max_examples=60)
+def test_frames_that_sound_are_those_near_a_loud_sample(waveform: FloatArray) -> None:
+    sounding = chunking.sounding_frames(waveform)
+    assert len(sounding) == chunking.aligned_length(len(waveform)) // 160
+    loud = np.flatnonzero(np.abs(waveform) >= chunking.SILENT_BELOW) // 160
+    for frame in range(len(sounding)):
+        distance = np.abs(loud - frame).min(initial=10**9)
+        assert sounding[frame] == (distance <= chunking.SILENCE_MARGIN_FRAMES)
+
+
+@st.composite
+def chunks_with_sound(draw: st.DrawFn) -> tuple[Chunk, NDArray[np.bool_]]:
+    """A chunk of a recording, and for each of the recording's frames whether it sounds."""
+    borders = st.integers(0, 150)
+    start, length, behind = draw(borders), draw(st.integers(1, 150)), draw(borders)
+    runs = draw(st.lists(st.tuples(st.booleans(), st.integers(1, 120)), min_size=1, max_size=8))
+    pattern = np.concatenate([np.full(frames, sounds) for sounds, frames in runs])
+    sounding = np.resize(pattern, 2 * (start + length + behind))
+    return Chunk(start * chunking.FRAME_SAMPLES, (start + length) * chunking.FRAME_SAMPLES), sounding
+
+
+PAD_FRAMES, FADE_FRAMES = 100, 1  # of a window: its context, and half a crossfade
+
+
+def sounding_of(chunk: Chunk, sounding: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part of the chunk, placed in its window; the context counts as silent."""
+    window = np.zeros(chunk.window_frames, bool)
+    first, last = chunk.start // 160, chunk.end // 160
+    window[PAD_FRAMES : PAD_FRAMES + last - first] = sounding[first:last]
+    return window
+
+
+@given(case=chunks_with_sound())
+@settings(max_examples=200)
+def test_spans_are_in_order_apart_inside_and_cover_all_that_sounds(
+    case: tuple[Chunk, NDArray[np.bool_]],
+) -> None:
+    chunk, sounding = case
+    window = sounding_of(chunk, sounding)
+    spans = chunking.wanted_spans(chunk, sounding)
+    assert bool(spans) == bool(window.any())
+    for start, end in spans:
+        assert PAD_FRAMES - FADE_FRAMES <= start < end <= chunk.window_frames - PAD_FRAMES + FADE_FRAMES
+    for (_, end), (start, _) in itertools.pairwise(spans):
+        assert start - end >= chunking.SHORTEST_GAP_FRAMES
+    wanted = np.zeros(len(window), bool)
+    for start, end in spans:
+        wanted[start:end] = True
+    assert not (window & ~wanted).any()
+    # What is left out is silent; what is wanted and silent is a short gap, or half a crossfade.
+    for start, end in runs_of(wanted & ~window):
+        assert end - start < chunking.SHORTEST_GAP_FRAMES
+    if window[PAD_FRAMES]:
+        assert wanted[PAD_FRAMES - FADE_FRAMES]
+    if window[-PAD_FRAMES - 1]:
+        assert wanted[-PAD_FRAMES]
+
+
+def runs_of(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    borders = np.flatnonzero(np.diff(frames.astype(np.int8), prepend=0, append=0)).tolist()
+    return list(zip(borders[::2], borders[1::2], strict=True))
+
+
+def test_without_silence_the_whole_chunk_is_wanted() -> None:
+    chunk = Chunk(RATE, 3 * RATE)
+    everything = [(PAD_FRAMES - FADE_FRAMES, PAD_FRAMES + 200 + FADE_FRAMES)]
+    assert chunking.wanted_spans(chunk, None) == everything
+    assert chunking.wanted_spans(chunk, np.ones(400, bool)) == everything
+
+
+@given(case=chunks_with_sound(), hop_length=st.integers(1, 20))
+@settings(max_examples=100)
+def test_fades_touch_nothing_but_the_borders_of_gaps(
+    case: tuple[Chunk, NDArray[np.bool_]], hop_length: int
+) -> None:
+    chunk, sounding = case
+    spans = chunking.wanted_spans(chunk, sounding)
+    window = torch.ones(chunk.window_frames * hop_length)
+    chunking.fade_at_gaps(window, chunk, spans, hop_length)
+    ((low, high),) = chunking.wanted_spans(chunk, None)
+    expected = np.ones(len(window))
+    ramp = np.sin((np.arange(hop_length * FADE_FRAMES) + 0.5) / (hop_length * FADE_FRAMES) * np.pi / 2) ** 2
+    for start, end in spans:
+        if start > low:
+            expected[start * hop_length : (start + FADE_FRAMES) * hop_length] *= ramp
+        if end < high:
+            expected[(end - FADE_FRAMES) * hop_length : end * hop_length] *= ramp[::-1]
+    np.testing.assert_allclose(window.numpy(), expected, atol=1e-6)
+
+
+@given(case=chunks_with_sound())
+@settings(max_examples=30)
+def test_joined_spans_give_the_waveform_where_it_sounds_and_silence_in_gaps(
+    case: tuple[Chunk, NDArray[np.bool_]],
+) -> None:
+    """Two chunks that meet, rendered as a vocoder of ones would, without what is not wanted."""
+    first, sounding = case
+    second = Chunk(first.end, len(sounding) * 160)
+    hop_length = 320
+    joiner = Joiner(second.end - 4, 100 * hop_length, torch.device("cpu"))
+    for chunk in [Chunk(0, first.end), second] if second.length else [Chunk(0, first.end)]:
+        spans = chunking.wanted_spans(chunk, sounding)
+        window = torch.zeros(chunk.window_frames * hop_length)
+        for start, end in spans:
+            window[start * hop_length : end * hop_length] = 1
+        chunking.fade_at_gaps(window, chunk, spans, hop_length)
+        if spans:
+            joiner.add(chunk, window)
+    frames = joiner.waveform.reshape(-1, hop_length).numpy()
+    # The border of a gap is a ramp.
+    inner = np.convolve(np.pad(~sounding, 2), np.ones(5), "valid") == 0
+    np.testing.assert_allclose(frames[inner], 1, atol=1e-5)
+    assert joiner.waveform.max() <= 1 + 1e-5
+    # Gaps that are long enough in either chunk are silent, but for half a crossfade at the cut.
+    for start, end in runs_of(~sounding):
+        cut = first.end // 160
+        for low, high in [(start, min(end, cut)), (max(start, cut), end)]:
+            if high - low >= chunking.SHORTEST_GAP_FRAMES:
+                assert not frames[low + 1 : high - 1].any()
