@@ -184,6 +184,12 @@ def test_without_silence_the_whole_chunk_is_wanted() -> None:
     assert chunking.wanted_spans(chunk, np.ones(400, bool)) == everything
 
 
+@pytest.mark.parametrize(("gap", "spans"), [(49, 1), (50, 2)])
+def test_gaps_are_left_out_from_half_a_second_on(gap: int, spans: int) -> None:
+    sounding = np.repeat([True, False, True], [60, gap, 200 - 60 - gap])
+    assert len(chunking.wanted_spans(Chunk(0, 2 * RATE), sounding)) == spans
+
+
 @given(case=chunks_with_sound(), hop_length=st.integers(1, 20))
 @settings(max_examples=100)
 def test_fades_touch_nothing_but_the_borders_of_gaps(

@@ -190,6 +190,17 @@ def test_noise_is_the_same_with_and_without_gaps(opened: Callable[..., Pipeline]
         assert snr_db(plain[part], skipped[part]) > 60
 
 
+def test_a_voice_that_hums_in_silence_fades_at_the_gap(opened: Callable[..., Pipeline]) -> None:
+    waveform = np.concatenate([tone(0.3), silence(0.9)])  # one chunk
+    (plain, rate), (skipped, _) = (
+        opened(**switches).convert(waveform, SAMPLE_RATE, NOISY) for switches in ({}, SKIPPING)
+    )
+    last = int(np.flatnonzero(skipped)[-1])
+    hum = np.abs(plain[last - rate // 50 : last + rate // 50]).max()
+    assert hum > 1e-3
+    assert np.abs(skipped[last - 3 :]).max() < 0.02 * hum
+
+
 def test_memory_may_run_out_beside_a_gap(
     opened: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
