@@ -344,20 +344,21 @@ class Pipeline:
 
     def _plan(self, source: _Source) -> list[_Window]:
         """The windows to convert: none for a chunk in which nothing is heard."""
-        waveform_16k, skip = source.waveform_16k, self.optimization.skip_silence
+        waveform_16k = source.waveform_16k
         loudness = chunking.window_loudness(waveform_16k)
-        sounding = chunking.sounding_frames(waveform_16k) if skip else None
         parts = (
             chunking.sounding_parts(waveform_16k)
             if source.settings.split_voice
             else [chunking.whole(len(waveform_16k))]
         )
-        planned = [
-            _Window(source, chunk, tuple(chunking.wanted_spans(chunk, sounding)))
-            for part in parts
-            for chunk in chunking.cut(part, loudness)
-        ]
-        return [window for window in planned if window.wanted]
+        return self._windows(source, [chunk for part in parts for chunk in chunking.cut(part, loudness)])
+
+    def _windows(self, source: _Source, chunks: Sequence[Chunk]) -> list[_Window]:
+        """The windows of those chunks in which anything is heard."""
+        skip = self.optimization.skip_silence
+        sounding = chunking.sounding_frames(source.waveform_16k) if skip else None
+        windows = [_Window(source, chunk, tuple(chunking.wanted_spans(chunk, sounding))) for chunk in chunks]
+        return [window for window in windows if window.wanted]
 
     def _convert_windows(self, windows: Sequence[_Window], progress: Progress) -> None:
         """Convert the windows into the joiners of their sources."""
@@ -419,9 +420,7 @@ class Pipeline:
             self.device,
             chunk.length / chunking.SAMPLE_RATE,
         )
-        skip = self.optimization.skip_silence
-        sounding = chunking.sounding_frames(waveform_16k) if skip else None
-        return [_Window(window.source, half, tuple(chunking.wanted_spans(half, sounding))) for half in halves]
+        return self._windows(window.source, halves)
 
     def _convert_batch(
         self,
@@ -466,7 +465,6 @@ class Pipeline:
         f0_batch = pad_batch(curves)[0] if curves else None
         generators = [_chunk_generator(settings.seed, window.chunk, self.device) for window in windows]
         alone = len(windows) == 1
-
         wanted = [window.wanted for window in windows] if self.optimization.skip_silence else None
 
         def render(

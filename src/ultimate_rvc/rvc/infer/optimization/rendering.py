@@ -102,12 +102,12 @@ class VocoderRenderer:
         hop = vocoder.hop_length
         waveform = latent.new_zeros(len(latent), 1, latent.shape[-1] * hop)
         for group in _groups(runs, len(latent)):
-            own = [run.item for run in group]
             width = max(run.width for run in group)
             rendered = vocoder(
                 _cut_out(latent, group, width, 1),
                 None if source is None else _cut_out(source, group, width, hop),
-                speaker[own] if own != list(range(len(speaker))) else speaker,
+                # By slices: a list of indices would have to be sent to the device.
+                torch.cat([speaker[run.item : run.item + 1] for run in group]),
                 noise,
                 None if all(run.width == width for run in group) else tuple(run.width for run in group),
                 self._run_blocks,
