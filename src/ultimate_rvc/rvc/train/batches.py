@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The batch on ``device``; from pinned memory the copies do not wait for each other."""
-        moved = {
+        moved: dict[str, Any] = {
             field.name: None if value is None else value.to(device, non_blocking=True)
             for field in fields(self)
             for value in (getattr(self, field.name),)
