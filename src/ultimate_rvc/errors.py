@@ -58,6 +58,14 @@ class CacheError(UltimateRVCError):
     """A cache folder that cannot be written, is full, or is in use."""
 
 
+class DatasetError(UltimateRVCError):
+    """Recordings that no voice can be trained on, or that are not there."""
+
+
+class TrainingError(UltimateRVCError):
+    """A training that cannot begin, go on or be finished."""
+
+
 class OutOfMemoryError(UltimateRVCError):
     """A device whose memory does not suffice even for the smallest chunk."""
 

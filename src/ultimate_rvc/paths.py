@@ -40,6 +40,16 @@ def audio_dir() -> Path:
     return _folder("URVC_AUDIO_DIR", home_dir() / "audio")
 
 
+def training_dir() -> Path:
+    """What training makes, one folder per voice: ``URVC_TRAINING_DIR``."""
+    return _folder("URVC_TRAINING_DIR", home_dir() / "training")
+
+
+def datasets_dir() -> Path:
+    """Recordings to train on, one folder per dataset."""
+    return audio_dir() / "training"
+
+
 def cache_dir() -> Path:
     """Results of the steps of a cover, by content."""
     return audio_dir() / "intermediate"
