@@ -2,9 +2,9 @@
 
     python benchmarks/vocoder.py [--seconds 30] [--tiles 128 512] [--repeats 3] [--threads 2] [--json]
 
-``plain`` is the network as one would write it, in one pass. ``blocks`` computes its residual blocks
-in pieces that fit the cache and with short transforms; numbers are tiles of so many frames on top of it.
-All run interleaved in one process for time (CPU time of the process as well, which other load on the
+``plain`` is the network as one would write it, in one pass. ``blocks`` computes its layers
+as rows, in pieces that fit the cache and with short transforms; numbers are tiles of so many frames on top
+of it. All run interleaved in one process for time (CPU time of the process as well, which other load on the
 machine hardly changes), and each in a process of its own for memory. Weights are random.
 """
 
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.fast_blocks import FastBlocks
+from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
 from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -69,7 +69,7 @@ def renders(seconds: float, names: list[str]) -> dict[str, Callable[[], Tensor]]
     source = vocoder.excitation(torch.full((1, frames), 220.0), Noise(0.0))
     inputs = (vocoder, latent, source, speaker, Noise(0.0))
 
-    blocks = FastBlocks()
+    blocks = FastLayers()
     ways: dict[str, Callable[[], Tensor]] = {
         PLAIN: partial(render_whole, *inputs),
         BLOCKS: partial(VocoderRenderer(None, blocks), *inputs),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,8 @@ from torch import Tensor, nn
 
 from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization import fast_blocks
-from ultimate_rvc.rvc.infer.optimization.fast_blocks import FastBlocks
+from ultimate_rvc.rvc.infer.optimization import fast_layers
+from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
 from ultimate_rvc.rvc.infer.optimization.short_convolution import (
     DirectConvolution,
     RowConvolution,
@@ -20,7 +22,13 @@ from ultimate_rvc.rvc.infer.optimization.short_convolution import (
     row_convolution,
     transforms,
 )
-from ultimate_rvc.rvc.networks.hifigan import ResidualBlock, mean_of_blocks, same_convolution
+from ultimate_rvc.rvc.networks.hifigan import (
+    PLAIN_LAYERS,
+    ResidualBlock,
+    same_convolution,
+    source_convolution,
+    upsampler,
+)
 from ultimate_rvc.rvc.networks.noise import Noise
 
 FLOAT64_EXACT = {"rtol": 0, "atol": 1e-12}
@@ -107,11 +115,48 @@ def test_fast_blocks_are_the_plain_ones(samples: int, piece_values: int, shorter
     hidden = torch.randn(2, 32, samples, dtype=torch.float64)
     valid = (samples, max(samples - shorter, 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_blocks, "PIECE_VALUES", piece_values)
-        fast = FastBlocks()(hidden.clone(), blocks, valid)
-    plain = mean_of_blocks(hidden, blocks, valid)
+        patch.setattr(fast_layers, "PIECE_VALUES", piece_values)
+        fast = FastLayers().mean_of_blocks(hidden.clone(), blocks, valid)
+    plain = PLAIN_LAYERS.mean_of_blocks(hidden, blocks, valid)
     for item, length in enumerate(valid):
         torch.testing.assert_close(fast[item, :, :length], plain[item, :, :length], **FLOAT64_EXACT)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rate=st.integers(2, 12),
+    surplus=st.integers(0, 26),
+    following=st.sampled_from([(), (2,), (5, 2)]),
+    samples=st.integers(1, 60),
+)
+@torch.inference_mode()
+def test_upsampling_as_products_is_the_plain_one(
+    rate: int, surplus: int, following: tuple[int, ...], samples: int
+) -> None:
+    torch.manual_seed(samples)
+    config = replace(
+        small_config(),
+        upsample_rates=(rate, *following),
+        upsample_kernel_sizes=(rate + surplus, *(2 * later for later in following)),
+        upsample_initial_channel=16,
+    )
+    layers = (upsampler(config, 0).double(), source_convolution(config, 0).double())
+    hidden = torch.randn(2, 16, samples, dtype=torch.float64)
+    source = torch.randn(2, 1, samples * config.hop_length, dtype=torch.float64)
+    for heard, source_conv in ((source, layers[1]), (None, None)):
+        fast = FastLayers().upsample(hidden, layers[0], heard, source_conv)
+        plain = PLAIN_LAYERS.upsample(hidden, layers[0], heard, source_conv)
+        torch.testing.assert_close(fast, plain, **FLOAT64_EXACT)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_the_output_as_products_is_the_plain_one(bias: bool) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv1d(24, 1, 7, padding=3, bias=bias).double()
+    hidden = torch.randn(2, 24, 501, dtype=torch.float64)
+    fast = FastLayers().output(hidden, convolution)
+    torch.testing.assert_close(fast, PLAIN_LAYERS.output(hidden, convolution), **FLOAT64_EXACT)
 
 
 @pytest.mark.parametrize("vocoder", list(Vocoder))
@@ -126,7 +171,7 @@ def test_every_vocoder_sounds_the_same_with_them(vocoder: Vocoder) -> None:
     for valid in (None, (40, 17)):
         inputs = (latent.clone(), source.clone(), speaker, Noise(0.0), valid)
         plain = synthesizer.vocoder(*inputs)
-        fast = synthesizer.vocoder(*inputs, FastBlocks())
+        fast = synthesizer.vocoder(*inputs, FastLayers())
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-10)
 
 
@@ -138,8 +183,8 @@ def test_weights_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(convolution)
         return row_convolution(convolution)
 
-    monkeypatch.setattr(fast_blocks, "row_convolution", counted)
-    run, blocks = FastBlocks(), [ResidualBlock(8, 3, (1, 3))]
+    monkeypatch.setattr(fast_layers, "row_convolution", counted)
+    layers, blocks = FastLayers(), [ResidualBlock(8, 3, (1, 3))]
     for _ in range(3):
-        run(torch.randn(1, 8, 50), blocks, None)
+        layers.mean_of_blocks(torch.randn(1, 8, 50), blocks, None)
     assert len(made) == 4

@@ -23,7 +23,7 @@ from ultimate_rvc.rvc.infer import opening
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
 from ultimate_rvc.rvc.infer.optimization import precision as precision_module
 from ultimate_rvc.rvc.infer.optimization.config import VARIABLES, OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.fast_blocks import FastBlocks
+from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
 from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
 from ultimate_rvc.rvc.infer.optimization.retrieval import DeviceRetriever, FaissRetriever
@@ -248,13 +248,14 @@ def test_feature_cache_saves_the_encoder_the_second_conversion(
 
 
 @pytest.mark.parametrize("value", ["on", "off"])
-def test_fast_vocoder_computes_the_residual_blocks(
+def test_fast_vocoder_computes_the_layers(
     monkeypatch: pytest.MonkeyPatch, opened: Opener, value: str
 ) -> None:
     monkeypatch.setenv("RVC_FAST_VOCODER", value)
-    calls = spy(monkeypatch, FastBlocks, "__call__")
+    upsamplings = spy(monkeypatch, FastLayers, "upsample")
+    means = spy(monkeypatch, FastLayers, "mean_of_blocks")
     convert(opened())
-    assert len(calls) == (4 if value == "on" else 0)  # one for each stage of upsampling
+    assert len(upsamplings) == len(means) == (4 if value == "on" else 0)  # one for each stage
 
 
 @pytest.mark.parametrize("value", ["on", "off"])

@@ -36,18 +36,53 @@ class ResidualPairs(Protocol):
     def __call__(self, hidden: Tensor, valid: Valid) -> Tensor: ...
 
 
-class BlockRunner(Protocol):
-    """A way to compute the mean of what residual blocks make of ``hidden``; all give the same numbers."""
+class VocoderLayers(Protocol):
+    """A way to compute the layers of a vocoder; all give the same numbers."""
 
-    def __call__(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor: ...
+    def upsample(
+        self,
+        hidden: Tensor,
+        upsampler: nn.ConvTranspose1d,
+        source: Tensor | None,
+        source_conv: nn.Conv1d | None,
+    ) -> Tensor:
+        """Return hidden (batch, channels, samples) upsampled, plus the convolution of the source."""
+        ...
+
+    def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
+        """Return the mean of what residual blocks make of ``hidden``."""
+        ...
+
+    def output(self, hidden: Tensor, convolution: nn.Conv1d) -> Tensor:
+        """Return the last convolution of ``hidden``, (batch, 1, samples)."""
+        ...
 
 
-def mean_of_blocks(hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
-    """Return the mean of what each block makes of ``hidden``; one block's output is held at a time."""
-    total = blocks[0](hidden, valid)
-    for block in blocks[1:]:
-        total = total + block(hidden, valid)
-    return total / len(blocks)
+class PlainLayers:
+    """``VocoderLayers`` as torch computes them."""
+
+    def upsample(
+        self,
+        hidden: Tensor,
+        upsampler: nn.ConvTranspose1d,
+        source: Tensor | None,
+        source_conv: nn.Conv1d | None,
+    ) -> Tensor:
+        upsampled: Tensor = upsampler(hidden)
+        return upsampled if source_conv is None else upsampled + source_conv(source)
+
+    def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
+        total = blocks[0](hidden, valid)
+        for block in blocks[1:]:  # one block's output is held at a time
+            total = total + block(hidden, valid)
+        return total / len(blocks)
+
+    def output(self, hidden: Tensor, convolution: nn.Conv1d) -> Tensor:
+        waveform: Tensor = convolution(hidden)
+        return waveform
+
+
+PLAIN_LAYERS = PlainLayers()
 
 
 class HiFiGAN(nn.Module):
@@ -92,7 +127,7 @@ class HiFiGAN(nn.Module):
         speaker: Tensor,
         noise: Noise,
         valid: Valid = None,
-        run_blocks: BlockRunner = mean_of_blocks,
+        layers: VocoderLayers = PLAIN_LAYERS,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
 
@@ -108,8 +143,8 @@ class HiFiGAN(nn.Module):
             self.resblocks[start : start + per_stage] for start in range(0, len(self.resblocks), per_stage)
         ]
         source_convs = None if source is None else self.noise_convs
-        hidden = render_stages(hidden, source, self.rates, self.ups, source_convs, blocks, valid, run_blocks)
-        return finish(hidden, self.conv_post, self.rates, valid)
+        hidden = render_stages(hidden, source, self.rates, self.ups, source_convs, blocks, valid, layers)
+        return finish(hidden, self.conv_post, self.rates, valid, layers)
 
 
 class ResidualBlock(nn.Module):
@@ -180,29 +215,30 @@ def render_stages(
     hidden: Tensor,
     source: Tensor | None,
     rates: Sequence[int],
-    upsamplers: Iterable[nn.Module],
-    source_convs: Iterable[nn.Module] | None,
+    upsamplers: nn.ModuleList,
+    source_convs: nn.ModuleList | None,
     block_groups: Iterable[nn.ModuleList],
     valid: Valid,
-    run_blocks: BlockRunner,
+    layers: VocoderLayers,
 ) -> Tensor:
     """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
-    convs = [None] * len(rates) if source_convs is None else list(source_convs)
-    for rate, upsample, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
-        hidden = upsample(clear_tails(F.leaky_relu(hidden, SLOPE), valid))
+    convs = [None] * len(rates) if source_convs is None else cast("list[nn.Conv1d]", list(source_convs))
+    for rate, upsampler, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
+        activated = clear_tails(F.leaky_relu(hidden, SLOPE), valid)
+        hidden = layers.upsample(activated, cast("nn.ConvTranspose1d", upsampler), source, source_conv)
         valid = scaled(valid, rate)
-        if source_conv is not None:
-            hidden = hidden + source_conv(source)
-        hidden = run_blocks(hidden, cast("list[ResidualPairs]", list(blocks)), valid)
+        hidden = layers.mean_of_blocks(hidden, cast("list[ResidualPairs]", list(blocks)), valid)
     return hidden
 
 
-def finish(hidden: Tensor, conv_post: nn.Module, rates: Sequence[int], valid: Valid) -> Tensor:
+def finish(
+    hidden: Tensor, conv_post: nn.Conv1d, rates: Sequence[int], valid: Valid, layers: VocoderLayers
+) -> Tensor:
     """Turn the last stage's channels into the waveform."""
     for rate in rates:
         valid = scaled(valid, rate)
-    waveform = torch.tanh(conv_post(clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)))
-    return clear_tails(waveform, valid)
+    activated = clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)
+    return clear_tails(torch.tanh(layers.output(activated, conv_post)), valid)
 
 
 def residual_reach(config: SynthesizerConfig) -> int:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.hifigan import (
     EDGE_KERNEL,
+    PLAIN_LAYERS,
     SLOPE,
-    BlockRunner,
+    VocoderLayers,
     context_frames,
     finish,
-    mean_of_blocks,
     render_stages,
     residual_pair,
     same_convolution,
@@ -70,7 +70,7 @@ class MRFHiFiGAN(nn.Module):
         speaker: Tensor,
         noise: Noise,
         valid: Valid = None,
-        run_blocks: BlockRunner = mean_of_blocks,
+        layers: VocoderLayers = PLAIN_LAYERS,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples); see ``HiFiGAN.forward``."""
         assert source is not None
@@ -78,9 +78,9 @@ class MRFHiFiGAN(nn.Module):
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
         blocks = [cast("nn.ModuleList", group) for group in self.mrfs]
         hidden = render_stages(
-            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid, run_blocks
+            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid, layers
         )
-        return finish(hidden, self.conv_post, self.rates, valid)
+        return finish(hidden, self.conv_post, self.rates, valid, layers)
 
 
 class MRFBlock(nn.Module):

@@ -17,9 +17,9 @@ from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.hifigan import (
     EDGE_KERNEL,
-    BlockRunner,
+    PLAIN_LAYERS,
     ResidualBlock,
-    mean_of_blocks,
+    VocoderLayers,
     residual_reach,
 )
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -94,7 +94,7 @@ class RefineGAN(nn.Module):
         speaker: Tensor,
         noise: Noise,
         valid: Valid = None,
-        run_blocks: BlockRunner = mean_of_blocks,
+        layers: VocoderLayers = PLAIN_LAYERS,
     ) -> Tensor:
         """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
 
@@ -109,7 +109,7 @@ class RefineGAN(nn.Module):
             hidden = hold_ends(F.leaky_relu(hidden, SLOPE), valid)
             hidden = F.interpolate(hidden, scale_factor=float(rate), mode="linear")
             valid = scaled(valid, rate)
-            hidden = block(torch.cat((hidden, skip), dim=1), noise, valid, run_blocks)
+            hidden = block(torch.cat((hidden, skip), dim=1), noise, valid, layers)
         waveform = torch.tanh(self.conv_post(clear_tails(F.leaky_relu(hidden, SLOPE), valid)))
         return clear_tails(waveform, valid)
 
@@ -186,14 +186,14 @@ class ParallelResidualBlock(nn.Module):
             for kernel_size, branch_dilations in zip(kernel_sizes, dilations, strict=True)
         )
 
-    def forward(self, hidden: Tensor, noise: Noise, valid: Valid, run_blocks: BlockRunner) -> Tensor:
+    def forward(self, hidden: Tensor, noise: Noise, valid: Valid, layers: VocoderLayers) -> Tensor:
         hidden = self.input_conv(clear_tails(hidden, valid))
         total = torch.zeros_like(hidden)
         for branch in self.blocks:
             assert isinstance(branch, nn.ModuleList)
             before, residual, after = branch
             assert isinstance(residual, ResidualBlock)
-            total = total + after(run_blocks(before(hidden, noise), [residual], valid), noise)
+            total = total + after(layers.mean_of_blocks(before(hidden, noise), [residual], valid), noise)
         return total / len(self.blocks)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.networks.hifigan import BlockRunner, HiFiGAN, mean_of_blocks
+from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, HiFiGAN, VocoderLayers
 from ultimate_rvc.rvc.networks.mrf_hifigan import MRFHiFiGAN
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
@@ -34,7 +34,7 @@ class VocoderNetwork(Protocol):
         speaker: Tensor,
         noise: Noise,
         valid: Valid = None,
-        run_blocks: BlockRunner = mean_of_blocks,
+        layers: VocoderLayers = PLAIN_LAYERS,
     ) -> Tensor:
         """Return the waveform (batch, 1, samples)."""
         ...

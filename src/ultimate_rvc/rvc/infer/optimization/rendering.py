@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.fast_blocks import FastBlocks
-from ultimate_rvc.rvc.networks.hifigan import BlockRunner, mean_of_blocks
+from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
+from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, VocoderLayers
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork
@@ -54,18 +54,18 @@ class VocoderRenderer:
     ----------
     tile_frames : int or None
         Most frames a tile gives; None for no limit.
-    run_blocks : BlockRunner
-        How the residual blocks are computed.
+    layers : VocoderLayers
+        How the layers are computed.
     """
 
-    def __init__(self, tile_frames: int | None = None, run_blocks: BlockRunner = mean_of_blocks) -> None:
+    def __init__(self, tile_frames: int | None = None, layers: VocoderLayers = PLAIN_LAYERS) -> None:
         self._tile_frames = tile_frames
-        self._run_blocks = run_blocks
+        self._layers = layers
 
     @classmethod
     def for_cpu(cls) -> VocoderRenderer:
-        """Tiles, and residual blocks in pieces with short convolutions."""
-        return cls(TILE_FRAMES, FastBlocks())
+        """Tiles, and layers as matrix products."""
+        return cls(TILE_FRAMES, FastLayers())
 
     def __call__(
         self,
@@ -97,7 +97,7 @@ class VocoderRenderer:
             every layer, so unless they are switched off it renders everything in one go.
         """
         if vocoder.draws_noise and noise.scale != 0:
-            return vocoder(latent, source, speaker, noise, valid, self._run_blocks)
+            return vocoder(latent, source, speaker, noise, valid, self._layers)
         runs = self._runs(vocoder, latent, valid, wanted)
         hop = vocoder.hop_length
         waveform = latent.new_zeros(len(latent), 1, latent.shape[-1] * hop)
@@ -110,7 +110,7 @@ class VocoderRenderer:
                 torch.cat([speaker[run.item : run.item + 1] for run in group]),
                 noise,
                 None if all(run.width == width for run in group) else tuple(run.width for run in group),
-                self._run_blocks,
+                self._layers,
             )
             for row, run in zip(rendered, group, strict=True):
                 middle = row[:, (run.start - run.low) * hop : (run.end - run.low) * hop]
@@ -138,13 +138,13 @@ class VocoderRenderer:
 
 
 def renderer_for(config: OptimizationConfig, device: torch.device, *, half: bool) -> VocoderRenderer:
-    """The renderer that a configuration asks for; ``half``: residual blocks compute in half precision."""
+    """The renderer that a configuration asks for; ``half``: layers compute in half precision."""
     if not config.fast_vocoder:
         return VocoderRenderer()
     if device.type != "cpu":
         log.warning("The fast vocoder is for CPUs; on %s it changes nothing.", device)
         return VocoderRenderer()
-    # In half precision the residual blocks are the network's own, only in tiles.
+    # In half precision the layers are the network's own, only in tiles.
     return VocoderRenderer(TILE_FRAMES) if half else VocoderRenderer.for_cpu()
 
 
