@@ -51,11 +51,10 @@ class ArrayWriter:
 @contextmanager
 def writing_array(path: Path, columns: int | None = None) -> Iterator[ArrayWriter]:
     """A writer of the array ``path``, which appears when the block ends without an error."""
-    with atomic_path(path) as unfinished:
-        with unfinished.open("wb+") as file:
-            writer = ArrayWriter(file, columns)
-            yield writer
-            writer.finish()
+    with atomic_path(path) as unfinished, unfinished.open("wb+") as file:
+        writer = ArrayWriter(file, columns)
+        yield writer
+        writer.finish()
 
 
 def mapped_array(path: Path, columns: int | None = None) -> FloatArray:

@@ -1,0 +1,130 @@
+"""What is wrong with recordings, found before hours are spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.errors import DatasetError
+from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, sounding
+
+LEAST_SECONDS = 10.0  # of sound: below it there is nothing to learn from
+WANTED_SECONDS = 180.0  # below it a voice is learnt, but not all of its sounds
+SILENT_PEAK = 10 ** (-60 / 20)  # nobody hears what stays below
+CLIPPED_SHARE = 1e-4  # of the samples, in flat tops
+FLAT_SAMPLES = 3  # equal samples at the peak, which is never so in a wave that was not cut off
+FLAT_TOLERANCE = 4e-5  # of the peak: a step of 16 bits
+QUIETEST_CLIPPED_PEAK = 0.05  # below it neighbouring samples are equal by rounding
+LISTED_NAMES = 20
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RecordingMeasures:
+    """What was found in one recording; ``fault`` says why it cannot be read, if so."""
+
+    name: str
+    sample_rate: int = 0
+    seconds: float = 0.0
+    sounding_seconds: float = 0.0
+    peak: float = 0.0
+    clipped_share: float = 0.0
+    fault: str | None = None
+
+    @classmethod
+    def unreadable(cls, name: str, fault: str) -> RecordingMeasures:
+        return cls(name, fault=fault)
+
+    @property
+    def is_silent(self) -> bool:
+        return self.fault is None and self.peak < SILENT_PEAK
+
+
+def measure(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
+    """Measure one recording, mono and at the rate of its file."""
+    loudest = float(max(waveform.max(initial=0.0), -waveform.min(initial=0.0)))
+    return RecordingMeasures(
+        name,
+        sample_rate,
+        len(waveform) / sample_rate,
+        float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND if loudest >= SILENT_PEAK else 0.0,
+        loudest,
+        _clipped_share(waveform, loudest),
+    )
+
+
+def _clipped_share(waveform: FloatArray, loudest: float) -> float:
+    """Share of the samples that are part of a flat top."""
+    if loudest < QUIETEST_CLIPPED_PEAK:
+        return 0.0
+    at_peak = np.abs(waveform) >= loudest * (1 - FLAT_TOLERANCE)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], at_peak, [False]]).astype(np.int8)))
+    lengths = edges[1::2] - edges[0::2]
+    return float(lengths[lengths >= FLAT_SAMPLES].sum() / len(waveform))
+
+
+def check_recordings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[str]:
+    """Warnings about recordings that become a voice at ``sample_rate``, a sentence each.
+
+    Raises
+    ------
+    DatasetError
+        In sentences, when no voice can be trained on them.
+    """
+    warnings = _warnings(measures, sample_rate)
+    if refusal := _refusal(measures):
+        raise DatasetError(" ".join([refusal, *warnings]))
+    return warnings
+
+
+def _refusal(measures: Sequence[RecordingMeasures]) -> str | None:
+    readable = [found for found in measures if found.fault is None]
+    if not readable:
+        return "None of the recordings can be read."
+    if all(found.is_silent for found in readable):
+        return "All recordings that can be read are silent."
+    seconds = sum(found.sounding_seconds for found in readable)
+    if seconds < LEAST_SECONDS:
+        return (
+            f"The recordings hold {seconds:.1f} s of sound, too little for a voice: at least "
+            f"{LEAST_SECONDS:.0f} s are needed, and 10 minutes are a good amount."
+        )
+    return None
+
+
+def _warnings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[str]:
+    sound = [found for found in measures if found.fault is None and not found.is_silent]
+    seconds = sum(found.sounding_seconds for found in sound)
+    warnings = [f"Left out: {found.fault}" for found in measures if found.fault is not None]
+    warnings += _about([found for found in measures if found.is_silent], "silent and left out")
+    warnings += _about(
+        [found for found in sound if found.clipped_share >= CLIPPED_SHARE],
+        "clipped, and the voice will sound rough: record again at a lower level",
+    )
+    if LEAST_SECONDS <= seconds < WANTED_SECONDS:
+        warnings.append(
+            f"The recordings hold {seconds:.0f} s of sound; below {WANTED_SECONDS / 60:.0f} minutes a voice "
+            "lacks many of its sounds, and 10 minutes are a good amount."
+        )
+    rates = sorted({found.sample_rate for found in sound})
+    if len(rates) > 1:
+        listed = ", ".join(f"{rate} Hz" for rate in rates)
+        warnings.append(f"The recordings have different sample rates ({listed}).")
+    warnings += _about(
+        [found for found in sound if found.sample_rate < sample_rate],
+        f"below the voice's {sample_rate} Hz and will make it sound dull",
+    )
+    return warnings
+
+
+def _about(found: Sequence[RecordingMeasures], what: str) -> list[str]:
+    """One sentence that names the recordings, or none."""
+    if not found:
+        return []
+    names = ", ".join(f'"{one.name}"' for one in found[:LISTED_NAMES])
+    more = f" and {len(found) - LISTED_NAMES} more" if len(found) > LISTED_NAMES else ""
+    return [f"{names}{more} {'is' if len(found) == 1 else 'are'} {what}."]

@@ -1,0 +1,230 @@
+"""What a training step is given, computed from pieces: content features, pitch and spectrograms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ultimate_rvc.choices import EmbedderModel, F0Method, VoiceVersion
+from ultimate_rvc.errors import DatasetError
+from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.content import ContentEncoder, encoder_identity, load_content_encoder
+from ultimate_rvc.rvc.content.files import files_identity
+from ultimate_rvc.rvc.content.frames import FRAME_SAMPLES, RECEPTIVE_SAMPLES
+from ultimate_rvc.rvc.infer.devices import resolve_device
+from ultimate_rvc.rvc.pitch import PitchMethod, load_pitch_methods, resolve_auto
+from ultimate_rvc.rvc.pitch.method import HOP_LENGTH
+from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
+from ultimate_rvc.rvc.train.arrays import ArrayWriter, mapped_array, writing_array
+from ultimate_rvc.rvc.train.data_settings import ExtractSettings
+from ultimate_rvc.rvc.train.folders import TrainingFolder
+from ultimate_rvc.rvc.train.mel import spectrogram
+from ultimate_rvc.rvc.train.preprocess import ENCODER_RATE, PIECES_FILE
+from ultimate_rvc.rvc.train.sizes import spectrogram_sizes
+from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND
+from ultimate_rvc.rvc.train.tables import (
+    DataDescription,
+    ExamplesTable,
+    Piece,
+    PiecesTable,
+    remove_others,
+    table_key,
+)
+
+VERSION = 1  # raised whenever the same pieces and settings would give other numbers
+EXAMPLES_FILE = "examples.json"
+KINDS = ("features", "f0", "spectrogram")
+MUTE_FRAMES = 150  # 3 s, the length of other pieces
+CONTEXT_SAMPLES = RECEPTIVE_SAMPLES - FRAME_SAMPLES  # that the encoder wants behind its last frame
+PITCH_FRAMES = 2  # per frame of the encoder
+LEAST_VOICED_SECONDS = 2.0
+PERCENTILES = (5, 50, 95)
+
+FloatArray = NDArray[np.float32]
+
+
+def extract_features(
+    folder: TrainingFolder, settings: ExtractSettings, *, progress: Progress | None = None
+) -> ExamplesTable:
+    """Compute what training needs of the pieces in ``folder``, as far as it is not there yet.
+
+    Raises
+    ------
+    DatasetError
+        There are no pieces, or no voice is found in them.
+    AssetMissingError, DownloadError, EncoderFileError, EncoderMismatchError, SettingError
+        As :func:`~ultimate_rvc.rvc.content.load_content_encoder` and
+        :func:`~ultimate_rvc.rvc.pitch.load_pitch_methods` say.
+    CancelledError
+        Through ``progress``. Kinds that were finished by then are not computed again.
+    """
+    pieces = PiecesTable.read(folder.data / PIECES_FILE)
+    if pieces is None:
+        raise DatasetError(f"'{folder.name}' has no pieces yet: run `urvc train preprocess-dataset`.")
+    with _threads(settings.cpu_cores):
+        return _Extraction(folder, pieces, settings, progress or Progress()).table()
+
+
+class _Extraction:
+    """One run, with everything it needs at hand."""
+
+    def __init__(
+        self, folder: TrainingFolder, pieces: PiecesTable, settings: ExtractSettings, progress: Progress
+    ) -> None:
+        self._folder, self._pieces, self._settings, self._progress = folder, pieces, settings, progress
+        self._device = resolve_device(settings.device)
+        self._waveform_16k = mapped_array(folder.data / pieces.arrays["waveform_16k"])
+        self._waveform = mapped_array(folder.data / pieces.arrays["waveform"])
+        self._sizes = spectrogram_sizes(VoiceVersion(settings.version), pieces.sample_rate)
+        chosen, custom = settings.embedder_model, settings.custom_embedder_model
+        self._encoder_folder = Path(custom).expanduser() if custom else None
+        self._encoder_name = EmbedderModel(chosen).value
+        self._encoder_identity = encoder_identity(self._encoder_name, folder=self._encoder_folder)
+        method = F0Method(settings.f0_method)
+        self._f0_method = resolve_auto() if method is F0Method.AUTO else method
+
+    def table(self) -> ExamplesTable:
+        features = self._made("features", 0.0, 0.6, self._write_features, self._encoder_key())
+        arrays = {"features": features.name}
+        if self._settings.has_f0:
+            arrays["f0"] = self._made("f0", 0.6, 0.9, self._write_f0, self._pitch_key()).name
+        sizes = [self._sizes.n_fft, self._sizes.hop_length]
+        arrays["spectrogram"] = self._made("spectrogram", 0.9, 1.0, self._write_spectrograms, sizes).name
+        phone_dim = int(np.load(features, mmap_mode="r").shape[1])
+        table = ExamplesTable(
+            table_key(self._pieces.key, arrays, self._settings.include_mutes),
+            self._pieces.key,
+            self._description(phone_dim, self._percentiles_hz(arrays)),
+            self._settings.include_mutes,
+            arrays,
+        )
+        table.write(self._folder.data / EXAMPLES_FILE)
+        remove_others(self._folder.data, arrays.values(), KINDS)
+        self._progress.report("extract", 1.0)
+        return table
+
+    # ------------------------------------------------------------------ arrays
+
+    def _made(
+        self, kind: str, start: float, end: float, write: Callable[[Path, Progress], None], key: object
+    ) -> Path:
+        """The array of one kind: found, or written now."""
+        path = self._folder.data / f"{kind}-{table_key(kind, VERSION, self._pieces.key, key)}.npy"
+        progress = self._progress.part("extract", start, end)
+        progress.report(kind, 0.0)
+        if not path.is_file():
+            write(path, progress)
+        return path
+
+    def _encoder_key(self) -> list[str]:
+        return [self._encoder_name, self._encoder_identity, self._settings.version]
+
+    def _pitch_key(self) -> list[str]:
+        file = rmvpe_file() if self._f0_method is F0Method.RMVPE else None
+        return [self._f0_method, files_identity(file) if file else ""]
+
+    def _write_features(self, path: Path, progress: Progress) -> None:
+        """Features of every piece, and behind them those of silence."""
+        encoder = load_content_encoder(self._encoder_name, self._device, folder=self._encoder_folder)
+        with writing_array(path, encoder.feature_dim(self._settings.version)) as writer:
+            for piece in self._in_turn("features", progress):
+                writer.append(self._encoded(encoder, self._samples(piece, self._waveform_16k, ENCODER_RATE)))
+            silence = np.zeros(MUTE_FRAMES * FRAME_SAMPLES, np.float32)
+            writer.append(self._encoded(encoder, silence))
+
+    def _encoded(self, encoder: ContentEncoder, waveform_16k: FloatArray) -> FloatArray:
+        padded = torch.from_numpy(np.pad(waveform_16k, (0, CONTEXT_SAMPLES), mode="reflect"))
+        features = encoder.encode(padded[None].to(self._device), self._settings.version)[0]
+        return features.float().cpu().numpy()
+
+    def _write_f0(self, path: Path, progress: Progress) -> None:
+        method = load_pitch_methods([self._f0_method], self._device)
+        with writing_array(path) as writer:
+            self._append(writer, lambda piece: self._f0_hz(method, piece), "f0", progress)
+
+    def _f0_hz(self, method: PitchMethod, piece: Piece) -> FloatArray:
+        samples = torch.from_numpy(self._samples(piece, self._waveform_16k, ENCODER_RATE)).to(self._device)
+        return method.f0_hz(samples)[: PITCH_FRAMES * piece.frames].cpu().numpy()
+
+    def _write_spectrograms(self, path: Path, progress: Progress) -> None:
+        with writing_array(path, self._sizes.n_fft // 2 + 1) as writer:
+            self._append(writer, self._spectrogram, "spectrogram", progress)
+
+    def _spectrogram(self, piece: Piece) -> FloatArray:
+        waveform = torch.from_numpy(self._samples(piece, self._waveform, self._pieces.sample_rate))
+        magnitudes = spectrogram(waveform[None], self._sizes.n_fft, self._sizes.hop_length)[0]
+        return magnitudes.T.contiguous().numpy()
+
+    def _append(
+        self, writer: ArrayWriter, compute: Callable[[Piece], FloatArray], kind: str, progress: Progress
+    ) -> None:
+        for piece in self._in_turn(kind, progress):
+            writer.append(compute(piece))
+
+    def _in_turn(self, kind: str, progress: Progress) -> Iterator[Piece]:
+        for done, piece in enumerate(self._pieces.pieces):
+            progress.report(kind, done / len(self._pieces.pieces), f"{kind}: {piece.name}")
+            yield piece
+
+    def _samples(self, piece: Piece, waveform: FloatArray, sample_rate: int) -> FloatArray:
+        frame = sample_rate // FRAMES_PER_SECOND
+        return np.array(waveform[piece.start * frame : (piece.start + piece.frames) * frame])
+
+    # ------------------------------------------------------------- description
+
+    def _description(
+        self, phone_dim: int, f0_percentiles_hz: tuple[float, float, float] | None
+    ) -> DataDescription:
+        settings, pieces = self._settings, self._pieces
+        return DataDescription(
+            sample_rate=pieces.sample_rate,
+            version=VoiceVersion(settings.version).value,
+            has_f0=settings.has_f0,
+            embedder=self._encoder_name,
+            embedder_identity=self._encoder_identity,
+            custom_embedder_model=settings.custom_embedder_model,
+            phone_dim=phone_dim,
+            speakers=tuple(str(speaker) for speaker in range(pieces.speakers)),
+            n_fft=self._sizes.n_fft,
+            hop_length=self._sizes.hop_length,
+            f0_method=self._f0_method.value if settings.has_f0 else None,
+            dataset_seconds=pieces.dataset_seconds,
+            f0_percentiles_hz=f0_percentiles_hz,
+        )
+
+    def _percentiles_hz(self, arrays: Mapping[str, str]) -> tuple[float, float, float] | None:
+        """Where the pitch of the recordings lies.
+
+        Raises
+        ------
+        DatasetError
+            Next to nothing of them has a pitch.
+        """
+        if not self._settings.has_f0:
+            return None
+        f0_hz = mapped_array(self._folder.data / arrays["f0"])
+        voiced_hz = f0_hz[f0_hz > 0]
+        seconds = len(voiced_hz) * HOP_LENGTH / ENCODER_RATE
+        if seconds < LEAST_VOICED_SECONDS:
+            raise DatasetError(
+                f"Only {seconds:.1f} s of the recordings have a pitch, so they hold hardly any voice: train "
+                "on speech or singing, or try another --f0-method."
+            )
+        low, middle, high = np.percentile(voiced_hz, PERCENTILES)
+        return float(low), float(middle), float(high)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads for torch, as long as the block lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
