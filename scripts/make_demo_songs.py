@@ -65,12 +65,53 @@ class Phone:
     end: float
 
 
-def speak(text: str, voice: str) -> tuple[Signal, int, list[Phone]]:
-    """Speech of flite with the times of its phones in seconds."""
+@dataclass(frozen=True)
+class Analysis:
+    """Speech as WORLD sees it: one row per frame of ``FRAME_SECONDS``."""
+
+    f0_hz: Signal  # 0 where unvoiced
+    log_envelope: Signal
+    aperiodicity: Signal
+    sample_rate: int
+
+    def synthesize(self, position: Signal, f0_hz: Signal) -> Signal:
+        """Sound with pitch ``f0_hz``; frame i has the timbre of frame ``position[i]`` (may be a fraction)."""
+        left, blend = frames_beside(position, len(self.f0_hz))
+        blend = blend[:, None]
+        envelope = np.exp((1 - blend) * self.log_envelope[left] + blend * self.log_envelope[left + 1])
+        noise_part = (1 - blend) * self.aperiodicity[left] + blend * self.aperiodicity[left + 1]
+        return np.asarray(
+            pyworld.synthesize(
+                f0_hz,
+                np.ascontiguousarray(envelope),
+                np.ascontiguousarray(noise_part),
+                self.sample_rate,
+                FRAME_SECONDS * 1000,
+            )
+        )
+
+
+def frames_beside(position: Signal, frames: int) -> tuple[NDArray[np.int64], Signal]:
+    """The frame at or before each position, and how far (0 to 1) the position is towards the next one."""
+    position = np.clip(position, 0, frames - 1.001)
+    left = position.astype(int)
+    return left, position - left
+
+
+def analyse(speech: Signal, sample_rate: int, lowest_hz: float = 71.0, highest_hz: float = 800.0) -> Analysis:
+    """WORLD's analysis; the limits are those of the pitch search, whose usual values are the defaults."""
+    f0, times = pyworld.harvest(speech, sample_rate, lowest_hz, highest_hz, FRAME_SECONDS * 1000)
+    spectrum = np.log(pyworld.cheaptrick(speech, f0, times, sample_rate))
+    return Analysis(f0, spectrum, pyworld.d4c(speech, f0, times, sample_rate), sample_rate)
+
+
+def speak(text: str, voice: str, stretch: float = 1.0) -> tuple[Signal, int, list[Phone]]:
+    """Speech of flite, ``stretch`` times as long, with the times of its phones in seconds."""
+    settings = [] if stretch == 1.0 else ["--setf", f"duration_stretch={stretch:.3f}"]
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
         printed = subprocess.run(
-            ["flite", "-voice", voice, "-psdur", "-t", text, str(wav)],
+            ["flite", "-voice", voice, *settings, "-psdur", "-t", text, str(wav)],
             check=True,
             capture_output=True,
             text=True,
@@ -120,20 +161,13 @@ def melody_hz(line: SungLine, times: Signal, beat_seconds: float) -> Signal:
 def sing(line: SungLine, voice: str, beat_seconds: float) -> tuple[Signal, float]:
     """The sung line at 44.1 kHz, and when it begins relative to its first beat (seconds, <= 0)."""
     speech, rate, phones = speak(line.text, voice)
-    f0, frame_times = pyworld.harvest(speech, rate, frame_period=FRAME_SECONDS * 1000)
-    spectrum = np.log(pyworld.cheaptrick(speech, f0, frame_times, rate))
-    aperiodicity = pyworld.d4c(speech, f0, frame_times, rate)
+    analysis = analyse(speech, rate)
     song_times, speech_times = time_anchors(phones, line, beat_seconds)
     times = np.arange(song_times[0], song_times[-1], FRAME_SECONDS)
     position = np.interp(times, song_times, speech_times) / FRAME_SECONDS
-    position = np.clip(position, 0, len(f0) - 1.001)
-    left = position.astype(int)
-    blend = (position - left)[:, None]
-    envelope = np.exp((1 - blend) * spectrum[left] + blend * spectrum[left + 1])
-    noise_part = (1 - blend) * aperiodicity[left] + blend * aperiodicity[left + 1]
-    pitch = np.where(f0[left] > 0, melody_hz(line, times, beat_seconds), 0.0)
-    sung = pyworld.synthesize(
-        pitch, np.ascontiguousarray(envelope), np.ascontiguousarray(noise_part), rate, FRAME_SECONDS * 1000
+    left, _ = frames_beside(position, len(analysis.f0_hz))
+    sung = analysis.synthesize(
+        position, np.where(analysis.f0_hz[left] > 0, melody_hz(line, times, beat_seconds), 0.0)
     )
     sung = soxr.resample(sung, rate, SAMPLE_RATE, quality="VHQ")
     fade = np.linspace(0, 1, 400)

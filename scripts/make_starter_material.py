@@ -1,0 +1,477 @@
+"""Make the recordings from which a starter voice is trained: speech, and the same voice singing.
+
+    python scripts/make_starter_material.py DIR                # slt, a woman's voice: 25 + 15 minutes
+    python scripts/make_starter_material.py DIR --voice rms    # a man's voice
+
+A speech synthesiser reads the sentences of ``starter_sentences.txt``. Half of the speech is left as it
+comes, at several speeds; the other half gets another pitch and a wider or narrower melody by WORLD's analysis
+and synthesis, so that the voice meets expressive speech. The sung part is the same voice with its vowels
+lengthened and its pitch replaced by melodies, glides and held notes between 80 and 800 Hz, spread evenly over
+the notes. The timbre (WORLD's spectral envelope and aperiodicity) always stays that of the synthesiser.
+
+Everything follows from ``--seed``: the same programs give the same files. Stopped and started again, it keeps
+the files it finds. ``DIR/material.json`` says what each file is.
+
+Needs Debian's ``festival`` and ``festvox-us-slt-hts``, or ``flite``, and ``pyworld``, ``soundfile``,
+``soxr``, ``scipy``; the product needs none of this, only the voice that is trained from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import soxr
+from make_demo_songs import (
+    FRAME_SECONDS,
+    VOWELS,
+    Analysis,
+    Phone,
+    Signal,
+    SungLine,
+    analyse,
+    frames_beside,
+    speak,
+    time_anchors,
+)
+from scipy.ndimage import gaussian_filter1d
+
+SENTENCES_FILE = Path(__file__).with_name("starter_sentences.txt")
+SAMPLE_RATE = 32_000
+PEAK = 10 ** (-3 / 20)
+EDGE_SECONDS = 0.12  # silence kept before and after the words
+PROCESSES = 2
+BATCH = 16  # files asked for before their length is counted
+EDITION = 1  # counted up whenever the same seed would give other sound
+
+LOWEST_HZ, HIGHEST_HZ = 80.0, 800.0
+LOWEST_NOTE, HIGHEST_NOTE = (69 + 12 * np.log2(hz / 440) for hz in (LOWEST_HZ, HIGHEST_HZ))
+GOLDEN = 0.618_033_988_75  # its multiples, modulo 1, fill [0, 1) evenly whatever their number
+MOST_VOWELS = 14  # a sung file stays under about ten seconds
+SONORANTS = VOWELS | frozenset(["l", "r", "w", "y", "m", "n", "ng", "el", "em", "en"])
+
+Kind = Literal["speech", "sung"]
+Style = Literal["melody", "glide", "held"]
+
+
+# --- the voices that read ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A speech synthesiser's voice: ``read(sentence, stretch)`` gives sound, sample rate and phones."""
+
+    name: str
+    voice: str
+    programs: tuple[str, ...]
+    packages: tuple[str, ...]
+    licence: str
+    pitch_search_hz: tuple[float, float]
+    read: Callable[[str, float], tuple[Signal, int, list[Phone]]]
+
+
+FESTIVAL_VOICE = "cmu_us_slt_arctic_hts"
+# Festival's Duration_Stretch and intonation settings do nothing to this kind of voice; its engine's speed does.
+FESTIVAL_SCRIPT = """(voice_{voice})
+(set! hts_engine_params (append hts_engine_params (list (list "-r" {speed:.3f}))))
+(set! spoken (utt.synth (Utterance Text "{text}")))
+(utt.save.segs spoken "{folder}/phones")
+(utt.save.wave spoken "{folder}/speech.wav" 'riff)
+"""
+
+
+def read_with_festival(sentence: str, stretch: float) -> tuple[Signal, int, list[Phone]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = sentence.replace("\\", " ").replace('"', " ")
+        script = FESTIVAL_SCRIPT.format(voice=FESTIVAL_VOICE, speed=1 / stretch, text=text, folder=folder)
+        (folder / "read.scm").write_text(script)
+        ran = subprocess.run(["festival", "-b", folder / "read.scm"], capture_output=True, text=True)
+        if not (folder / "speech.wav").is_file():
+            raise SystemExit(
+                f"Festival could not read with its voice {FESTIVAL_VOICE}; install the Debian package "
+                f"festvox-us-slt-hts. Festival said: {' '.join(ran.stderr.split())}"
+            )
+        speech, rate = soundfile.read(folder / "speech.wav")
+        lines = (folder / "phones").read_text().partition("#\n")[2].split("\n")
+    ends = [line.split() for line in lines if line.strip()]
+    starts = [0.0, *(float(end[0]) for end in ends)]
+    return (
+        speech,
+        rate,
+        [Phone(end[2], start, float(end[0])) for start, end in zip(starts, ends, strict=False)],
+    )
+
+
+def read_with_flite(sentence: str, stretch: float) -> tuple[Signal, int, list[Phone]]:
+    return speak(sentence, "rms", stretch)
+
+
+READERS = {
+    "slt": Reader(
+        "slt",
+        f"Festival's {FESTIVAL_VOICE} (a woman, American English, 32 kHz)",
+        ("festival",),
+        ("festival", "festvox-us-slt-hts"),
+        "EST-2003, EST-2000 and BSD-3-clause, as Debian names them",
+        (90.0, 400.0),
+        read_with_festival,
+    ),
+    "rms": Reader(
+        "rms",
+        "flite's rms (a man, American English, 16 kHz)",
+        ("flite",),
+        ("flite",),
+        "flite's own (Carnegie Mellon University, in the manner of BSD)",
+        (50.0, 300.0),
+        read_with_flite,
+    ),
+}
+
+
+def check_installed(reader: Reader) -> None:
+    """One sentence and the end when the reader's program or voice is missing."""
+    for program in reader.programs:
+        if shutil.which(program) is None:
+            raise SystemExit(
+                f"The program {program} is missing; install from Debian: {' '.join(reader.packages)}."
+            )
+    if reader.name == "rms":  # flite reads with another voice, without a word, when it has not this one
+        known = subprocess.run(["flite", "-lv"], capture_output=True, text=True).stdout.split()
+        if "rms" not in known:
+            raise SystemExit("This flite has no voice rms; install the Debian package flite.")
+    reader.read("Yes.", 1.0)
+
+
+# --- what each file shall be ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to one sentence; ``style`` and ``centre_note`` (MIDI) belong to sung files only."""
+
+    file: str
+    kind: Kind
+    sentence: str
+    stretch: float = 1.0
+    pitch_factor: float = 1.0
+    pitch_range: float = 1.0
+    style: Style | None = None
+    centre_note: float | None = None
+    seed: tuple[int, ...] = ()
+
+
+def speech_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
+    """Every sentence once before any comes again; every second file keeps the synthesiser's own pitch."""
+    for index in count():
+        rng = np.random.default_rng([seed, 0, index])
+        plain = Recipe(
+            f"speech_{index + 1:04d}.wav",
+            "speech",
+            _shuffled(sentences, seed, 0, index),
+            stretch=_rounded(np.exp(rng.uniform(np.log(0.85), np.log(1.2)))),
+        )
+        factor, width = np.exp(rng.uniform(np.log([0.75, 0.6]), np.log([1.6, 1.8])))
+        yield (
+            replace(plain, pitch_factor=_rounded(factor), pitch_range=_rounded(width)) if index % 2 else plain
+        )
+
+
+def sung_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
+    """Melodies, glides and long held notes; their centres are spread evenly over the notes."""
+    styles: tuple[Style, ...] = ("melody", "glide", "melody", "held", "melody")
+    for index in count():
+        yield Recipe(
+            f"sung_{index + 1:04d}.wav",
+            "sung",
+            _shuffled(sentences, seed, 1, index),
+            style=styles[index % len(styles)],
+            centre_note=_rounded(LOWEST_NOTE + (index * GOLDEN + 0.5) % 1 * (HIGHEST_NOTE - LOWEST_NOTE)),
+            seed=(seed, 2, index),
+        )
+
+
+def _shuffled(sentences: list[str], seed: int, kind: int, index: int) -> str:
+    turn, place = divmod(index, len(sentences))
+    return sentences[np.random.default_rng([seed, 3 + kind, turn]).permutation(len(sentences))[place]]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+# --- expressive speech ------------------------------------------------------------------------
+
+
+def expressive(analysis: Analysis, factor: float, width: float) -> Signal:
+    """The same words with the mean pitch times ``factor`` and ``width`` times the melody's range in cents."""
+    voiced = analysis.f0_hz > 0
+    if not voiced.any():
+        raise SystemExit("The synthesiser's speech has no voiced frame, so its pitch cannot be changed.")
+    log_f0 = np.log(np.where(voiced, analysis.f0_hz, 1.0))
+    mean = log_f0[voiced].mean()
+    f0 = np.clip(np.exp(mean + np.log(factor) + width * (log_f0 - mean)), LOWEST_HZ, HIGHEST_HZ)
+    return analysis.synthesize(np.arange(len(f0), dtype=float), np.where(voiced, f0, 0.0))
+
+
+# --- singing ----------------------------------------------------------------------------------
+
+
+def voiced_throughout(analysis: Analysis, phones: list[Phone]) -> Analysis:
+    """The analysis with vowels and their like voiced from end to end.
+
+    WORLD finds some of their edges unvoiced; lengthened to a note, such an edge would be a whisper.
+    """
+    f0, aperiodicity = analysis.f0_hz.copy(), analysis.aperiodicity.copy()
+    for phone in phones:
+        if phone.name not in SONORANTS:
+            continue
+        span = np.arange(round(phone.start / FRAME_SECONDS), min(round(phone.end / FRAME_SECONDS), len(f0)))
+        voiced = span[analysis.f0_hz[span] > 0]
+        if voiced.size:
+            nearest = voiced[np.abs(span[:, None] - voiced[None, :]).argmin(1)]
+            f0[span], aperiodicity[span] = analysis.f0_hz[nearest], analysis.aperiodicity[nearest]
+    return replace(analysis, f0_hz=f0, aperiodicity=aperiodicity)
+
+
+def note_seconds(style: Style, notes: int, rng: np.random.Generator) -> Signal:
+    """Note lengths: mostly short, some long, the last one held."""
+    low, high = (0.5, 1.8) if style == "held" else (0.18, 0.75)
+    lengths = np.exp(rng.uniform(np.log(low), np.log(high), notes))
+    long_ones = rng.random(notes) < 0.12
+    lengths[long_ones] *= rng.uniform(1.5, 2.5, int(long_ones.sum()))
+    lengths[-1] = max(lengths[-1], rng.uniform(0.6, 1.2))
+    return lengths
+
+
+def melody(centre: float, notes: int, rng: np.random.Generator) -> Signal:
+    """A walk of MIDI notes around ``centre``, in steps that songs use, turned back at the range's ends."""
+    steps = rng.choice([-7, -5, -4, -3, -2, -2, -1, 0, 1, 2, 2, 3, 4, 5, 7], notes)
+    steps[0] = 0
+    walk = centre + np.cumsum(steps)
+    walk = centre + (np.abs((walk - centre + 7) % 28 - 14) - 7)  # folded into centre +- 7
+    span = HIGHEST_NOTE - LOWEST_NOTE
+    return np.asarray(HIGHEST_NOTE - np.abs((walk - LOWEST_NOTE) % (2 * span) - span))
+
+
+def sung_pitch(
+    notes: Signal, starts: Signal, times: Signal, style: Style, rng: np.random.Generator
+) -> Signal:
+    """f0 in Hz at ``times``: notes that begin at ``starts`` (seconds), glides, vibrato, a little drift."""
+    note = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(notes) - 1)
+    if style == "glide":  # no note is held: the pitch always moves towards the next one
+        midi = np.interp(times, starts, [*notes, notes[-1] + rng.uniform(-7, 7)])
+    else:
+        midi = gaussian_filter1d(notes[note], rng.uniform(0.015, 0.06) / FRAME_SECONDS, mode="nearest")
+    depth = 0.0 if rng.random() < 0.25 else rng.uniform(0.1, 0.8)
+    phase = 2 * np.pi * (rng.uniform(4.5, 6.8) * times + rng.random())
+    held = np.clip((times - starts[note] - rng.uniform(0.1, 0.3)) / 0.25, 0, 1)
+    drift = gaussian_filter1d(rng.standard_normal(times.size), 0.08 / FRAME_SECONDS, mode="nearest")
+    midi = midi + depth * held * np.sin(phase) + 0.08 * drift / max(float(drift.std()), 1e-9)
+    return np.clip(440.0 * 2 ** ((midi - 69) / 12), LOWEST_HZ, HIGHEST_HZ)
+
+
+def sing_recipe(recipe: Recipe, speech: Signal, rate: int, phones: list[Phone], reader: Reader) -> Signal:
+    """The sentence sung: each vowel on a note of its own."""
+    assert recipe.style is not None
+    assert recipe.centre_note is not None
+    rng = np.random.default_rng(recipe.seed)
+    count_of_notes = sum(phone.name in VOWELS for phone in phones)
+    notes = melody(recipe.centre_note, count_of_notes, rng)
+    lengths = note_seconds(recipe.style, count_of_notes, rng)
+    line = SungLine(recipe.sentence, 0, tuple(notes), tuple(lengths))
+    song_times, speech_times = time_anchors(phones, line, beat_seconds=1.0)
+    analysis = voiced_throughout(analyse(speech, rate, *reader.pitch_search_hz), phones)
+    times = np.arange(song_times[0], song_times[-1], FRAME_SECONDS)
+    position = np.interp(times, song_times, speech_times) / FRAME_SECONDS
+    left, _ = frames_beside(position, len(analysis.f0_hz))
+    starts = np.concatenate([[0.0], np.cumsum(lengths)])
+    pitch = sung_pitch(notes, starts, times, recipe.style, rng)
+    sung = analysis.synthesize(position, np.where(analysis.f0_hz[left] > 0, pitch, 0.0))
+    loudness_db = gaussian_filter1d(rng.uniform(-5, 1, count_of_notes)[
+        np.clip(np.searchsorted(starts, times, side="right") - 1, 0, count_of_notes - 1)
+    ], 0.1 / FRAME_SECONDS, mode="nearest")  # fmt: skip
+    seconds_at = np.arange(sung.size) / rate + song_times[0]
+    return np.asarray(sung * 10 ** (np.interp(seconds_at, times, loudness_db) / 20))
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def trimmed(sound: Signal, rate: int) -> Signal:
+    """Silence at the ends cut or filled to ``EDGE_SECONDS``, the peak at -3 dB, at 32 kHz."""
+    sound = soxr.resample(sound, rate, SAMPLE_RATE, quality="VHQ") if rate != SAMPLE_RATE else sound
+    heard = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
+    edge = round(EDGE_SECONDS * SAMPLE_RATE)
+    sound = np.pad(sound, edge)[heard[0] : heard[-1] + 2 * edge + 1]
+    fade = np.linspace(0, 1, edge // 4)
+    sound[: fade.size] *= fade
+    sound[-fade.size :] *= fade[::-1]
+    return np.asarray(sound * (PEAK / np.abs(sound).max()))
+
+
+def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
+    """Make the recipe's file unless it is there; what ``material.json`` says about it."""
+    path = folder / recipe.file
+    if not path.is_file():
+        reader = READERS[reader_name]
+        speech, rate, phones = reader.read(recipe.sentence, recipe.stretch)
+        if recipe.kind == "sung":
+            sound = sing_recipe(recipe, speech, rate, phones, reader)
+        elif recipe.pitch_factor != 1.0 or recipe.pitch_range != 1.0:
+            analysis = analyse(speech, rate, *reader.pitch_search_hz)
+            sound = expressive(analysis, recipe.pitch_factor, recipe.pitch_range)
+        else:
+            sound = speech
+        unfinished = path.with_suffix(".part")
+        soundfile.write(unfinished, trimmed(sound, rate), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        unfinished.replace(path)
+    said = {name: value for name, value in asdict(recipe).items() if value is not None and name != "seed"}
+    return {**said, "seconds": round(soundfile.info(path).duration, 3)}
+
+
+def make_minutes(
+    recipes: Iterator[Recipe], minutes: float, folder: Path, reader: str
+) -> list[dict[str, Any]]:
+    """The first files, in order, that together last at least ``minutes``."""
+    files: list[dict[str, Any]] = []
+    total = 0.0
+    with multiprocessing.Pool(PROCESSES) as pool:
+        while total < minutes * 60:
+            batch = [next(recipes) for _ in range(BATCH)]
+            for entry in pool.imap(partial(make_file, folder=folder, reader_name=reader), batch):
+                if total < minutes * 60:
+                    files.append(entry)
+                    total += entry["seconds"]
+                else:
+                    (folder / entry["file"]).unlink()
+            print(
+                f"{files[-1]['kind']}: {total / 60:.1f} of {minutes:g} minutes, {len(files)} files",
+                flush=True,
+            )
+    return files
+
+
+def versions(reader: Reader) -> dict[str, str]:
+    """Versions of everything that the sound depends on."""
+    found = {package: _debian_version(package) for package in reader.packages}
+    worlds = [name for name in ("pyworld", "pyworld-prebuilt") if _python_version(name)]
+    return found | {name: _python_version(name) for name in (*worlds, "numpy", "scipy", "soxr", "soundfile")}
+
+
+def _debian_version(package: str) -> str:
+    if shutil.which("dpkg-query") is None:
+        return "unknown (not installed by dpkg)"
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
+    return asked.stdout or "unknown (not installed by dpkg)"
+
+
+def _python_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def description(reader: Reader, seed: int) -> dict[str, Any]:
+    """What must be the same for files to be kept."""
+    return {
+        "voice": reader.voice,
+        "licence_of_the_voice": reader.licence,
+        "licence_of_the_sentences": "CC0-1.0, and works published before 1900 (public domain)",
+        "sample_rate": SAMPLE_RATE,
+        "seed": seed,
+        "sentences_sha256": hashlib.sha256(SENTENCES_FILE.read_bytes()).hexdigest(),
+        "edition": EDITION,
+        "versions": versions(reader),
+    }
+
+
+def begin(folder: Path, told: dict[str, Any]) -> Path:
+    """The folder's ``material.json``, written before the first file; stops where other material lies."""
+    record = folder / "material.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if record.is_file():
+        before = json.loads(record.read_text())
+        changed = [name for name, value in told.items() if before.get(name) != value]
+        if changed:
+            raise SystemExit(
+                f"{folder} holds material made otherwise ({', '.join(changed)}); name an empty folder."
+            )
+    elif any(folder.glob("*.wav")):
+        raise SystemExit(f"{folder} holds sound files but no material.json; name an empty folder.")
+    else:
+        write_record(record, told)
+    return record
+
+
+def write_record(record: Path, told: dict[str, Any]) -> None:
+    unfinished = record.with_suffix(".part")
+    unfinished.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    unfinished.replace(record)
+
+
+def read_sentences() -> list[str]:
+    lines = (line.strip() for line in SENTENCES_FILE.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def singable(sentence: str) -> bool:
+    """Short enough to be sung in one breath, judged by groups of vowel letters."""
+    letters = "".join(letter if letter in "aeiouy" else " " for letter in sentence.lower())
+    return len(letters.split()) <= MOST_VOWELS
+
+
+def minutes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 10_000:
+        raise argparse.ArgumentTypeError("give a number of minutes from 0 to 10000")
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the recordings go")
+    parser.add_argument(
+        "--voice", choices=sorted(READERS), default="slt", help="who reads (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--speech-minutes", type=minutes, default=25.0, metavar="N", help="default: %(default)g"
+    )
+    parser.add_argument(
+        "--sung-minutes", type=minutes, default=15.0, metavar="N", help="default: %(default)g"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed, other material (default: %(default)s)"
+    )
+    asked = parser.parse_args()
+    reader = READERS[asked.voice]
+    check_installed(reader)
+    told = description(reader, asked.seed)
+    record = begin(asked.folder, told)
+    sentences = read_sentences()
+    files = make_minutes(
+        speech_recipes(sentences, asked.seed), asked.speech_minutes, asked.folder, reader.name
+    )
+    songs = sung_recipes([line for line in sentences if singable(line)], asked.seed)
+    files += make_minutes(songs, asked.sung_minutes, asked.folder, reader.name)
+    write_record(record, {**told, "files": files})
+    print(f"{record}: {len(files)} files, {sum(file['seconds'] for file in files) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()
