@@ -85,7 +85,7 @@ class Reader:
 
 
 FESTIVAL_VOICE = "cmu_us_slt_arctic_hts"
-# Festival's Duration_Stretch and intonation settings do nothing to this kind of voice; its engine's speed does.
+# Festival's Duration_Stretch and intonation settings do nothing to such a voice; its engine's speed does.
 FESTIVAL_SCRIPT = """(voice_{voice})
 (set! hts_engine_params (append hts_engine_params (list (list "-r" {speed:.3f}))))
 (set! spoken (utt.synth (Utterance Text "{text}")))
