@@ -1,0 +1,137 @@
+"""What each process is given for each step, from the first step of this run to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ultimate_rvc.rvc.train.batches import Batch, Example
+from ultimate_rvc.rvc.train.draws import ExampleDraws
+from ultimate_rvc.rvc.train.order import epoch_batches, share_of
+from ultimate_rvc.rvc.train.tables import DataDescription
+
+
+class TrainingData(Protocol):
+    """What training asks of a dataset; ``store.TrainingSet`` is one."""
+
+    @property
+    def description(self) -> DataDescription: ...
+
+    @property
+    def frames(self) -> Sequence[int]:
+        """Length of each example."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
+
+    def held_out(self) -> Sequence[Example]:
+        """Pieces that are not trained on; at least one."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """One process's share of one step."""
+
+    batch: Batch
+    places: tuple[int, ...]
+    """Of its examples among all of the step."""
+    frames_of_all: int
+    """Frames of the whole step, over all processes, without padding."""
+    ends_epoch: bool
+
+    def draws(self, seed: int, step: int) -> ExampleDraws:
+        return ExampleDraws(seed, step, self.places, self.batch.lengths.tolist())
+
+
+@dataclass(frozen=True)
+class Portions:
+    """Makes the portions of process ``process`` of ``processes``; ``batch_size`` is that of all together."""
+
+    data: TrainingData
+    batch_size: int
+    seed: int
+    process: int
+    processes: int
+    segment_frames: int
+    pin_memory: bool
+
+    def plan(self, epoch: int, batch: int, num_epochs: int) -> Iterator[tuple[list[int], bool]]:
+        """The pieces of each step, and whether it ends an epoch, from ``batch`` of ``epoch`` on."""
+        for running in range(epoch, num_epochs):
+            batches = epoch_batches(self.data.frames, self.batch_size, seed=self.seed, epoch=running)
+            first = batch if running == epoch else 0
+            for place in range(first, len(batches)):
+                yield batches[place], place == len(batches) - 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.data) // self.batch_size)
+
+    def make(self, planned: tuple[list[int], bool]) -> Portion:
+        pieces, ends_epoch = planned
+        places = share_of(pieces, self.process, self.processes)
+        batch = Batch.of([self.data[pieces[place]] for place in places])
+        batch = at_least(batch, self.segment_frames)
+        frames = self.data.frames
+        return Portion(
+            batch=_pinned(batch) if self.pin_memory else batch,
+            places=tuple(places),
+            frames_of_all=sum(frames[piece] for piece in pieces),
+            ends_epoch=ends_epoch,
+        )
+
+
+class Preloaded:
+    """A dataset that is held in memory."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self.description = data.description
+        self.frames = list(data.frames)
+        self._examples = [data[index] for index in range(len(data))]
+        self._held_out = list(data.held_out())
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self._examples[index]
+
+    def held_out(self) -> Sequence[Example]:
+        return self._held_out
+
+
+def at_least(batch: Batch, frames: int) -> Batch:
+    """``batch`` padded with zeros to at least ``frames``, for pieces shorter than the segment to render."""
+    present = batch.spectrogram.shape[-1]
+    missing = frames - present
+    if missing <= 0:
+        return batch
+    hop_length = batch.waveform.shape[-1] // present
+
+    def padded(curve: Tensor | None) -> Tensor | None:
+        return None if curve is None else F.pad(curve, (0, missing))
+
+    return Batch(
+        features=F.pad(batch.features, (0, 0, 0, missing)),
+        pitch=padded(batch.pitch),
+        f0_hz=padded(batch.f0_hz),
+        spectrogram=F.pad(batch.spectrogram, (0, missing)),
+        waveform=F.pad(batch.waveform, (0, missing * hop_length)),
+        lengths=batch.lengths,
+        speaker=batch.speaker,
+    )
+
+
+def _pinned(batch: Batch) -> Batch:
+    """In memory that a GPU can read by itself."""
+    pinned = {
+        name: value.pin_memory() if isinstance(value, torch.Tensor) else None
+        for name, value in vars(batch).items()
+    }
+    return Batch(**pinned)  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""Where a training stands, and what it has measured so far: plain values that a checkpoint can hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
+from ultimate_rvc.rvc.train.scores import Score
+from ultimate_rvc.rvc.train.step import VALUES
+
+
+@dataclass
+class Position:
+    """Progress of a training.
+
+    ``epoch`` counts complete epochs, ``batch`` the steps made in the one that is running, ``step`` all steps.
+    ``sums`` are the values of ``step.VALUES`` added up over the running epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(len(VALUES)))
+    scores: list[Score] = field(default_factory=list)
+
+    def state(self, detector: OvertrainingDetector, order: str) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "sums": self.sums.cpu(),
+            "scores": [score.state() for score in self.scores],
+            "overtraining": detector.state(),
+            "order": order,
+        }
+
+    def load(self, state: Mapping[str, Any], detector: OvertrainingDetector, order: str) -> bool:
+        """Take back what :meth:`state` gave; False when the running epoch has to begin anew.
+
+        That is so when the pieces, the batch size or the seed changed since: the batches are then others.
+        """
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.seconds = state["seconds"]
+        self.sums = state["sums"].to(self.sums.device)
+        self.scores = [Score.from_state(score) for score in state["scores"]]
+        detector.load_state(state["overtraining"])
+        if state["order"] == order or self.batch == 0:
+            return True
+        self.begin_epoch()
+        return False
+
+    def begin_epoch(self) -> None:
+        self.batch = 0
+        self.sums = torch.zeros_like(self.sums)
+
+
+def order_key(frames: Sequence[int], batch_size: int, seed: int) -> str:
+    """One name for everything that decides which pieces are in which batch."""
+    content = json.dumps([list(frames), batch_size, seed])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

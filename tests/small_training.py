@@ -1,0 +1,88 @@
+"""A dataset of a few short tones and tiny networks: trainings that take seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ultimate_rvc.rvc.train.batches import Example
+from ultimate_rvc.rvc.train.mel import spectrogram
+from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
+from ultimate_rvc.rvc.train.tables import DataDescription
+
+SAMPLE_RATE = 32_000
+N_FFT = 1024
+HOP_LENGTH = 320
+PHONE_DIM = 12
+
+
+class SmallData:
+    """Pieces of 0.5 to 0.7 s, each a gliding tone with overtones, the same at every call."""
+
+    def __init__(self, pieces: int = 8, held_out: int = 1, *, has_f0: bool = True, speakers: int = 1) -> None:
+        self.has_f0 = has_f0
+        self._pieces = [self._example(number, speakers) for number in range(pieces + held_out)]
+        self._trained = pieces
+        self.description = DataDescription(
+            sample_rate=SAMPLE_RATE,
+            version="v2",
+            has_f0=has_f0,
+            embedder="starter",
+            embedder_identity="0" * 64,
+            custom_embedder_model=None,
+            phone_dim=PHONE_DIM,
+            speakers=tuple(f"singer {number}" for number in range(speakers)),
+            n_fft=N_FFT,
+            hop_length=HOP_LENGTH,
+            f0_method="fcpe" if has_f0 else None,
+            dataset_seconds=0.6 * pieces,
+            f0_percentiles_hz=(110.0, 220.0, 330.0) if has_f0 else None,
+        )
+
+    def __len__(self) -> int:
+        return self._trained
+
+    def __getitem__(self, index: int, /) -> Example:
+        if not 0 <= index < self._trained:
+            raise IndexError(index)
+        return self._pieces[index]
+
+    @property
+    def frames(self) -> list[int]:
+        return [self[index].frames for index in range(len(self))]
+
+    def held_out(self) -> Sequence[Example]:
+        return self._pieces[self._trained :]
+
+    def _example(self, number: int, speakers: int) -> Example:
+        random = torch.Generator().manual_seed(number)
+        frames = 50 + 5 * (number % 5)
+        f0_hz = 120.0 + 30 * number + torch.linspace(0, 40, frames)
+        phase = 2 * math.pi * torch.cumsum(f0_hz.repeat_interleave(HOP_LENGTH) / SAMPLE_RATE, 0)
+        waveform = sum(0.3 / overtone * torch.sin(overtone * phase) for overtone in range(1, 6))
+        assert isinstance(waveform, torch.Tensor)
+        waveform = waveform + 0.005 * torch.randn(waveform.shape, generator=random)
+        return Example(
+            features=torch.randn(frames, PHONE_DIM, generator=random),
+            pitch=(f0_hz / 5).long().clamp(1, 255) if self.has_f0 else None,
+            f0_hz=f0_hz if self.has_f0 else None,
+            spectrogram=spectrogram(waveform, N_FFT, HOP_LENGTH).T.contiguous(),
+            waveform=waveform,
+            speaker=number % speakers,
+        )
+
+
+def tiny_settings(**changes: Any) -> TrainingSettings:
+    """Two pieces a step, tiny networks, on the processor."""
+    chosen: dict[str, Any] = {
+        "network_size": NetworkChoice.TINY,
+        "device": "cpu",
+        "batch_size": 2,
+        "num_epochs": 2,
+        "save_interval": 1,
+        "log_steps": 2,
+    }
+    return TrainingSettings(**chosen | changes)
