@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ultimate_rvc.rvc.train.batches import Example
 from ultimate_rvc.rvc.train.mel import spectrogram
@@ -53,6 +55,10 @@ class SmallData:
     @property
     def frames(self) -> list[int]:
         return [self[index].frames for index in range(len(self))]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        return torch.cat([piece.features[::2] for piece in self._pieces]).numpy()
 
     def held_out(self) -> Sequence[Example]:
         return self._pieces[self._trained :]

@@ -12,16 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from ultimate_rvc.errors import TrainingError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.checkpoint import VoiceMetadata, read_voice_file
 from ultimate_rvc.rvc.train.folders import TrainingFolder
+from ultimate_rvc.rvc.train.index import build_index
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.rvc.train.tables import DataDescription
 
 VOICE_JSON = "voice.json"
 VOICE_JSON_FORMAT = 1
+WRITER = "ultimate-rvc-fast"
 UNFINISHED_PREFIX = ".training-"  # hidden, so that the library does not list it
 
 
@@ -31,7 +38,7 @@ class FinishedVoice:
 
     folder: Path
     model: Path
-    index: Path | None
+    index: Path
     record: Path
 
 
@@ -45,12 +52,27 @@ def check_voice_name(name: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class VoiceParts:
+    """What a voice is made of: its model's file, the data it was trained on, how it was trained.
+
+    ``features`` (frames, phone_dim) are those of all pieces at 50 Hz; ``training`` plain values for
+    ``voice.json``.
+    """
+
+    weights: Path
+    description: DataDescription
+    features: NDArray[np.float32]
+    training: Mapping[str, Any]
+
+
 def finish_voice(
     folder: TrainingFolder,
-    description: DataDescription,
+    parts: VoiceParts,
     settings: TrainingSettings,
-    weights: Path,
-    training: Mapping[str, Any],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
 ) -> FinishedVoice:
     """Put the voice in the library, in place of what an earlier run of this training left there.
 
@@ -58,13 +80,13 @@ def finish_voice(
     ----------
     folder : TrainingFolder
         Whose name the voice gets.
-    description : DataDescription
-        Of the data.
+    parts : VoiceParts
     settings : TrainingSettings
-    weights : Path
-        The voice file.
-    training : mapping
-        How it was trained, as plain values for ``voice.json``.
+        Of which the kind of index and the seed count here.
+    device : torch.device or str
+        Where the index is computed.
+    progress : Progress, optional
+        Told of the index, which takes the time.
 
     Raises
     ------
@@ -76,31 +98,23 @@ def finish_voice(
     unfinished = library / f"{UNFINISHED_PREFIX}{secrets.token_hex(6)}"
     try:
         unfinished.mkdir(parents=True)
-        shutil.copyfile(weights, unfinished / f"{folder.name}.pth")
-        metadata = read_voice_file(weights).metadata
-        record = {
-            "format": VOICE_JSON_FORMAT,
-            "name": folder.name,
-            **describe(metadata),
-            **_describe_data(description),
-            "training": {**training, "finished": datetime.now(UTC).isoformat(timespec="seconds")},
-            "files": {path.name: _fingerprint(path) for path in sorted(unfinished.iterdir())},
-        }
-        text = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
-        (unfinished / VOICE_JSON).write_text(text, encoding="utf-8")
+        shutil.copyfile(parts.weights, unfinished / f"{folder.name}.pth")
+        index = unfinished / f"{folder.name}.index"
+        algorithm, seed = settings.index_algorithm, settings.seed
+        build_index(parts.features, index, algorithm, device=device, seed=seed, progress=progress)
+        _write_record(unfinished, folder.name, parts)
         _exchange(unfinished, library / folder.name)
     except OSError as error:
         raise TrainingError(
-            f"The voice cannot be written to {library} ({error.strerror}); it lies in {weights}."
+            f"The voice cannot be written to {library} ({error.strerror}); its model lies in {parts.weights}."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     final = library / folder.name
-    index = final / f"{folder.name}.index"
     return FinishedVoice(
         folder=final,
         model=final / f"{folder.name}.pth",
-        index=index if index.is_file() else None,
+        index=final / f"{folder.name}.index",
         record=final / VOICE_JSON,
     )
 
@@ -127,6 +141,22 @@ def describe(metadata: VoiceMetadata) -> dict[str, Any]:
         "creation_date": metadata.creation_date,
         "warnings": list(metadata.warnings),
     }
+
+
+def _write_record(folder: Path, name: str, parts: VoiceParts) -> None:
+    """Write ``voice.json`` for the files that lie in ``folder``."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {
+        "format": VOICE_JSON_FORMAT,
+        "name": name,
+        **describe(read_voice_file(parts.weights).metadata),
+        "written_by": WRITER,
+        **_describe_data(parts.description),
+        "training": {**parts.training, "finished": now},
+        "files": {path.name: _fingerprint(path) for path in sorted(folder.iterdir())},
+    }
+    text = json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+    (folder / VOICE_JSON).write_text(text, encoding="utf-8")
 
 
 def _describe_data(description: DataDescription) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ultimate_rvc.rvc.train.checkpoints import (
     restore_random_states,
 )
 from ultimate_rvc.rvc.train.feed import Feed
-from ultimate_rvc.rvc.train.finish import FinishedVoice, check_voice_name, finish_voice
+from ultimate_rvc.rvc.train.finish import FinishedVoice, VoiceParts, check_voice_name, finish_voice
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.logs import EpochLine
 from ultimate_rvc.rvc.train.networks import build_networks
@@ -227,7 +227,11 @@ class _Run:
             "seed": self.settings.seed,
             "best": score.state(),
         }
-        return finish_voice(self.folder, self.data.description, self.settings, weights, training)
+        parts = VoiceParts(weights, self.data.description, self.data.features, training)
+        # A cancelled progress object ended the training; it must not end this as well.
+        progress = Progress() if self.stopped else self.progress
+        device = self.accelerator.device
+        return finish_voice(self.folder, parts, self.settings, device=device, progress=progress)
 
     # --- going on --------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +27,10 @@ class TrainingData(Protocol):
     @property
     def frames(self) -> Sequence[int]:
         """Length of each example."""
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Content features of every piece, (frames of 20 ms, phone_dim): what the index holds."""
 
     def __len__(self) -> int: ...
 
@@ -93,6 +99,7 @@ class Preloaded:
     def __init__(self, data: TrainingData) -> None:
         self.description = data.description
         self.frames = list(data.frames)
+        self.features = data.features
         self._examples = [data[index] for index in range(len(data))]
         self._held_out = list(data.held_out())
 
