@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ultimate_rvc.choices import Vocoder
 
-_FLOW = r"flow\.flows\.\d+\.enc\.(in_layers\.\d+|res_skip_layers\.\d+|cond_layer)"
+# enc_q is in training checkpoints only.
+_WAVENETS = r"(enc_q|flow\.flows\.\d+)\.enc\.(in_layers\.\d+|res_skip_layers\.\d+|cond_layer)"
 _NORMED = {
     Vocoder.HIFI_GAN: r"dec\.(ups\.\d+|resblocks\.\d+\.convs[12]\.\d+)",
     Vocoder.MRF_HIFI_GAN: r"dec\.(conv_pre|conv_post|upsamples\.\d+|mrfs\.\d+\.\d+\.layers\.\d+\.conv[12])",
@@ -24,14 +25,18 @@ _NORMED = {
 }
 
 
+def is_weight_normed(layer: str, vocoder: Vocoder) -> bool:
+    """Whether RVC tools build the synthesizer's layer of this name with weight norm."""
+    return re.fullmatch(rf"{_WAVENETS}|{_NORMED[vocoder]}", layer) is not None
+
+
 def unfold_weight_norm(state: Mapping[str, Tensor], vocoder: Vocoder) -> dict[str, Tensor]:
     """``state`` with ``weight_g`` (the norm over all sides but the first) and ``weight_v`` for every layer
     that RVC tools build with weight norm; layers that have their pair already are passed on.
     """
-    normed = re.compile(rf"({_FLOW}|{_NORMED[vocoder]})\.weight")
     unfolded: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        if normed.fullmatch(key) is None:
+        if not (key.endswith(".weight") and is_weight_normed(key.removesuffix(".weight"), vocoder)):
             unfolded[key] = tensor
             continue
         norm = tensor.float().flatten(1).norm(dim=1)

@@ -1,6 +1,8 @@
-"""The normalising flow between prior and latent, in the direction a voice needs it."""
+"""The normalising flow between prior and latent: a voice goes from prior to latent, training back."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +34,15 @@ class Flow(nn.Module):
             prior = layer(prior, speaker, mask)
         return prior
 
+    def to_prior(self, latent: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        """Carry a latent (batch, inter_channels, frames) to the prior's side: the inverse of ``forward``."""
+        for layer in self.flows:
+            latent = cast("Coupling | ChannelFlip", layer).to_prior(latent, speaker, mask)
+        return latent
+
 
 class Coupling(nn.Module):
-    """Inverse of a mean-only coupling: the second half loses what the first half predicts of it."""
+    """Mean-only coupling: towards the latent, the second half loses what the first half predicts of it."""
 
     def __init__(self, config: SynthesizerConfig) -> None:
         super().__init__()
@@ -51,15 +59,29 @@ class Coupling(nn.Module):
 
     def forward(self, latent: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
         kept, changed = latent.chunk(2, dim=1)
-        hidden = self.pre(kept)
-        hidden = hidden if mask is None else hidden * mask
-        changed = changed - self.post(self.enc(hidden, speaker, mask))
+        changed = changed - self._predicted(kept, speaker, mask)
         changed = changed if mask is None else changed * mask
         return torch.cat((kept, changed), dim=1)
+
+    def to_prior(self, latent: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        """Give back to the second half what ``forward`` takes."""
+        kept, changed = latent.chunk(2, dim=1)
+        changed = (changed + self._predicted(kept, speaker, mask)) * mask
+        return torch.cat((kept, changed), dim=1)
+
+    def _predicted(self, kept: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
+        hidden = self.pre(kept)
+        hidden = hidden if mask is None else hidden * mask
+        predicted: Tensor = self.post(self.enc(hidden, speaker, mask))
+        return predicted
 
 
 class ChannelFlip(nn.Module):
     """Reverse the channel order: its own inverse."""
 
     def forward(self, latent: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
+        return latent.flip(1)
+
+    def to_prior(self, latent: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        """Reverse the channel order."""
         return latent.flip(1)
