@@ -18,13 +18,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.networks.flow import Flow
+from ultimate_rvc.rvc.networks.flow import Coupling, Flow
 from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, ResidualPairs
 from ultimate_rvc.rvc.networks.noise import BatchDraws, Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.posterior_encoder import PosteriorEncoder
 from ultimate_rvc.rvc.networks.segments import draw_starts, slice_segments
-from ultimate_rvc.rvc.networks.text_encoder import TextEncoder
+from ultimate_rvc.rvc.networks.text_encoder import RelativeAttention, TextEncoder
 from ultimate_rvc.rvc.networks.training_state import load_training_state, norm_weights, paired_state
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, build_vocoder
 from ultimate_rvc.rvc.weight_norm_layers import is_weight_normed
@@ -90,6 +90,7 @@ class TrainingSynthesizer(nn.Module):
         self.flow = Flow(config)
         self.emb_g = nn.Embedding(config.speakers, config.speaker_channels)
         self.dec = build_vocoder(config, vocoder, has_f0=has_f0)
+        _begin(self)
         norm_weights(self, lambda layer: is_weight_normed(layer, vocoder))
 
     @property
@@ -216,6 +217,18 @@ class CheckpointedLayers:
 
 
 CHECKPOINTED_LAYERS = CheckpointedLayers()
+
+
+def _begin(network: TrainingSynthesizer) -> None:
+    """Weights to begin with, where RVC does not leave them to torch."""
+    for coupling in network.flow.flows:
+        if isinstance(coupling, Coupling):  # at first the flow changes nothing
+            nn.init.zeros_(coupling.post.weight)
+            nn.init.zeros_(cast("nn.Parameter", coupling.post.bias))
+    for attention in network.enc_p.encoder.attn_layers:
+        assert isinstance(attention, RelativeAttention)
+        for projection in (attention.conv_q, attention.conv_k, attention.conv_v):
+            nn.init.xavier_uniform_(projection.weight)
 
 
 def _inside(lengths: Tensor, spectrogram: Tensor) -> Tensor:

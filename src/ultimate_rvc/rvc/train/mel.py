@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ultimate_rvc.audio.mel_filters import mel_filters
 
 MAGNITUDE_FLOOR = 1e-6  # of the power, under the root: a gradient at silence
 MEL_FLOOR = 1e-5  # before the logarithm
@@ -122,7 +123,7 @@ def hann_window(length: int, device: torch.device) -> Tensor:
 @cache
 def mel_bases(sample_rate: int, n_fft: int, bands: int, device: torch.device) -> Tensor:
     """Slaney's mel bands (bands, n_fft / 2 + 1), each of area 1, kept per device."""
-    import librosa.filters  # slow to import, and wanted in training only
-
-    bases: Any = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=bands)
+    bases = mel_filters(
+        sample_rate=sample_rate, n_fft=n_fft, n_mels=bands, f_min_hz=0.0, f_max_hz=sample_rate / 2, htk=False
+    )
     return torch.from_numpy(bases).to(device)
