@@ -50,11 +50,23 @@ class ArrayWriter:
 
 @contextmanager
 def writing_array(path: Path, columns: int | None = None) -> Iterator[ArrayWriter]:
-    """A writer of the array ``path``, which appears when the block ends without an error."""
-    with atomic_path(path) as unfinished, unfinished.open("wb+") as file:
-        writer = ArrayWriter(file, columns)
-        yield writer
-        writer.finish()
+    """A writer of the array ``path``, which appears when the block ends without an error.
+
+    Raises
+    ------
+    TrainingError
+        The disk is full, or the folder cannot be written.
+    """
+    try:
+        with atomic_path(path) as unfinished, unfinished.open("wb+") as file:
+            writer = ArrayWriter(file, columns)
+            yield writer
+            writer.finish()
+    except OSError as error:
+        raise TrainingError(
+            f"The folder {path.parent} cannot be written ({error.strerror}): make room there, "
+            "or move it with URVC_TRAINING_DIR."
+        ) from error
 
 
 def mapped_array(path: Path, columns: int | None = None) -> FloatArray:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ultimate_rvc.audio.level import peak
+from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import DatasetError
+from ultimate_rvc.rvc.train.bandwidth import bandwidth_hz
+from ultimate_rvc.rvc.train.music import SAMPLE_RATE as MUSIC_RATE
+from ultimate_rvc.rvc.train.music import lasting_partials
 from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, sounding
 
 LEAST_SECONDS = 10.0  # of sound: below it there is nothing to learn from
@@ -19,6 +24,8 @@ FLAT_SAMPLES = 3  # equal samples at the peak, which is never so in a wave that 
 FLAT_TOLERANCE = 4e-5  # of the peak: a step of 16 bits
 QUIETEST_CLIPPED_PEAK = 0.05  # below it neighbouring samples are equal by rounding
 LISTED_NAMES = 20
+MOST_LASTING_PARTIALS = 2.0  # speech and dry singing stay below 1, music at -10 dB is above
+LEAST_BANDWIDTH = 0.7  # of what the voice's sample rate can hold
 
 FloatArray = NDArray[np.float32]
 
@@ -33,6 +40,8 @@ class RecordingMeasures:
     sounding_seconds: float = 0.0
     peak: float = 0.0
     clipped_share: float = 0.0
+    lasting_partials: float = 0.0
+    bandwidth_hz: float = 0.0
     fault: str | None = None
 
     @classmethod
@@ -46,14 +55,18 @@ class RecordingMeasures:
 
 def measure(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
     """Measure one recording, mono and at the rate of its file."""
-    loudest = float(max(waveform.max(initial=0.0), -waveform.min(initial=0.0)))
+    loudest, seconds = peak(waveform), len(waveform) / sample_rate
+    if loudest < SILENT_PEAK:
+        return RecordingMeasures(name, sample_rate, seconds, peak=loudest)
     return RecordingMeasures(
         name,
         sample_rate,
-        len(waveform) / sample_rate,
-        float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND if loudest >= SILENT_PEAK else 0.0,
+        seconds,
+        float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND,
         loudest,
         _clipped_share(waveform, loudest),
+        lasting_partials(resample(waveform, sample_rate, MUSIC_RATE)),
+        bandwidth_hz(waveform, sample_rate),
     )
 
 
@@ -61,7 +74,8 @@ def _clipped_share(waveform: FloatArray, loudest: float) -> float:
     """Share of the samples that are part of a flat top."""
     if loudest < QUIETEST_CLIPPED_PEAK:
         return 0.0
-    at_peak = np.abs(waveform) >= loudest * (1 - FLAT_TOLERANCE)
+    edge = loudest * (1 - FLAT_TOLERANCE)
+    at_peak = (waveform >= edge) | (waveform <= -edge)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], at_peak, [False]]).astype(np.int8)))
     lengths = edges[1::2] - edges[0::2]
     return float(lengths[lengths >= FLAT_SAMPLES].sum() / len(waveform))
@@ -105,6 +119,11 @@ def _warnings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[s
         [found for found in sound if found.clipped_share >= CLIPPED_SHARE],
         "clipped, and the voice will sound rough: record again at a lower level",
     )
+    warnings += _about(
+        [found for found in sound if found.lasting_partials > MOST_LASTING_PARTIALS],
+        "not a voice alone, it seems: music, hum or strong reverb sounds on in the pauses, and would be "
+        "learnt as part of the voice",
+    )
     if LEAST_SECONDS <= seconds < WANTED_SECONDS:
         warnings.append(
             f"The recordings hold {seconds:.0f} s of sound; below {WANTED_SECONDS / 60:.0f} minutes a voice "
@@ -114,10 +133,14 @@ def _warnings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[s
     if len(rates) > 1:
         listed = ", ".join(f"{rate} Hz" for rate in rates)
         warnings.append(f"The recordings have different sample rates ({listed}).")
-    warnings += _about(
-        [found for found in sound if found.sample_rate < sample_rate],
-        f"below the voice's {sample_rate} Hz and will make it sound dull",
-    )
+    narrow = [found for found in sound if found.bandwidth_hz < LEAST_BANDWIDTH * sample_rate / 2]
+    if narrow:
+        lowest = min(found.bandwidth_hz for found in narrow) / 1000
+        warnings += _about(
+            narrow,
+            f"without sound above {lowest:.0f} kHz or little more, which a voice at {sample_rate} Hz will "
+            "lack: use better recordings or a lower --sample-rate",
+        )
     return warnings
 
 

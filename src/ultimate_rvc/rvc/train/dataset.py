@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import AudioFormat
-from ultimate_rvc.errors import DatasetError
+from ultimate_rvc.errors import AudioError, DatasetError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.train.folders import dataset_folder
@@ -29,6 +30,13 @@ class Recording:
     path: Path
     name: str
     speaker: int
+
+    def seconds(self) -> float:
+        """How long the file says it is; 0 for one that cannot be read."""
+        try:
+            return probe(self.path).duration_seconds
+        except AudioError:
+            return 0.0
 
 
 def find_recordings(dataset: Path) -> list[Recording]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from ultimate_rvc.rvc.train.data_settings import NormalizationMode, PreprocessSe
 from ultimate_rvc.rvc.train.dataset import Recording, find_recordings, recordings_identity
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.parallel import in_order
-from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, covered_frames, cut
+from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, Span, covered_frames, cut
 from ultimate_rvc.rvc.train.tables import Piece, PiecesTable, remove_others, table_key
 
 logger = logging.getLogger(__name__)
@@ -36,18 +38,23 @@ LEVELLED_PEAK = 0.9  # RVC brings each piece 75 % of the way to this peak, and k
 LEVELLED_SHARE = 0.75
 MAX_PEAK = 2.5  # a piece whose levelled peak is beyond is damaged
 BLOCK_SAMPLES = 1 << 20
+SECONDS_AT_ONCE = 1800.0  # of recordings in memory: about 2 GB
 
 FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What became of one recording; the pieces of ``waveforms`` and ``waveforms_16k`` belong together."""
+    """A recording, filtered, at both rates, and where its clips and their pieces lie in frames of 20 ms."""
 
     measures: RecordingMeasures
-    waveforms: list[FloatArray]
-    waveforms_16k: list[FloatArray]
-    seconds: float
+    waveform: FloatArray
+    waveform_16k: FloatArray
+    clips: list[list[Span]]
+
+    @classmethod
+    def nothing(cls, measures: RecordingMeasures) -> _Prepared:
+        return cls(measures, np.zeros(0, np.float32), np.zeros(0, np.float32), [])
 
 
 def preprocess_dataset(
@@ -113,50 +120,56 @@ def _write_pieces(
 ) -> PiecesTable:
     pieces: list[Piece] = []
     measures: list[RecordingMeasures] = []
-    seconds, frames = 0.0, 0
-    prepared = in_order(lambda recording: _prepare(recording, settings), recordings, settings.cpu_cores)
+    frames = covered = 0
+    prepared = in_order(
+        lambda recording: _prepare(recording, settings), recordings, _threads(recordings, settings)
+    )
     for recording, result in zip(recordings, prepared, strict=True):
         measures.append(result.measures)
-        seconds += result.seconds
-        for number, (waveform, waveform_16k) in enumerate(
-            zip(result.waveforms, result.waveforms_16k, strict=True)
-        ):
+        covered += sum(map(covered_frames, result.clips))
+        for waveform, waveform_16k in _pieces(result, settings):
             writers[0].append(waveform)
             writers[1].append(waveform_16k)
             length = len(waveform_16k) * FRAMES_PER_SECOND // ENCODER_RATE
-            pieces.append(Piece(f"{recording.name}#{number}", recording.speaker, frames, length))
+            pieces.append(Piece(f"{recording.name}@{frames}", recording.speaker, frames, length))
             frames += length
         progress.report("preprocess", len(measures) / (len(recordings) + 1), recording.name)
     warnings = check_recordings(measures, settings.sample_rate)
     if not pieces:
         raise DatasetError("No piece of the recordings is long and loud enough to train on; record more.")
+    seconds = covered / FRAMES_PER_SECOND
     return PiecesTable(key, settings.sample_rate, seconds, tuple(pieces), arrays, tuple(warnings))
+
+
+def _threads(recordings: list[Recording], settings: PreprocessSettings) -> int:
+    """As many as asked for, but fewer for long recordings, which are in memory as a whole."""
+    longest = max(recording.seconds() for recording in recordings)
+    return min(settings.cpu_cores, max(int(SECONDS_AT_ONCE / max(longest, 1.0)), 1))
 
 
 def _prepare(recording: Recording, settings: PreprocessSettings) -> _Prepared:
     try:
         waveform, file_rate = decode_stereo(recording.path)
     except AudioError as error:
-        return _Prepared(RecordingMeasures.unreadable(recording.name, str(error)), [], [], 0.0)
+        return _Prepared.nothing(RecordingMeasures.unreadable(recording.name, str(error)))
     mono = to_mono(waveform)
     del waveform
     measures = measure(recording.name, mono, file_rate)
     if measures.is_silent:
-        return _Prepared(measures, [], [], 0.0)
+        return _Prepared.nothing(measures)
     rate = settings.sample_rate
     mono = _processed(resample(mono, file_rate, rate), settings)
-    mono_16k = resample(mono, rate, ENCODER_RATE)
-    waveforms, waveforms_16k, frames = [], [], 0
-    for clip in cut(mono, rate, settings):
-        for start, end in clip:
-            piece, piece_16k = _samples(mono, start, end, rate), _samples(mono_16k, start, end, ENCODER_RATE)
-            gain = _gain(piece) if settings.normalization_mode == NormalizationMode.POST else 1.0
-            if peak(piece) * gain > MAX_PEAK:
-                continue
-            waveforms.append(piece * np.float32(gain))
-            waveforms_16k.append(piece_16k * np.float32(gain))
-        frames += covered_frames(clip)
-    return _Prepared(measures, waveforms, waveforms_16k, frames / FRAMES_PER_SECOND)
+    return _Prepared(measures, mono, resample(mono, rate, ENCODER_RATE), cut(mono, rate, settings))
+
+
+def _pieces(prepared: _Prepared, settings: PreprocessSettings) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """The pieces of a recording at the voice's rate and at the encoder's, brought to their level."""
+    for start, end in itertools.chain.from_iterable(prepared.clips):
+        piece = _samples(prepared.waveform, start, end, settings.sample_rate)
+        piece_16k = _samples(prepared.waveform_16k, start, end, ENCODER_RATE)
+        gain = _gain(piece) if settings.normalization_mode == NormalizationMode.POST else 1.0
+        if peak(piece) * gain <= MAX_PEAK:
+            yield piece * np.float32(gain), piece_16k * np.float32(gain)
 
 
 def _processed(waveform: FloatArray, settings: PreprocessSettings) -> FloatArray:

@@ -135,10 +135,10 @@ def remove_others(folder: Path, kept: Iterable[str], kinds: Iterable[str]) -> No
 def _read(path: Path, table: type[Any]) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: preprocess and extract again.") from error
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read ({error.strerror}).") from error
     known = {field.name for field in fields(table)}
     return content if isinstance(content, dict) and set(content) == known else None
 
