@@ -62,6 +62,9 @@ LOWEST_HZ, HIGHEST_HZ = 80.0, 800.0
 LOWEST_NOTE, HIGHEST_NOTE = (69 + 12 * np.log2(hz / 440) for hz in (LOWEST_HZ, HIGHEST_HZ))
 GOLDEN = 0.618_033_988_75  # its multiples, modulo 1, fill [0, 1) evenly whatever their number
 MOST_VOWELS = 14  # a sung file stays under about ten seconds
+DIPHTHONGS = frozenset(["aw", "ay", "ey", "ow", "oy"])
+VOWEL_EDGES = 0.35, 0.35  # shares of a vowel that belong to its beginning and to its end
+DIPHTHONG_EDGES = 0.35, 0.5  # what a singer holds comes before their middle
 SONORANTS = VOWELS | frozenset(["l", "r", "w", "y", "m", "n", "ng", "el", "em", "en"])
 
 Kind = Literal["speech", "sung"]
@@ -248,9 +251,26 @@ def voiced_throughout(analysis: Analysis, phones: list[Phone]) -> Analysis:
     return replace(analysis, f0_hz=f0, aperiodicity=aperiodicity)
 
 
+def steady_vowels(
+    song: list[float], speech: list[float], vowels: list[str]
+) -> tuple[list[float], list[float]]:
+    """``time_anchors`` with vowels that begin and end as fast as spoken; only what lies between is held.
+
+    Singers do so. Drawn out evenly, a diphthong would glide through the whole note.
+    """
+    held_song, held_speech = song[:1], speech[:1]
+    for vowel, index in zip(vowels, range(1, len(song) - 1, 2), strict=True):
+        (begin, end), (spoken, spoken_end) = song[index : index + 2], speech[index : index + 2]
+        natural = min(end - begin, spoken_end - spoken)
+        first, last = (share * natural for share in (DIPHTHONG_EDGES if vowel in DIPHTHONGS else VOWEL_EDGES))
+        held_song += [begin, begin + first, end - last, end]
+        held_speech += [spoken, spoken + first, spoken_end - last, spoken_end]
+    return [*held_song, song[-1]], [*held_speech, speech[-1]]
+
+
 def note_seconds(style: Style, notes: int, rng: np.random.Generator) -> Signal:
     """Note lengths: mostly short, some long, the last one held."""
-    low, high = (0.5, 1.8) if style == "held" else (0.18, 0.75)
+    low, high = (0.4, 1.4) if style == "held" else (0.18, 0.75)
     lengths = np.exp(rng.uniform(np.log(low), np.log(high), notes))
     long_ones = rng.random(notes) < 0.12
     lengths[long_ones] *= rng.uniform(1.5, 2.5, int(long_ones.sum()))
@@ -290,11 +310,12 @@ def sing_recipe(recipe: Recipe, speech: Signal, rate: int, phones: list[Phone], 
     assert recipe.style is not None
     assert recipe.centre_note is not None
     rng = np.random.default_rng(recipe.seed)
-    count_of_notes = sum(phone.name in VOWELS for phone in phones)
+    vowels = [phone.name for phone in phones if phone.name in VOWELS]
+    count_of_notes = len(vowels)
     notes = melody(recipe.centre_note, count_of_notes, rng)
     lengths = note_seconds(recipe.style, count_of_notes, rng)
     line = SungLine(recipe.sentence, 0, tuple(notes), tuple(lengths))
-    song_times, speech_times = time_anchors(phones, line, beat_seconds=1.0)
+    song_times, speech_times = steady_vowels(*time_anchors(phones, line, beat_seconds=1.0), vowels)
     analysis = voiced_throughout(analyse(speech, rate, *reader.pitch_search_hz), phones)
     times = np.arange(song_times[0], song_times[-1], FRAME_SECONDS)
     position = np.interp(times, song_times, speech_times) / FRAME_SECONDS
