@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assets.misbehaving_server import Loopback, by_range, loopback, says
-from ultimate_rvc.assets import registry
+from ultimate_rvc.assets import registry, stamps
 from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.errors import AssetMissingError, DownloadError, SettingError
 from ultimate_rvc.progress import Progress
@@ -136,8 +136,8 @@ def test_the_checksum_is_computed_once_and_again_after_a_change(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[Path] = []
-    real = registry.file_hash
-    monkeypatch.setattr(registry, "file_hash", lambda path: (hashed.append(path), real(path))[1])
+    real = stamps.file_hash
+    monkeypatch.setattr(stamps, "file_hash", lambda path: (hashed.append(path), real(path))[1])
     tone = put("predictors/tone.pt", PITCH)
     assert registry.locate("tone") == registry.locate("tone") == tone
     assert len(hashed) == 1
@@ -154,7 +154,7 @@ def test_a_folder_that_may_not_be_written_to_is_read_all_the_same(
         raise PermissionError(path)
 
     tone = put("predictors/tone.pt", PITCH)
-    monkeypatch.setattr(registry, "atomic_path", refuse)
+    monkeypatch.setattr(stamps, "atomic_path", refuse)
     assert registry.locate("tone") == tone
 
 

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from ultimate_rvc.assets.download import Patience, fetch
+from ultimate_rvc.assets.stamps import remember_hash, remembered_hash
 from ultimate_rvc.errors import AssetMissingError, SettingError
-from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.paths import models_dir, packaged_assets_dir
 from ultimate_rvc.progress import Progress
 
@@ -201,7 +201,7 @@ def download(name: str, progress: Progress | None = None, *, patience: Patience 
             progress=progress.part(f"download {name}", start, done_bytes / wanted.bytes),
             patience=patience or Patience(),
         )
-        _remember(file.path, file.contents[0].sha256)
+        remember_hash(file.path, file.contents[0].sha256)
     return wanted.path
 
 
@@ -212,7 +212,7 @@ def is_right(file: AssetFile) -> bool:
         return False
     size = path.stat().st_size
     accepted = {content.sha256 for content in file.contents if content.bytes == size}
-    if accepted and _hash_of(path) in accepted:
+    if accepted and remembered_hash(path) in accepted:
         return True
     log.warning(
         "%s is not the published file (%d bytes, expected %d): it is left unused and replaced by a download.",
@@ -221,38 +221,6 @@ def is_right(file: AssetFile) -> bool:
         file.contents[0].bytes,
     )
     return False
-
-
-def _hash_of(path: Path) -> str:
-    """SHA-256 of a file, computed once for as long as its size and time stay the same."""
-    stamp = _stamp_path(path)
-    fingerprint = _fingerprint(path)
-    try:
-        remembered = stamp.read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError):
-        remembered = []
-    if remembered[:2] == fingerprint and len(remembered) == 3:
-        return remembered[2]
-    digest = file_hash(path)
-    _remember(path, digest)
-    return digest
-
-
-def _remember(path: Path, digest: str) -> None:
-    try:
-        with atomic_path(_stamp_path(path)) as stamp:
-            stamp.write_text(" ".join([*_fingerprint(path), digest]), encoding="ascii")
-    except OSError as error:  # a models folder that may not be written to is hashed again each time
-        log.info("Could not note the checksum of %s: %s", path, error)
-
-
-def _fingerprint(path: Path) -> list[str]:
-    status = path.stat()
-    return [str(status.st_size), str(status.st_mtime_ns)]
-
-
-def _stamp_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.verified")
 
 
 def _absence(wanted: Asset) -> str:

@@ -41,7 +41,7 @@ def inspect(
     """Show what a voice file holds."""
     from ultimate_rvc.voices.library import find_voice, inspect_voice
 
-    facts = inspect_voice(find_voice(voice))
+    facts = inspect_voice(find_voice(voice)).to_json()
     if as_json:
         show_json(facts)
         return

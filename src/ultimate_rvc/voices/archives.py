@@ -6,11 +6,12 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.voices.files import is_index_file, is_model_file
+from ultimate_rvc.voices.pictures import MAX_PICTURE_BYTES, is_picture_name
+from ultimate_rvc.voices.record import MAX_RECORD_BYTES, VOICE_JSON
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED_BYTES = 4 << 30  # a training checkpoint has 0.9 GB, the largest index 0.6 GB
@@ -31,9 +32,10 @@ def is_plain_archive(path: Path) -> bool:
 
 
 def unpack_voice(archive_path: Path, target: Path) -> list[Path]:
-    """Unpack the models and indexes of an archive side by side into ``target``; returns their paths.
+    """Unpack the models and indexes of an archive into ``target``; returns their paths.
 
-    Everything else in the archive is left out, and so are its folders.
+    A ``voice.json`` and a picture come along; everything else is left out, and so are the archive's folders.
+    Files of one name are told apart by a numbered folder, unless they are the same file twice.
 
     Raises
     ------
@@ -53,22 +55,28 @@ def _wanted(archive_path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.
         raise VoiceFileError(f"{archive_path} holds {len(entries)} files, more than any voice; refused.")
     for entry in entries:
         _check_entry(archive_path, entry)
-    wanted = [
-        entry
-        for entry in entries
-        if not entry.is_dir()
-        and "__MACOSX" not in PurePosixPath(entry.filename).parts
-        and (is_model_file(Path(entry.filename)) or is_index_file(Path(entry.filename)))
-    ]
+    wanted = _each_once([entry for entry in entries if _is_wanted(entry)])
     total = sum(entry.file_size for entry in wanted)
     if total > MAX_UNPACKED_BYTES:
         raise VoiceFileError(f"{archive_path} unpacks to {total >> 20} MB, more than any voice; refused.")
-    names = Counter(PurePosixPath(entry.filename).name.casefold() for entry in wanted)
-    if doubled := [name for name, count in names.items() if count > 1]:
-        raise VoiceFileError(
-            f"{archive_path} holds several files named {doubled[0]}; unpack it and import the one you mean."
-        )
     return wanted
+
+
+def _is_wanted(entry: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(entry.filename)
+    if entry.is_dir() or "__MACOSX" in path.parts:
+        return False
+    if path.name == VOICE_JSON:
+        return entry.file_size <= MAX_RECORD_BYTES
+    if is_picture_name(Path(path.name)):
+        return entry.file_size <= MAX_PICTURE_BYTES
+    return is_model_file(Path(path.name)) or is_index_file(Path(path.name))
+
+
+def _each_once(entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Entries without those that are another one over again, by name, size and checksum."""
+    first = {(PurePosixPath(e.filename).name, e.file_size, e.CRC): e for e in reversed(entries)}
+    return [entry for entry in entries if entry in first.values()]
 
 
 def _check_entry(archive_path: Path, entry: zipfile.ZipInfo) -> None:
@@ -91,10 +99,19 @@ def _check_entry(archive_path: Path, entry: zipfile.ZipInfo) -> None:
 
 def _unpack(archive_path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> Path:
     # zipfile stops at the size that the entry states, which was checked, and compares its checksum.
-    path = target / PurePosixPath(entry.filename).name
+    name = PurePosixPath(entry.filename).name
+    folder, number = target, 1
+    while any(taken.casefold() == name.casefold() for taken in _names_in(folder)):
+        folder, number = target / str(number), number + 1
+    path = folder / name
     try:
+        folder.mkdir(exist_ok=True)
         with archive.open(entry) as packed, path.open("xb") as file:
             shutil.copyfileobj(packed, file)
     except OSError as error:
         raise VoiceFileError(f"{archive_path} cannot be unpacked: {error.strerror}.") from error
     return path
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

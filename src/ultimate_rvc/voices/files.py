@@ -68,32 +68,59 @@ def choose_model(folder: Path, files: Sequence[Path]) -> Path:
     raise VoiceFileError(f"{folder} holds several voices ({names}); name the file you mean.")
 
 
-def pair_index(model: Path, files: Sequence[Path]) -> tuple[Path | None, tuple[str, ...]]:
+def pair_index(
+    model: Path, files: Sequence[Path], feature_dim: int | None = None
+) -> tuple[Path | None, tuple[str, ...]]:
     """The index among ``files`` that belongs to ``model``, and warnings about the choice.
 
-    RVC writes a ``trained_*`` index without vectors and then the ``added_*`` one to use; Ultimate RVC
-    and Applio name the index like the model. Where several voices share a folder, only an
-    index that names the voice is taken.
+    What an index holds decides; its name only chooses among those that fit. RVC writes a ``trained_*``
+    index without vectors and then the ``added_*`` one to use; Ultimate RVC and Applio name
+    the index like the model. Where several voices share a folder, only an index that names the voice
+    is taken.
+
+    Parameters
+    ----------
+    model : path
+        The voice's file.
+    files : sequence of paths
+        Those it lies among.
+    feature_dim : int, optional
+        Width of the features the voice works on, when known: an index of another width is not its own.
     """
     indexes = sorted(path for path in files if is_index_file(path))
-    filled = [path for path in indexes if not _holds_nothing(path)]
-    warnings = []
-    if indexes and not filled:
-        warnings.append(
-            f"{indexes[0].name} holds no vectors and is not used; the index to use is called added_*."
-        )
+    fitting, warnings = _fitting(indexes, feature_dim)
     shared = len(find_models(files)) > 1
-    ranked = [(rank, path) for path in filled if (rank := _rank(model, path, shared)) is not None]
+    ranked = [(rank, path) for path in fitting if (rank := _rank(model, path, shared)) is not None]
     if not ranked:
-        return None, tuple(warnings)
+        return None, warnings
     ranked.sort()
     best_rank, best = ranked[0]
     if best_rank > 0 and len(ranked) > 1:
-        warnings.append(
+        doubt = (
             f"{len(ranked)} index files may belong to {model.name}; {best.name} is used, name another "
             "with --index."
         )
-    return best, tuple(warnings)
+        warnings = (*warnings, doubt)
+    return best, warnings
+
+
+def _fitting(indexes: Sequence[Path], feature_dim: int | None) -> tuple[list[Path], tuple[str, ...]]:
+    """Indexes with vectors of the voice's width, and why there is none if that is so."""
+    headers = [(path, read_index_header(path)) for path in indexes]
+    filled = [(path, header) for path, header in headers if header is None or header.vectors != 0]
+    if indexes and not filled:
+        return [], (
+            f"{indexes[0].name} holds no vectors and is not used; the index to use is called added_*.",
+        )
+    fitting = [path for path, header in filled if header is None or feature_dim in (None, header.dim)]
+    if filled and not fitting:
+        path, header = filled[0]
+        dim = header.dim if header else 0
+        return [], (
+            f"{path.name} is not used: it holds vectors of {dim} numbers, but the voice works with "
+            f"{feature_dim}, so it belongs to another voice.",
+        )
+    return fitting, ()
 
 
 def _rank(model: Path, index: Path, shared: bool) -> int | None:
@@ -106,8 +133,3 @@ def _rank(model: Path, index: Path, shared: bool) -> int | None:
     if shared:
         return None
     return 3 if name.startswith("added_") else 4
-
-
-def _holds_nothing(path: Path) -> bool:
-    header = read_index_header(path)
-    return header is not None and header.vectors == 0

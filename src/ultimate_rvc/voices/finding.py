@@ -1,0 +1,200 @@
+"""Finding voices: by name in the library, in the package, in a file or folder anywhere."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
+from ultimate_rvc.paths import packaged_assets_dir, voice_models_dir
+from ultimate_rvc.voices.files import MODEL_SUFFIXES, choose_model, find_models, pair_index
+from ultimate_rvc.voices.names import checked_name, same_form
+from ultimate_rvc.voices.presets import VoicePreset
+from ultimate_rvc.voices.record import VoiceRecord, find_changes, read_record
+
+NEAREST_NAMES = 3  # shown when a name is not found
+SHOWN_LETTERS = 80
+
+
+@dataclass(frozen=True)
+class VoiceRef:
+    """Where a voice lies."""
+
+    name: str
+    model_path: Path
+    index_path: Path | None
+    folder: Path | None
+    """Its folder of the library; ``None`` for a file anywhere else."""
+    warnings: tuple[str, ...] = ()
+    """What was doubtful about finding or importing it, one sentence each."""
+    preset: VoicePreset = field(default_factory=VoicePreset)
+    """The settings its owner chose for it; ``preset.fill(given)`` puts them below what was asked for."""
+
+
+def find_voice(name_or_path: str) -> VoiceRef:
+    """The voice of the library with this name, or the voice in this file or folder.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or
+        ``.safetensors`` file or to a folder with one.
+
+    Returns
+    -------
+    VoiceRef
+        Its warnings tell which of its files are no longer those that came into the library.
+
+    Raises
+    ------
+    VoiceNotFoundError
+        There is no such voice; the sentence names the nearest ones.
+    VoiceFileError
+        The folder holds several voices, or none.
+    """
+    for ref in [*_library(), *packaged_voices()]:  # a user's voice goes before ours of the same name
+        if ref.name == same_form(name_or_path):
+            return _with_changes(ref)
+    path = Path(name_or_path).expanduser()
+    try:
+        if path.is_file():
+            return file_ref(path)
+        if path.is_dir():
+            return folder_ref(path)
+        if (folder := voice_models_dir() / name_or_path).is_dir() and checked_name(name_or_path):
+            return folder_ref(folder)  # not in the list: it holds no voice, and the error says so
+    except (OSError, ValueError, SettingError):  # not even a possible path, so certainly no voice
+        pass
+    raise _not_found(name_or_path, path)
+
+
+def library_voice(name: str) -> VoiceRef:
+    """The voice of the user's library with this name.
+
+    Raises
+    ------
+    VoiceNotFoundError
+        There is none; the sentence names the nearest ones, or says that it ships with the package.
+    """
+    wanted = same_form(name)
+    for ref in _library():
+        if ref.name == wanted:
+            return ref
+    if any(ref.name == wanted for ref in packaged_voices()):
+        raise VoiceNotFoundError(
+            f"{name!r} ships with the package and stays as it is; import its file under another name."
+        )
+    raise _not_found(name, Path(name))
+
+
+def own_folder(ref: VoiceRef) -> Path:
+    """The folder that belongs to this voice alone, where its ``voice.json`` is.
+
+    Raises
+    ------
+    VoiceFileError
+        The voice is a loose file, or shares its folder with others.
+    """
+    if ref.folder is not None and "/" not in ref.name:
+        return ref.folder
+    raise VoiceFileError(
+        f"{ref.model_path} has no folder of its own to keep that in: import it with "
+        f'`urvc voices import "{ref.model_path}" --name NAME`.'
+    )
+
+
+def list_voices() -> list[VoiceRef]:
+    """All voices of the library, sorted by name without regard to case."""
+    return sorted(_library(), key=lambda ref: (ref.name.casefold(), ref.name))
+
+
+def packaged_voices() -> list[VoiceRef]:
+    """The voices that ship with the package."""
+    return list(_voices_in(packaged_assets_dir() / "voices"))
+
+
+def folder_ref(folder: Path) -> VoiceRef:
+    """The one voice of a folder.
+
+    Raises
+    ------
+    VoiceFileError
+        It holds none, or several and none is named like the folder.
+    """
+    files = files_below(folder)
+    return _ref(folder.resolve().name, choose_model(folder, files), files, folder)
+
+
+def file_ref(path: Path) -> VoiceRef:
+    """The voice in a file, with the index that lies beside it.
+
+    Raises
+    ------
+    VoiceFileError
+        Its name is not that of a voice file.
+    """
+    if path.suffix.lower() not in MODEL_SUFFIXES:
+        raise VoiceFileError(f"{path} is no voice file: those end in {' or '.join(MODEL_SUFFIXES)}.")
+    return _ref(path.stem, path, list(path.absolute().parent.iterdir()), None)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files of a folder and of its folders: unpacked archives often have one layer more."""
+    return [path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
+def _library() -> Iterator[VoiceRef]:
+    return _voices_in(voice_models_dir())
+
+
+def _voices_in(library: Path) -> Iterator[VoiceRef]:
+    """Voices below a folder; where a folder in it holds several, each is named ``<folder>/<file>``."""
+    if not library.is_dir():
+        return
+    entries = sorted(entry for entry in library.iterdir() if not entry.name.startswith("."))
+    for model in find_models([entry for entry in entries if entry.is_file()]):
+        yield _ref(same_form(model.stem), model, entries, None)
+    for folder in (entry for entry in entries if entry.is_dir()):
+        files = files_below(folder)
+        models = find_models(files)
+        if len(models) == 1 or folder.name in [model.stem for model in models]:
+            yield _ref(same_form(folder.name), choose_model(folder, files), files, folder)
+        else:
+            for model in models:
+                yield _ref(same_form(f"{folder.name}/{model.stem}"), model, files, folder)
+
+
+def _ref(name: str, model: Path, files: list[Path], folder: Path | None) -> VoiceRef:
+    record = read_record(folder) if folder is not None and "/" not in name else VoiceRecord()
+    index, warnings = pair_index(model, files, record.feature_dim)
+    return VoiceRef(name, model, index, folder, (*warnings, *record.problems), record.preset)
+
+
+def _with_changes(ref: VoiceRef) -> VoiceRef:
+    if ref.folder is None or "/" in ref.name:
+        return ref
+    paths = [path for path in (ref.model_path, ref.index_path) if path is not None]
+    changes = find_changes(paths, read_record(ref.folder))
+    return VoiceRef(
+        ref.name, ref.model_path, ref.index_path, ref.folder, (*ref.warnings, *changes), ref.preset
+    )
+
+
+def _not_found(name: str, path: Path) -> VoiceNotFoundError:
+    if len(path.parts) > 1 or path.suffix.lower() in MODEL_SUFFIXES:
+        return VoiceNotFoundError(f"There is no voice file {name}.")
+    library = voice_models_dir()
+    names = [ref.name for ref in _library()]
+    shown = repr(name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}...")
+    if not names:
+        return VoiceNotFoundError(
+            f"There is no voice {shown}: the library {library} is empty; import one with "
+            "`urvc voices import FILE`, or give the path of a voice file."
+        )
+    by_folded = {known.casefold(): known for known in names}
+    nearest = difflib.get_close_matches(name.casefold(), by_folded, NEAREST_NAMES, cutoff=0.5)
+    hint = " or ".join(repr(by_folded[folded]) for folded in nearest)
+    advice = f"did you mean {hint}?" if hint else "`urvc voices list` shows them all."
+    return VoiceNotFoundError(f"There is no voice {shown} in {library}; {advice}")
