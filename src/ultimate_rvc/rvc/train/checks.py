@@ -12,6 +12,7 @@ from ultimate_rvc.audio.level import peak
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.rvc.train.bandwidth import bandwidth_hz
+from ultimate_rvc.rvc.train.data_settings import PreprocessSettings, SplitMethod
 from ultimate_rvc.rvc.train.music import SAMPLE_RATE as MUSIC_RATE
 from ultimate_rvc.rvc.train.music import lasting_partials
 from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, sounding
@@ -20,9 +21,11 @@ LEAST_SECONDS = 10.0  # of sound: below it there is nothing to learn from
 WANTED_SECONDS = 180.0  # below it a voice is learnt, but not all of its sounds
 SILENT_PEAK = 10 ** (-60 / 20)  # nobody hears what stays below
 CLIPPED_SHARE = 1e-4  # of the samples, in flat tops
-FLAT_SAMPLES = 3  # equal samples at the peak, which is never so in a wave that was not cut off
+FLAT_SAMPLES = 3  # equal samples at the peak, as no wave has them that was not cut off;
+FLAT_SECONDS = 1 / 12_000  # at high sample rates more, since low tones turn slowly
 FLAT_TOLERANCE = 4e-5  # of the peak: a step of 16 bits
 QUIETEST_CLIPPED_PEAK = 0.05  # below it neighbouring samples are equal by rounding
+LONGEST_PIECE_SECONDS = 30.0
 LISTED_NAMES = 20
 MOST_LASTING_PARTIALS = 2.0  # speech and dry singing stay below 1, music at -10 dB is above
 LEAST_BANDWIDTH = 0.7  # of what the voice's sample rate can hold
@@ -64,32 +67,32 @@ def measure(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasu
         seconds,
         float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND,
         loudest,
-        _clipped_share(waveform, loudest),
+        _clipped_share(waveform, loudest, max(FLAT_SAMPLES, round(FLAT_SECONDS * sample_rate))),
         lasting_partials(resample(waveform, sample_rate, MUSIC_RATE)),
         bandwidth_hz(waveform, sample_rate),
     )
 
 
-def _clipped_share(waveform: FloatArray, loudest: float) -> float:
-    """Share of the samples that are part of a flat top."""
+def _clipped_share(waveform: FloatArray, loudest: float, flat_samples: int) -> float:
+    """Share of the samples that are part of a flat top, of at least so many samples."""
     if loudest < QUIETEST_CLIPPED_PEAK:
         return 0.0
     edge = loudest * (1 - FLAT_TOLERANCE)
     at_peak = (waveform >= edge) | (waveform <= -edge)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], at_peak, [False]]).astype(np.int8)))
     lengths = edges[1::2] - edges[0::2]
-    return float(lengths[lengths >= FLAT_SAMPLES].sum() / len(waveform))
+    return float(lengths[lengths >= flat_samples].sum() / len(waveform))
 
 
-def check_recordings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[str]:
-    """Warnings about recordings that become a voice at ``sample_rate``, a sentence each.
+def check_recordings(measures: Sequence[RecordingMeasures], settings: PreprocessSettings) -> list[str]:
+    """Warnings about recordings that are prepared with ``settings``, a sentence each.
 
     Raises
     ------
     DatasetError
         In sentences, when no voice can be trained on them.
     """
-    warnings = _warnings(measures, sample_rate)
+    warnings = _warnings(measures, settings)
     if refusal := _refusal(measures):
         raise DatasetError(" ".join([refusal, *warnings]))
     return warnings
@@ -110,7 +113,8 @@ def _refusal(measures: Sequence[RecordingMeasures]) -> str | None:
     return None
 
 
-def _warnings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[str]:
+def _warnings(measures: Sequence[RecordingMeasures], settings: PreprocessSettings) -> list[str]:
+    sample_rate = settings.sample_rate
     sound = [found for found in measures if found.fault is None and not found.is_silent]
     seconds = sum(found.sounding_seconds for found in sound)
     warnings = [f"Left out: {found.fault}" for found in measures if found.fault is not None]
@@ -133,6 +137,12 @@ def _warnings(measures: Sequence[RecordingMeasures], sample_rate: int) -> list[s
     if len(rates) > 1:
         listed = ", ".join(f"{rate} Hz" for rate in rates)
         warnings.append(f"The recordings have different sample rates ({listed}).")
+    if settings.split_method == SplitMethod.SKIP:
+        warnings += _about(
+            [found for found in sound if found.seconds > LONGEST_PIECE_SECONDS],
+            f"longer than {LONGEST_PIECE_SECONDS:.0f} s, and will take much memory as a single piece: use "
+            f"--split-method {SplitMethod.AUTOMATIC}",
+        )
     narrow = [found for found in sound if found.bandwidth_hz < LEAST_BANDWIDTH * sample_rate / 2]
     if narrow:
         lowest = min(found.bandwidth_hz for found in narrow) / 1000

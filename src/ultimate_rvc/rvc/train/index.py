@@ -73,12 +73,14 @@ def build_index(
         raise TrainingError("There are no features to build an index from: extract them first.")
     progress = progress or Progress()
     algorithm = IndexAlgorithm(algorithm)
-    is_large = len(features) > MOST_VECTORS
-    if algorithm is IndexAlgorithm.KMEANS or (algorithm is IndexAlgorithm.AUTO and is_large):
+    is_automatic = algorithm is IndexAlgorithm.AUTO and len(features) > MOST_VECTORS
+    begun = 0.0
+    if algorithm is IndexAlgorithm.KMEANS or is_automatic:
         count = max(min(len(features) // VECTORS_PER_CENTRE, MOST_CENTRES), 1)
         part = progress.part("index", 0.0, 0.5)
         features = cluster_centres(features, count, device=device, seed=seed, progress=part)
-    part = progress.part("index", 0.5 if is_large else 0.0, 0.9)
+        begun = 0.5
+    part = progress.part("index", begun, 0.9)
     cells = cluster_centres(features, cell_count(len(features)), device=device, seed=seed, progress=part)
     _write(features, cells, path, progress)
     progress.report("index", 1.0)

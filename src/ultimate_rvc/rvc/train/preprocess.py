@@ -134,7 +134,7 @@ def _write_pieces(
             pieces.append(Piece(f"{recording.name}@{frames}", recording.speaker, frames, length))
             frames += length
         progress.report("preprocess", len(measures) / (len(recordings) + 1), recording.name)
-    warnings = check_recordings(measures, settings.sample_rate)
+    warnings = check_recordings(measures, settings)
     if not pieces:
         raise DatasetError("No piece of the recordings is long and loud enough to train on; record more.")
     seconds = covered / FRAMES_PER_SECOND

@@ -21,6 +21,7 @@ SHORTEST_SILENCE_FRAMES = 20  # 0.4 s: shorter ones are left inside a piece
 SHORTEST_CLIP_FRAMES = 75  # 1.5 s: a silence that comes earlier does not cut
 KEPT_SILENCE_FRAMES = 25  # 0.5 s at most on each side of a cut
 SHORTEST_PIECE_FRAMES = 20  # 0.4 s: what a training step looks at
+LEAST_SOUNDING_FRAMES = 5  # 0.1 s: a piece with less holds no word
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -33,10 +34,12 @@ def levels(waveform: FloatArray, sample_rate: int) -> FloatArray:
     count = len(waveform) // frame
     framed = waveform[: count * frame].reshape(count, frame)
     energies = np.einsum("fs,fs->f", framed, framed, dtype=np.float64) / frame
-    window = np.ones(LEVEL_FRAMES)
-    present = np.convolve(np.ones(count), window, "same") if count else np.ones(0)
-    smooth = np.convolve(energies, window, "same")[:count] if count else energies
-    return np.sqrt(np.maximum(smooth / present[:count], 0)).astype(np.float32)
+    # Sums of three neighbours by the running sum; at the ends there are fewer of them.
+    running = np.concatenate([[0.0], np.cumsum(energies)])
+    first = np.maximum(np.arange(count) - LEVEL_FRAMES // 2, 0)
+    last = np.minimum(np.arange(count) + LEVEL_FRAMES // 2 + 1, count)
+    means = (running[last] - running[first]) / (last - first)
+    return np.sqrt(np.maximum(means, 0)).astype(np.float32)
 
 
 def sounding(waveform: FloatArray, sample_rate: int) -> BoolArray:
@@ -54,7 +57,7 @@ def cut(waveform: FloatArray, sample_rate: int, settings: PreprocessSettings) ->
     """The pieces of ``waveform`` ``(samples,)``, as first and last + 1 frame of 20 ms.
 
     Pieces that follow each other without a silence between them stand in one list; they overlap by
-    ``settings.overlap_len``. Pieces in which nothing sounds, or shorter than 0.4 s, are left out.
+    ``settings.overlap_len``. Pieces in which next to nothing sounds, or shorter than 0.4 s, are left out.
     """
     level = levels(waveform, sample_rate)
     sounds = _sounding(waveform, level)
@@ -72,7 +75,7 @@ def cut(waveform: FloatArray, sample_rate: int, settings: PreprocessSettings) ->
 
 def _is_worth_keeping(piece: Span, sounds: BoolArray) -> bool:
     start, end = piece
-    return end - start >= SHORTEST_PIECE_FRAMES and bool(sounds[start:end].any())
+    return end - start >= SHORTEST_PIECE_FRAMES and int(sounds[start:end].sum()) >= LEAST_SOUNDING_FRAMES
 
 
 def covered_frames(clip: list[Span]) -> int:
