@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,6 +23,14 @@ from ultimate_rvc.rvc.train.index import build_index, cell_count
 from ultimate_rvc.rvc.train.settings import IndexAlgorithm
 
 FloatArray = NDArray[np.float32]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def clouds(count: int, dim: int = 16, centres: int = 8) -> FloatArray:
