@@ -23,6 +23,7 @@ FLOORS = (
     ("audio", "assets"),
     ("rvc", "separation", "speech"),
     ("voices", "covers", "api", "doctor"),
+    ("jobs",),
     ("cli", "web"),
 )
 DOOR_FLOOR = len(FLOORS) - 1
@@ -34,6 +35,7 @@ RVC_USERS = ("infer", "train")
 LIGHT = (
     *("errors", "paths", "progress", "files", "choices"),
     *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
+    *("jobs.queue", "jobs.kinds", "jobs.worker"),
 )
 HEAVY = (
     "torch",

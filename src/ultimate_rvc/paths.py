@@ -65,6 +65,11 @@ def output_dir() -> Path:
     return audio_dir() / "output"
 
 
+def jobs_dir() -> Path:
+    """The list of jobs, and what is unfinished of them."""
+    return audio_dir() / "jobs"
+
+
 def config_dir() -> Path:
     """Named settings files: ``URVC_CONFIG_DIR``."""
     return _folder("URVC_CONFIG_DIR", home_dir() / "configs")

@@ -1,0 +1,306 @@
+"""What can be done as a job: a table of kinds, each with its settings and the function that does it.
+
+Nothing heavy is imported here: a door checks settings at once, the work is imported by the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.covers.settings import LOSSLESS_FORMATS, CoverSettings
+from ultimate_rvc.covers.source_checks import is_url
+from ultimate_rvc.errors import AudioError, SettingError, SourceError, VoiceFileError
+from ultimate_rvc.jobs.plain import from_plain, merged, to_plain
+from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+
+KINDS_TABLE = "ultimate_rvc.jobs.kinds:KINDS"
+CANCEL_SECONDS = 1.0
+DEMO_SOURCE = "demo"
+SHOWN_NAMES = 2
+# How a job computes is given beside what it makes, and only as far as it differs from what is in force.
+NO_COVER_SETTINGS = ("cover.device", "cover.optimization")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverJob:
+    """A song cover."""
+
+    source: str
+    """A file, a folder of stems, a link, or ``demo``."""
+    voice: str
+    """A voice's name or file."""
+    cover: CoverSettings = field(default_factory=CoverSettings)
+    optimization: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ``OptimizationConfig``, the device included, that differ from what is in force."""
+
+    def __post_init__(self) -> None:
+        check_optimization(self.optimization)
+        if not self.source.strip():
+            raise SettingError("source is empty; give a file, a folder of stems, a link, or 'demo'.")
+        if self.source != DEMO_SOURCE and not is_url(self.source):
+            object.__setattr__(self, "source", str(Path(self.source).expanduser().absolute()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertJob:
+    """Files of speech or singing through one voice."""
+
+    sources: tuple[Path, ...]
+    voice: str
+    index_path: Path | None = None
+    """Index to use instead of the voice's own."""
+    conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    output_format: AudioFormat = AudioFormat.WAV
+    bitrate_kbps: int | None = None
+    """Of a lossy format; None: the usual one."""
+    optimization: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_optimization(self.optimization)
+        if not self.sources:
+            raise SettingError("sources is empty; name at least one file.")
+        _check_bitrate(self.output_format, self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateJob:
+    """A file into its parts."""
+
+    source: Path
+    task: SeparationTask = SeparationTask.VOCALS
+    model: str = AUTO_MODEL
+    output_format: AudioFormat = AudioFormat.WAV
+    bitrate_kbps: int | None = None
+    optimization: Mapping[str, Any] = field(default_factory=dict)
+    """Only its device matters here."""
+
+    def __post_init__(self) -> None:
+        check_optimization(self.optimization)
+        _check_bitrate(self.output_format, self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportVoiceJob:
+    """A voice into the library."""
+
+    source: str
+    """A ``.pth``, ``.safetensors`` or ``.zip`` file, or a folder."""
+    name: str | None = None
+    """In the library; None: the file's."""
+    index_path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadJob:
+    """Model files, by the names of ``urvc doctor``."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise SettingError("names is empty; name at least one model.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of job."""
+
+    settings: type[Any]
+    """A frozen dataclass, which checks its own values."""
+    work: str
+    """``module:function`` of what the worker calls with the settings and a ``Workbench``."""
+    title: Callable[[Any], str]
+    """From the settings, what the job does, for people."""
+    check: Callable[[Any], None] = lambda _: None
+    """Raises what can be found out before the job waits its turn."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Steps in their order with their share of the time, roughly; empty: there is but one."""
+    cancel_seconds: float = CANCEL_SECONDS
+    """How long it may take to end itself when it is cancelled; then its worker is killed."""
+    leave_out: tuple[str, ...] = ()
+    """Dotted fields of ``settings`` that a job does not take."""
+
+    def read(self, given: object) -> Any:
+        """Settings from plain values, checked as far as that costs nothing.
+
+        Raises
+        ------
+        UltimateRVCError
+            With the sentence for the user.
+        """
+        return from_plain(self.settings, given, leave_out=self.leave_out)
+
+    def load_work(self) -> Callable[..., Any]:
+        """The function ``work``; only the worker asks for it."""
+        module, _, name = self.work.partition(":")
+        work: Callable[..., Any] = getattr(import_module(module), name)
+        return work
+
+    def plain(self, settings: Any) -> dict[str, Any]:
+        """All settings as plain values, as :meth:`read` takes them."""
+        plain: dict[str, Any] = to_plain(settings)
+        for dotted in self.leave_out:
+            *path, last = dotted.split(".")
+            inner = plain
+            for name in path:
+                inner = inner[name]
+            del inner[last]
+        return plain
+
+
+def load_kinds(table: str) -> Mapping[str, Kind]:
+    """The table of kinds at ``module:name``."""
+    module, _, name = table.partition(":")
+    kinds: Mapping[str, Kind] = getattr(import_module(module), name)
+    return kinds
+
+
+def find_kind(kinds: Mapping[str, Kind], name: str) -> Kind:
+    """
+    Raises
+    ------
+    SettingError
+        There is no such kind.
+    """
+    if name not in kinds:
+        raise SettingError(f"There is no kind of job {name!r}; choose from {', '.join(kinds)}.")
+    return kinds[name]
+
+
+def changed(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an earlier job with changes; ``optimization`` is replaced, not merged."""
+    result = merged(plain, changes)
+    if "optimization" in changes:
+        result["optimization"] = changes["optimization"]
+    return result
+
+
+def check_optimization(given: Mapping[str, Any]) -> None:
+    """Refuse a name that is no switch and a value that is no choice; None stands for not given."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    from_plain(OptimizationConfig, chosen, "optimization")
+
+
+def _check_bitrate(audio_format: AudioFormat, bitrate_kbps: int | None) -> None:
+    if bitrate_kbps is None:
+        return
+    if audio_format in LOSSLESS_FORMATS:
+        raise SettingError(
+            f"bitrate_kbps has no meaning for {audio_format}, which keeps everything; leave it out."
+        )
+    CoverSettings(output_format=audio_format, bitrate_kbps=bitrate_kbps)  # knows the ranges
+
+
+# ------------------------------------------------- what is found out before a job waits its turn
+
+
+def _check_cover(settings: CoverJob) -> None:
+    source = settings.source
+    if source != DEMO_SOURCE and not is_url(source) and not Path(source).exists():
+        raise SourceError(f"There is no file {source}; give a file, a folder of stems, a link, or 'demo'.")
+    backing = settings.cover.backing
+    _check_voice(settings.voice, settings.cover.index_path)
+    if backing is not None and backing.voice is not None:
+        _check_voice(backing.voice, None)
+
+
+def _check_convert(settings: ConvertJob) -> None:
+    for source in settings.sources:
+        if not source.is_file():
+            raise AudioError(f"There is no file {source}; check its name.")
+    _check_voice(settings.voice, settings.index_path)
+
+
+def _check_separate(settings: SeparateJob) -> None:
+    if not settings.source.is_file():
+        raise AudioError(f"There is no file {settings.source}; check its name.")
+
+
+def _check_import(settings: ImportVoiceJob) -> None:
+    if not Path(settings.source).exists():
+        raise VoiceFileError(f"There is no file {settings.source}; check its name.")
+
+
+def _check_download(settings: DownloadJob) -> None:
+    from ultimate_rvc.assets.registry import asset
+
+    for name in settings.names:
+        asset(name)
+
+
+def _check_voice(name: str, index_path: Path | None) -> None:
+    from ultimate_rvc.voices.library import find_voice
+
+    find_voice(name)
+    if index_path is not None and not index_path.is_file():
+        raise VoiceFileError(f"There is no index file {index_path}; leave it out to use the voice's own.")
+
+
+# -------------------------------------------------------------------------------- titles
+
+
+def _names(paths: tuple[Path, ...]) -> str:
+    shown = ", ".join(path.name for path in paths[:SHOWN_NAMES])
+    more = len(paths) - SHOWN_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _source_name(source: str) -> str:
+    return source if is_url(source) else Path(source).name
+
+
+KINDS: dict[str, Kind] = {
+    "cover": Kind(
+        settings=CoverJob,
+        work="ultimate_rvc.jobs.work.cover:make",
+        title=lambda job: f"{_source_name(job.source)} by {job.voice}",
+        check=_check_cover,
+        leave_out=NO_COVER_SETTINGS,
+        shares={
+            "retrieve": 0.02,
+            "separate": 0.42,
+            "split backing": 0.10,
+            "remove reverb": 0.10,
+            "convert": 0.24,
+            "convert backing": 0.02,
+            "effects": 0.02,
+            "transpose instruments": 0.02,
+            "transpose backing": 0.01,
+            "mix": 0.02,
+            "encode": 0.03,
+        },
+    ),
+    "convert": Kind(
+        settings=ConvertJob,
+        work="ultimate_rvc.jobs.work.convert:convert",
+        title=lambda job: f"{_names(job.sources)} by {job.voice}",
+        check=_check_convert,
+        shares={"load voice": 0.1, "convert": 0.9},
+    ),
+    "separate": Kind(
+        settings=SeparateJob,
+        work="ultimate_rvc.jobs.work.separate:separate",
+        title=lambda job: f"{job.source.name} ({job.task})",
+        check=_check_separate,
+        shares={"separate": 0.95, "write": 0.05},
+    ),
+    "import-voice": Kind(
+        settings=ImportVoiceJob,
+        work="ultimate_rvc.jobs.work.voices:import_",
+        title=lambda job: job.name or _source_name(job.source),
+        check=_check_import,
+    ),
+    "download": Kind(
+        settings=DownloadJob,
+        work="ultimate_rvc.jobs.work.assets:download",
+        title=lambda job: ", ".join(job.names),
+        check=_check_download,
+    ),
+}

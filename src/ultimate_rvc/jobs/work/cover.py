@@ -1,0 +1,32 @@
+"""The job ``cover``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from ultimate_rvc.covers.recipe import make_cover
+from ultimate_rvc.jobs.kinds import CoverJob
+from ultimate_rvc.jobs.model import JobResult, ResultFile, StepTime
+from ultimate_rvc.jobs.workbench import Workbench
+
+
+def make(job: CoverJob, bench: Workbench) -> JobResult:
+    resolved = bench.optimization(job.optimization)
+    settings = replace(job.cover, optimization=resolved.config)
+    cover = make_cover(job.source, job.voice, settings, bench.progress)
+    return JobResult(
+        files=(ResultFile("cover", cover.path),),
+        steps=tuple(StepTime(step.name, step.seconds, step.cached, step.files) for step in cover.steps),
+        warnings=cover.warnings,
+        device=cover.device,
+        precision=resolved.config.precision,
+        facts={
+            "song": cover.song,
+            "voice": cover.voice,
+            "sample_rate": cover.sample_rate,
+            "duration_seconds": cover.duration_seconds,
+            "separation_model": cover.separation_model,
+            "shift_semitones": cover.shift_semitones,
+            "optimization": [asdict(switch) for switch in resolved.switches],
+        },
+    )
