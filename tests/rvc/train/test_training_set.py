@@ -17,6 +17,7 @@ from ultimate_rvc.errors import CancelledError, DatasetError, TrainingError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.content import encoder_identity, load_content_encoder
 from ultimate_rvc.rvc.pitch.curve import coarse_pitch
+from ultimate_rvc.rvc.train import extract
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings, SplitMethod
 from ultimate_rvc.rvc.train.extract import EXAMPLES_FILE, extract_features
@@ -232,6 +233,17 @@ def test_cancelling_keeps_what_was_finished_and_the_examples_of_before(copied: T
     assert not list(copied.data.glob(".*partial*"))
     extract_features(copied, SETTINGS)
     assert len(TrainingSet.open(copied)) > 0
+
+
+def test_pieces_encoded_together_as_on_a_gpu_have_the_features_they_have_alone(
+    copied: TrainingFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = np.array(TrainingSet.open(copied).features)
+    for path in copied.data.glob("features-*"):
+        path.unlink()
+    monkeypatch.setattr(extract, "pieces_at_once", lambda device: 4)
+    extract_features(copied, SETTINGS)
+    np.testing.assert_allclose(TrainingSet.open(copied).features, alone, atol=2e-3)
 
 
 def test_pieces_cut_anew_ask_for_features_anew(copied: TrainingFolder, voices: TrainingFolder) -> None:

@@ -32,7 +32,7 @@ def cluster_centres(
     count
         From 1 to the number of vectors.
     seed
-        Of the vectors to begin with: the same seed gives the same centres on the same device.
+        Of the vectors to begin with: the same seed gives the same centres on a CPU.
     progress
         Told the share that is done, as step "index".
 

@@ -144,7 +144,7 @@ class _Extraction:
 
     def _batches(self, pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
         """Pieces to encode at once: a GPU is kept busy by many, a processor by one."""
-        size = 1 if self._device.type == "cpu" else ENCODED_AT_ONCE
+        size = pieces_at_once(self._device)
         while batch := list(itertools.islice(pieces, size)):
             yield batch
 
@@ -233,6 +233,11 @@ class _Extraction:
             )
         low, middle, high = np.percentile(voiced_hz, PERCENTILES)
         return float(low), float(middle), float(high)
+
+
+def pieces_at_once(device: torch.device) -> int:
+    """How many pieces the encoder is given together."""
+    return 1 if device.type == "cpu" else ENCODED_AT_ONCE
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def build_index(
     device
         Where clusters are found.
     seed
-        The same features and seed give the same index on the same device.
+        The same features and seed give the same index on a CPU.
     progress
         Told the share that is done, as step "index"; its ``cancel`` ends the work.
 

@@ -39,7 +39,8 @@ def levels(waveform: FloatArray, sample_rate: int) -> FloatArray:
     first = np.maximum(np.arange(count) - LEVEL_FRAMES // 2, 0)
     last = np.minimum(np.arange(count) + LEVEL_FRAMES // 2 + 1, count)
     means = (running[last] - running[first]) / (last - first)
-    return np.sqrt(np.maximum(means, 0)).astype(np.float32)
+    level: FloatArray = np.sqrt(np.maximum(means, 0)).astype(np.float32)
+    return level
 
 
 def sounding(waveform: FloatArray, sample_rate: int) -> BoolArray:
