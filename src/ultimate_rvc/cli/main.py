@@ -42,6 +42,7 @@ COMMANDS = {
     "generate": LazyCommand("ultimate_rvc.cli.generate", "Make covers, convert voices, or run one step."),
     "voices": LazyCommand("ultimate_rvc.cli.voices", "List, inspect and import voices."),
     "cache": LazyCommand("ultimate_rvc.cli.cache", "List and clear the results kept between covers."),
+    "jobs": LazyCommand("ultimate_rvc.cli.jobs", "List, show, cancel, repeat and clear jobs of the page."),
     "download": LazyCommand("ultimate_rvc.cli.download", "Fetch model files by name."),
     "doctor": LazyCommand(
         "ultimate_rvc.cli.doctor", "Show versions, device, memory, models, what is missing."

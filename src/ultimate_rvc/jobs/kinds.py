@@ -5,6 +5,7 @@ Nothing heavy is imported here: a door checks settings at once, the work is impo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,6 +16,7 @@ from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.covers.settings import LOSSLESS_FORMATS, CoverSettings
 from ultimate_rvc.covers.source_checks import is_url
 from ultimate_rvc.errors import AudioError, SettingError, SourceError, VoiceFileError
+from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.plain import from_plain, merged, to_plain
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -174,12 +176,52 @@ def find_kind(kinds: Mapping[str, Kind], name: str) -> Kind:
     return kinds[name]
 
 
-def changed(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an earlier job with changes; ``optimization`` is replaced, not merged."""
-    result = merged(plain, changes)
+def new_job(
+    kinds: Mapping[str, Kind],
+    name: str,
+    given: object,
+    *,
+    client: str = "",
+    group: str | None = None,
+    rerun_of: int | None = None,
+) -> Job:
+    """A job to be kept, with all its settings, once everything that can be found out before is right.
+
+    Raises
+    ------
+    UltimateRVCError
+        The kind or a setting is none, a value is out of range, a file or voice is not there.
+    """
+    kind = find_kind(kinds, name)
+    settings = kind.read(given)
+    kind.check(settings)
+    return Job(
+        id=0,  # given by the store
+        kind=name,
+        title=kind.title(settings),
+        settings=kind.plain(settings),
+        client=client,
+        group=group,
+        rerun_of=rerun_of,
+        created=time.time(),
+    )
+
+
+def repeated_job(
+    kinds: Mapping[str, Kind], earlier: Job, changes: Mapping[str, Any], *, client: str | None = None
+) -> Job:
+    """A job with the settings of an earlier one; ``optimization`` is replaced by changes, the rest merged.
+
+    Raises
+    ------
+    UltimateRVCError
+        As :func:`new_job`.
+    """
+    settings = merged(earlier.settings, changes)
     if "optimization" in changes:
-        result["optimization"] = changes["optimization"]
-    return result
+        settings["optimization"] = changes["optimization"]
+    client = earlier.client if client is None else client
+    return new_job(kinds, earlier.kind, settings, client=client, rerun_of=earlier.id)
 
 
 def check_optimization(given: Mapping[str, Any]) -> None:

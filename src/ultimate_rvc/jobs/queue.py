@@ -17,7 +17,7 @@ from typing import Any
 
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.events import Subscription
-from ultimate_rvc.jobs.kinds import KINDS_TABLE, changed, find_kind, load_kinds
+from ultimate_rvc.jobs.kinds import KINDS_TABLE, load_kinds, new_job, repeated_job
 from ultimate_rvc.jobs.lock import ServerLock
 from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.schedule import FairOrder
@@ -123,9 +123,7 @@ class JobQueue:
 
     # --------------------------------------------------------------- submit
 
-    def submit(
-        self, kind: str, settings: Mapping[str, Any], *, client: str = "", rerun_of: int | None = None
-    ) -> Job:
+    def submit(self, kind: str, settings: Mapping[str, Any], *, client: str = "") -> Job:
         """Queue a job.
 
         Parameters
@@ -143,7 +141,7 @@ class JobQueue:
             The kind or a setting is none, a value is out of range, a file or voice is not there, or
             the job cannot be written down. Then nothing is queued.
         """
-        (job,) = self._submit([self._checked(kind, settings, client, rerun_of=rerun_of)])
+        (job,) = self._submit([new_job(self._kinds, kind, settings, client=client)])
         return job
 
     def submit_many(self, kind: str, many: Sequence[Mapping[str, Any]], *, client: str = "") -> Jobs:
@@ -155,7 +153,9 @@ class JobQueue:
             As :meth:`submit`, for the first that cannot be done.
         """
         group = secrets.token_hex(8)
-        return self._submit([self._checked(kind, settings, client, group=group) for settings in many])
+        return self._submit(
+            [new_job(self._kinds, kind, settings, client=client, group=group) for settings in many]
+        )
 
     def rerun(
         self, job_id: int, changes: Mapping[str, Any] | None = None, *, client: str | None = None
@@ -174,34 +174,8 @@ class JobQueue:
         UltimateRVCError
             As :meth:`submit`; there is no such job.
         """
-        earlier = self.get(job_id)
-        settings = changed(earlier.settings, changes or {})
-        return self.submit(
-            earlier.kind, settings, client=earlier.client if client is None else client, rerun_of=job_id
-        )
-
-    def _checked(
-        self,
-        name: str,
-        given: Mapping[str, Any],
-        client: str,
-        *,
-        group: str | None = None,
-        rerun_of: int | None = None,
-    ) -> Job:
-        kind = find_kind(self._kinds, name)
-        settings = kind.read(given)
-        kind.check(settings)
-        return Job(
-            id=0,  # given by the store
-            kind=name,
-            title=kind.title(settings),
-            settings=kind.plain(settings),
-            client=client,
-            group=group,
-            rerun_of=rerun_of,
-            created=time.time(),
-        )
+        (job,) = self._submit([repeated_job(self._kinds, self.get(job_id), changes or {}, client=client)])
+        return job
 
     def _submit(self, jobs: Sequence[Job]) -> Jobs:
         with self._changed:
