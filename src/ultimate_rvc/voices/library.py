@@ -7,6 +7,7 @@ it. Folders of other tools, and files that lie in the library without a folder, 
 
 from __future__ import annotations
 
+from ultimate_rvc.voices.blending import blend_voices
 from ultimate_rvc.voices.cards import VoiceCard, list_cards, search_voices, voice_card
 from ultimate_rvc.voices.editing import (
     change_preset,
@@ -16,26 +17,42 @@ from ultimate_rvc.voices.editing import (
     set_preset,
     set_tags,
 )
+from ultimate_rvc.voices.exporting import ExportedVoice, export_voice
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.importing import import_voice
+from ultimate_rvc.voices.indexes import attach_index, detach_index
 from ultimate_rvc.voices.inspection import VoiceDetails, describe_voice, inspect_voice, refresh_voice
 from ultimate_rvc.voices.presets import VoicePreset
+from ultimate_rvc.voices.renaming import rename_voice
+from ultimate_rvc.voices.restoring import restore_voice
+from ultimate_rvc.voices.trash import TrashEntry, delete_voice, empty_trash, list_trash
 
 __all__ = [
+    "ExportedVoice",
+    "TrashEntry",
     "VoiceCard",
     "VoiceDetails",
     "VoicePreset",
     "VoiceRef",
+    "attach_index",
+    "blend_voices",
     "change_preset",
     "change_tags",
+    "delete_voice",
     "describe_voice",
+    "detach_index",
+    "empty_trash",
+    "export_voice",
     "find_voice",
     "import_voice",
     "inspect_voice",
     "list_cards",
+    "list_trash",
     "list_voices",
     "packaged_voices",
     "refresh_voice",
+    "rename_voice",
+    "restore_voice",
     "search_voices",
     "set_note",
     "set_picture",

@@ -82,17 +82,16 @@ def _drawn_anew(source: Path) -> tuple[str, bytes]:
                 kind = "JPEG" if opened.format == "MPO" else str(opened.format)
                 width, height = opened.size
                 if width * height > MAX_PICTURE_PIXELS:
-                    raise SettingError(
-                        f"{source} has {width} x {height} pixels, but a voice's picture has at most "
-                        f"{MAX_PICTURE_PIXELS // 1_000_000} million; make it smaller."
-                    )
+                    raise Image.DecompressionBombError
                 picture = ImageOps.exif_transpose(opened)
                 picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
                 mode = "RGBA" if kind != "JPEG" and _has_transparency(picture) else "RGB"
                 buffer = io.BytesIO()
                 picture.convert(mode).save(buffer, format=kind)
-    except SettingError:
-        raise
+    except Image.DecompressionBombError as error:
+        raise SettingError(
+            f"{source} has more than {MAX_PICTURE_PIXELS // 1_000_000} million pixels; make it smaller."
+        ) from error
     except UnidentifiedImageError as error:
         raise SettingError(f"{source} is no PNG, JPEG or WebP picture.") from error
     except Exception as error:  # decoders fail on damaged files in ways of their own

@@ -1,0 +1,142 @@
+"""A voice as one zip that every RVC tool can take in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultimate_rvc.choices import EmbedderModel, Vocoder
+from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.files import atomic_path, file_hash
+from ultimate_rvc.paths import output_dir
+from ultimate_rvc.voices.files import INDEX_SUFFIX
+from ultimate_rvc.voices.finding import VoiceRef, find_voice
+from ultimate_rvc.voices.inspection import describe_voice
+from ultimate_rvc.voices.names import checked_name
+from ultimate_rvc.voices.pictures import find_picture
+from ultimate_rvc.voices.record import (
+    VOICE_JSON,
+    VOICE_JSON_FORMAT,
+    VoiceRecord,
+    read_record,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from ultimate_rvc.rvc.checkpoint import VoiceFile
+
+# The same voice gives the same bytes: entries carry the earliest time that a zip can hold.
+ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ExportedVoice:
+    """An archive that was written."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    files: tuple[str, ...]
+    """Names in the archive."""
+    warnings: tuple[str, ...]
+    """What other tools may not be able to do with it, one sentence each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        lists = {"files": list(self.files), "warnings": list(self.warnings)}
+        return {**vars(self), **lists, "path": str(self.path)}
+
+
+def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool = False) -> ExportedVoice:
+    """Write a voice as a zip: ``<name>.pth`` in the form of the original RVC, and ``<name>.index``.
+
+    Beside them lie ``voice.json`` with note, tags and preset, and the picture, which this program takes
+    in again and others leave aside. Where the voice came from is not told.
+
+    Parameters
+    ----------
+    name : str
+        A voice as :func:`~ultimate_rvc.voices.finding.find_voice` takes it.
+    target : path, optional
+        The zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    VoiceNotFoundError, VoiceFileError
+        There is no such voice, it cannot be read, or the zip is there already or cannot be written.
+    """
+    ref = find_voice(name)
+    stem = checked_name(ref.name.rpartition("/")[2])
+    path = _zip_path(Path(target).expanduser() if target is not None else output_dir(), stem)
+    if path.exists() and not overwrite:
+        raise VoiceFileError(f"There is a file {path} already; name another, or replace it with --force.")
+    try:
+        with tempfile.TemporaryDirectory(prefix="urvc-export-") as folder, atomic_path(path) as unfinished:
+            files, warnings = _lay_out(ref, stem, Path(folder))
+            _write_zip(unfinished, files)
+    except OSError as error:
+        raise VoiceFileError(f"{path} cannot be written: {error.strerror or error}.") from error
+    names = tuple(file.name for file in files)
+    return ExportedVoice(path, path.stat().st_size, file_hash(path), names, (*ref.warnings, *warnings))
+
+
+def _zip_path(target: Path, stem: str) -> Path:
+    if target.is_dir() or target.suffix.lower() != ".zip":
+        return target / f"{stem}.zip"
+    return target
+
+
+def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The files of the archive, side by side in a folder, and what to warn of."""
+    from ultimate_rvc.rvc.checkpoint import read_voice_file, write_rvc_voice
+
+    voice = read_voice_file(ref.model_path)
+    own_folder = ref.folder if "/" not in ref.name else None
+    record = read_record(own_folder) if own_folder is not None else VoiceRecord()
+    write_rvc_voice(folder / "model.pth", voice)
+    (folder / "model.pth").rename(folder / f"{stem}.pth")
+    if ref.index_path is not None:
+        shutil.copyfile(ref.index_path, folder / f"{stem}{INDEX_SUFFIX}")
+    own = {"note": record.note, "tags": list(record.tags), "preset": record.preset.to_json()}
+    described = {"format": VOICE_JSON_FORMAT, "name": stem, **describe_voice(voice)}
+    write_record(folder, {**described, **{part: value for part, value in own.items() if value}})
+    picture = find_picture(own_folder) if own_folder is not None else None
+    if picture is not None:
+        shutil.copyfile(picture, folder / picture.name)
+    names = (f"{stem}.pth", f"{stem}{INDEX_SUFFIX}", VOICE_JSON, picture.name if picture else "")
+    return [folder / name for name in names if name and (folder / name).is_file()], _limits(voice)
+
+
+def _limits(voice: VoiceFile) -> tuple[str, ...]:
+    """Which tools cannot use a voice, though they can open its file."""
+    metadata = voice.metadata
+    told = []
+    if metadata.vocoder is not Vocoder.HIFI_GAN:
+        told.append(f"Only Applio and its relatives know the vocoder {metadata.vocoder}.")
+    if metadata.embedder == EmbedderModel.STARTER:
+        told.append(
+            "Only this program has the content encoder 'starter', so other tools cannot use the voice."
+        )
+    elif metadata.embedder != EmbedderModel.CONTENTVEC:
+        told.append(f"It needs the content encoder {metadata.embedder}; choose it where you use the voice.")
+    return tuple(told)
+
+
+def _write_zip(path: Path, files: list[Path]) -> None:
+    # Stored: weights and vectors hardly shrink, and every tool reads stored entries.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in files:
+            entry = zipfile.ZipInfo(file.name, ENTRY_TIME)
+            entry.external_attr = 0o644 << 16
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=_is_huge(file)) as packed:
+                shutil.copyfileobj(source, packed)
+
+
+def _is_huge(file: Path) -> bool:
+    return file.stat().st_size > 1 << 31
