@@ -24,8 +24,16 @@ PHONE_DIM = 12
 class SmallData:
     """Pieces of 0.5 to 0.7 s, each a gliding tone with overtones, the same at every call."""
 
-    def __init__(self, pieces: int = 8, held_out: int = 1, *, has_f0: bool = True, speakers: int = 1) -> None:
-        self.has_f0 = has_f0
+    def __init__(
+        self,
+        pieces: int = 6,
+        held_out: int = 1,
+        *,
+        has_f0: bool = True,
+        speakers: int = 1,
+        phone_dim: int = PHONE_DIM,
+    ) -> None:
+        self.has_f0, self.phone_dim = has_f0, phone_dim
         self._pieces = [self._example(number, speakers) for number in range(pieces + held_out)]
         self._trained = pieces
         self.description = DataDescription(
@@ -35,7 +43,7 @@ class SmallData:
             embedder="starter",
             embedder_identity="0" * 64,
             custom_embedder_model=None,
-            phone_dim=PHONE_DIM,
+            phone_dim=phone_dim,
             speakers=tuple(f"singer {number}" for number in range(speakers)),
             n_fft=N_FFT,
             hop_length=HOP_LENGTH,
@@ -72,7 +80,7 @@ class SmallData:
         assert isinstance(waveform, torch.Tensor)
         waveform = waveform + 0.005 * torch.randn(waveform.shape, generator=random)
         return Example(
-            features=torch.randn(frames, PHONE_DIM, generator=random),
+            features=torch.randn(frames, self.phone_dim, generator=random),
             pitch=(f0_hz / 5).long().clamp(1, 255) if self.has_f0 else None,
             f0_hz=f0_hz if self.has_f0 else None,
             spectrogram=spectrogram(waveform, N_FFT, HOP_LENGTH).T.contiguous(),

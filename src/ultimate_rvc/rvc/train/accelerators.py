@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.infer.devices import resolve_device
 from ultimate_rvc.rvc.train.settings import Precision
@@ -23,32 +22,34 @@ _DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 @contextmanager
 def open_accelerator(device: str, precision: Precision) -> Iterator[Accelerator]:
-    """The accelerator of this process: alone on ``device``, or one of those ``accelerate launch`` started.
+    """The accelerator of this process: alone on ``device``, or one of several that were launched together.
+
+    Several GPUs or machines are the business of ``accelerate launch``, several processes on processors that
+    of ``torchrun``; both tell each process its place through the environment.
 
     Raises
     ------
     SettingError
-        The device is not there, or cannot work in this precision.
+        The device is not there, cannot work in this precision, or is none that processes can share.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    launched = "LOCAL_RANK" in os.environ
-    chosen = None if launched else resolve_device(device)
-    if chosen is not None:
-        check_precision(chosen, precision)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = resolve_device(device)
+    check_precision(chosen, precision)
     # accelerate keeps its choices for the whole process: those of a training before this one must go.
-    AcceleratorState._reset_state(reset_partial_state=not launched)
-    with _device_in_environment(chosen):
-        accelerator = Accelerator(
-            cpu=device == Device.CPU,
-            mixed_precision=_MIXED_PRECISION[precision],
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with _device_in_environment(chosen if processes == 1 else None):
+        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED_PRECISION[precision])
+    if accelerator.num_processes != processes:
+        raise SettingError(
+            f"{processes} processes were launched, but {chosen.type} devices cannot train together: launch "
+            "one, or choose --device cpu or cuda."
         )
-    check_precision(accelerator.device, precision)
-    try:
-        yield accelerator
-    finally:
-        accelerator.free_memory()
+    yield accelerator
+    # Not after an error: the other processes may be waiting for this one, which has to end to end them.
+    accelerator.end_training()
 
 
 def check_precision(device: torch.device, precision: Precision) -> None:

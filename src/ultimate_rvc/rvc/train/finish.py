@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -95,7 +95,7 @@ def finish_voice(
     """
     check_voice_name(folder.name)
     library = voice_models_dir()
-    unfinished = library / f"{UNFINISHED_PREFIX}{secrets.token_hex(6)}"
+    unfinished = _workplace(library, folder.name)
     try:
         unfinished.mkdir(parents=True)
         shutil.copyfile(parts.weights, unfinished / f"{folder.name}.pth")
@@ -171,9 +171,25 @@ def _describe_data(description: DataDescription) -> dict[str, Any]:
     }
 
 
+def _workplace(library: Path, name: str) -> Path:
+    """Where the voice is put together: a name of its own, so that what a killed run left there is found."""
+    folder = library / f"{UNFINISHED_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    before = _before(folder)
+    if before.exists() and not (library / name).exists():
+        before.rename(library / name)
+    for leftover in (folder, before):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return folder
+
+
+def _before(unfinished: Path) -> Path:
+    """Where the voice that is being replaced waits for a moment."""
+    return unfinished.with_name(f"{unfinished.name}-before")
+
+
 def _exchange(unfinished: Path, final: Path) -> None:
     """Rename ``unfinished`` to ``final``; what was there is removed afterwards."""
-    before = unfinished.with_name(f"{unfinished.name}-before")
+    before = _before(unfinished)
     if final.exists():
         final.rename(before)
     try:

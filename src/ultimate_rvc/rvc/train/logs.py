@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,31 +68,43 @@ class TrainingLog:
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._lines = folder / LINES_FILE
+        self._folder, self._lines = folder, folder / LINES_FILE
         _forget_lines_after(self._lines, step)
         purge = {"purge_step": step + 1} if step else {}
         self._writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER), **purge)
 
     def line(self, text: str) -> None:
         log.info("%s", text)
-        with self._lines.open("a", encoding="utf-8") as file:
+        with going_on_without(self._lines), self._lines.open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with going_on_without(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def excerpt(self, excerpt: Excerpt, step: int) -> None:
-        """Pictures of both spectrograms and both sounds; the recording, which never changes, is cheap."""
-        for name in ("recording", "conversion"):
-            picture = mel_picture(getattr(excerpt, f"{name}_mel"))
-            self._writer.add_image(f"held-out/{name}", picture, step, dataformats="HWC")
-            waveform = getattr(excerpt, name)[None]
-            self._writer.add_audio(f"held-out/{name}", waveform, step, sample_rate=excerpt.sample_rate)
-        self._writer.flush()
+        """Pictures of both spectrograms, and both sounds."""
+        with going_on_without(self._folder):
+            for name in ("recording", "conversion"):
+                picture = mel_picture(getattr(excerpt, f"{name}_mel"))
+                self._writer.add_image(f"held-out/{name}", picture, step, dataformats="HWC")
+                waveform = getattr(excerpt, name)[None]
+                self._writer.add_audio(f"held-out/{name}", waveform, step, sample_rate=excerpt.sample_rate)
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with going_on_without(self._folder):
+            self._writer.close()
+
+
+@contextmanager
+def going_on_without(path: Path) -> Iterator[None]:
+    """Let a log or plot that cannot be written, as on a full disk, not end the training it tells of."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s cannot be written (%s); the training goes on.", path, error.strerror)
 
 
 def mel_picture(mel: FloatArray) -> NDArray[np.uint8]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_STEP = "train"
+LOCK_FILE = ".training.lock"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def run_training(
 ) -> TrainingResult:
     """Train a voice on the data in ``folder``, going on where an earlier run ended.
 
-    To train on several GPUs or machines, call it in every process that ``accelerate launch`` starts.
+    To train on several GPUs or machines, call it in every process that ``accelerate launch`` starts, with
+    ``folder`` on storage that all machines share. Several processes on processors start by ``torchrun``.
 
     Parameters
     ----------
@@ -99,8 +101,27 @@ def train(
 ) -> TrainingResult:
     """:func:`run_training` on ``data``."""
     progress = progress or Progress()
-    with open_accelerator(settings.device, settings.precision) as accelerator, stop_wishes(progress) as wish:
+    with (
+        open_accelerator(settings.device, settings.precision) as accelerator,
+        _only_training(folder) if accelerator.is_main_process else nullcontext(),
+        stop_wishes(progress) as wish,
+    ):
         return _Run(data, folder, settings, progress, accelerator, wish).go()
+
+
+@contextmanager
+def _only_training(folder: TrainingFolder) -> Iterator[None]:
+    """Keep a second training out of ``folder``; the lock ends with the process, however that ends."""
+    from filelock import FileLock, Timeout
+
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.path / LOCK_FILE, blocking=False):
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            f"{folder.name!r} is being trained already; wait until that has ended."
+        ) from error
 
 
 class _Run:
@@ -165,6 +186,7 @@ class _Run:
             remove_unfinished(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()
         notes = [*self.networks.notes, *self._resume()]
+        self._check_shared_folder()
         self.saver.open_log(self.position.step)
         description, weights = self.data.description, self.networks.generator.parameters()
         notes.append(
@@ -199,6 +221,16 @@ class _Run:
             )
         self._saved_step = self.position.step
         return notes
+
+    def _check_shared_folder(self) -> None:
+        """Raise TrainingError where machines see different checkpoints: they would train different voices."""
+        step = torch.tensor([self.position.step], device=self.accelerator.device)
+        steps: list[int] = self.accelerator.gather(step).tolist()
+        if len(set(steps)) > 1:
+            raise TrainingError(
+                f"The processes of this training find different checkpoints in {self.folder.path}: let "
+                "URVC_TRAINING_DIR be a folder that all machines share."
+            )
 
     def _save_the_end(self) -> None:
         """Save what is not saved yet; after Ctrl-C without the score, unless there is no voice at all yet."""
@@ -274,7 +306,7 @@ class _Run:
         """Tell of the epoch and begin the next; returns why to stop if the voice is overtrained."""
         position = self.position
         averages = self._named(position.sums / position.batch)
-        self.learner.end_epoch()
+        self.learner.end_epoch(position.step)
         position.epoch += 1
         position.begin_epoch()
         reason = self.detector.update(averages[GENERATOR], averages[DISCRIMINATOR], position.epoch)

@@ -13,7 +13,7 @@ from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.checkpoints import WEIGHTS_FOLDER, Checkpoint, random_states, save_checkpoint
 from ultimate_rvc.rvc.train.folders import TrainingFolder
-from ultimate_rvc.rvc.train.logs import TrainingLog
+from ultimate_rvc.rvc.train.logs import TrainingLog, going_on_without
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import TrainingData
 from ultimate_rvc.rvc.train.position import Position
@@ -134,8 +134,9 @@ class Saver:
     def _tell_scores(self, position: Position) -> None:
         """Bring table, plot and kept voices up to date, now that the checkpoint knows of the new score."""
         scores = position.scores
-        write_table(self._folder.logs / TABLE_FILE, scores)
-        write_plot(self._folder.logs / PLOT_FILE, scores)
+        with going_on_without(self._folder.logs):
+            write_table(self._folder.logs / TABLE_FILE, scores)
+            write_plot(self._folder.logs / PLOT_FILE, scores)
         last = scores[-1]
         similarity = "" if last.similarity is None else f", speaker similarity {last.similarity:.3f}"
         best = best_score(scores)

@@ -134,3 +134,4 @@ class TrainingSettings:
             if value not in set(choices):
                 listed = ", ".join(choices)
                 raise SettingError(f"--{option.replace('_', '-')} is {value!r}, but must be one of {listed}.")
+            object.__setattr__(self, option, choices(value))  # a plain word of the same meaning will do

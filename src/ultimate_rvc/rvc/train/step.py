@@ -109,10 +109,12 @@ class Learner:
         values = (loss, judged, adversarial, feature, mel, kl, generator_norm, discriminator_norm)
         return torch.stack([value.detach().float() for value in values])
 
-    def end_epoch(self) -> None:
-        """Lower the learning rates."""
-        for scheduler in self._schedulers:
-            scheduler.step()
+    def end_epoch(self, step: int) -> None:
+        """Lower the learning rates, after ``step`` steps; those of discriminators that still wait stay."""
+        generator, discriminators = self._schedulers
+        generator.step()
+        if step > self._settings.warm_up_steps:
+            discriminators.step()
 
     @property
     def learning_rate(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # SIGTERM is what a cluster or the system sends when it wants its machine back.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# One Ctrl-C reaches a launched process twice: from the terminal, and from the launcher that passes it on.
+ECHO_SECONDS = 2.0
 
 
 class StopWish:
@@ -24,7 +27,7 @@ class StopWish:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._signalled = threading.Event()
+        self._signalled_at: float | None = None
 
     @property
     def is_there(self) -> bool:
@@ -32,16 +35,20 @@ class StopWish:
             self._progress.check()
         except CancelledError:
             return True
-        return self._signalled.is_set()
+        return self._signalled_at is not None
 
-    def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        log.warning("%s: the training saves and ends after this step.", signal.Signals(number).name)
-        self._signalled.set()
+    def hear(self, number: int) -> bool:
+        """Take note of a signal; False when it is one too many, and is to end the process at once."""
+        now = time.monotonic()
+        if self._signalled_at is None:
+            log.warning("%s: the training saves and ends after this step.", signal.Signals(number).name)
+            self._signalled_at = now
+        return now - self._signalled_at <= ECHO_SECONDS
 
 
 @contextmanager
 def stop_wishes(progress: Progress) -> Iterator[StopWish]:
-    """Within, the first Ctrl-C only leaves a wish; the second does what it always does.
+    """Within, the first Ctrl-C only leaves a wish; another one does what it always does.
 
     Signals can be listened to in the main thread alone; in another, the progress object is the way.
     """
@@ -55,12 +62,13 @@ def stop_wishes(progress: Progress) -> Iterator[StopWish]:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
-    def first(number: int, frame: FrameType | None) -> None:
-        restore()
-        wish.on_signal(number, frame)
+    def listen(number: int, _frame: FrameType | None) -> None:
+        if not wish.hear(number):
+            restore()
+            signal.raise_signal(number)
 
     for number in SIGNALS:
-        signal.signal(number, first)
+        signal.signal(number, listen)
     try:
         yield wish
     finally:
