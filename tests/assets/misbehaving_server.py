@@ -16,10 +16,14 @@ class Answer(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         self.server.owner.requests.append((self.path, self.headers.get("Range")))
         self.close_connection = True
-        behaviours = self.server.owner.behaviours.get(self.path)
+        served = self.server.owner.behaviours
+        behaviours = served.get(self.path) or served.get(f"{self.command} {self.path.partition('?')[0]}")
         if not behaviours:
             self.status(404)
             return
@@ -126,6 +130,37 @@ def without_length(content: bytes) -> Behaviour:
         request.send_header("Connection", "close")
         request.end_headers()
         request.wfile.write(content)
+
+    return answer
+
+
+def drips(content: bytes) -> Behaviour:
+    """Sends a byte now and then, so that the connection never quite falls silent."""
+
+    def answer(request: Answer) -> None:
+        request.body(b"", promise=len(content))
+        for number in range(100):
+            if request.server.owner.release.wait(0.05):
+                return
+            request.wfile.write(content[number : number + 1])
+            request.wfile.flush()
+
+    return answer
+
+
+def page(text: str, code: int = 200) -> Behaviour:
+    return lambda request: request.body(text.encode(), code=code, Content_Type="text/html; charset=utf-8")
+
+
+def attached(content: bytes, name: str, **headers: str) -> Behaviour:
+    """Continues where it is asked to, and says what the file is called."""
+
+    def answer(request: Answer) -> None:
+        start = request.asked_from()
+        told = {"Content_Disposition": f'attachment; filename="{name}"', **headers}
+        if start:
+            told["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        request.body(content[start:], code=206 if start else 200, **told)
 
     return answer
 

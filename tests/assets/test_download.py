@@ -15,18 +15,21 @@ from typing import Any
 import pytest
 
 from assets.misbehaving_server import (
+    Answer,
     Behaviour,
     Loopback,
+    attached,
     breaks_off_after,
     by_range,
     continues_elsewhere,
+    drips,
     loopback,
     redirects_to,
     says,
     whole,
     without_length,
 )
-from ultimate_rvc.assets import download
+from ultimate_rvc.assets import transfer
 from ultimate_rvc.assets.download import BLOCK_BYTES, Patience, fetch
 from ultimate_rvc.errors import CancelledError, DownloadError
 from ultimate_rvc.progress import Progress
@@ -123,6 +126,8 @@ BAD: dict[str, tuple[Behaviour, str]] = {
     "too much": (without_length(CONTENT + b"more"), "more than the 1024000 bytes"),
     "cut short": (without_length(CONTENT[:5000]), "instead of|broke off"),
     "always closes": (breaks_off_after(CONTENT, 0), "broke off"),
+    "drips": (drips(CONTENT), "no answer|hardly a byte"),
+    "leads in circles": (lambda request: request.status(302, Location=request.path), "leads in circles"),
 }
 
 
@@ -208,7 +213,7 @@ def test_a_disk_that_fills_up_is_named(
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(download, "_copy", full)
+    monkeypatch.setattr(transfer, "_copy", full)
     with pytest.raises(DownloadError, match=f"The disk is full while downloading 'model' to {tmp_path}"):
         get(tmp_path / "model.bin", server.serve("/model", by_range(CONTENT)))
 
@@ -217,3 +222,75 @@ def test_a_folder_that_cannot_be_made_is_named(server: Loopback, tmp_path: Path)
     (tmp_path / "models").write_text("a file where the folder should be")
     with pytest.raises(DownloadError, match=r"cannot be written to .*models"):
         get(tmp_path / "models" / "model.bin", server.serve("/model", by_range(CONTENT)))
+
+
+def test_a_cancellation_does_not_wait_for_a_silent_server(server: Loopback, tmp_path: Path) -> None:
+    """Cancelled by the first block; the server then says nothing for as long as the test lasts."""
+    url = server.serve("/model", server.stalls_after(CONTENT, BREAK_AT))
+    progress = Progress()
+    cancel = threading.Timer(0.3, progress.cancel)
+    cancel.start()
+    patient = Patience(stall_seconds=1000, attempts=1)
+    with pytest.raises(CancelledError):
+        fetch([url], tmp_path / "model.bin", label="model", progress=progress, patience=patient)
+    assert not (tmp_path / "model.bin").exists()
+
+
+def without_checksum(target: Path, url: str, **more: Any) -> str | None:
+    return fetch([url], target, label="model", patience=IMPATIENT, **more)
+
+
+@pytest.mark.parametrize("headers", [{"ETag": '"one"'}, {"Last_Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}])
+def test_without_a_checksum_the_servers_word_tells_whether_to_go_on(
+    server: Loopback, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    target = tmp_path / "model.bin"
+    asked: list[str | None] = []
+
+    def breaks(request: Answer) -> None:
+        request.body(CONTENT[:BREAK_AT], promise=len(CONTENT), **headers)
+
+    def goes_on(request: Answer) -> None:
+        asked.append(request.headers.get("If-Range"))
+        attached(CONTENT, "m.pth", **headers)(request)
+
+    url = server.serve("/model", breaks, says(404))
+    with pytest.raises(DownloadError, match="404"):
+        without_checksum(target, url)
+    assert without_checksum(target, server.serve("/model", goes_on)) == "m.pth"
+    assert target.read_bytes() == CONTENT
+    assert asked == list(headers.values())
+    assert server.requests[-1] == ("/model", f"bytes={BREAK_AT}-")
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_without_a_checksum_a_file_that_changed_is_fetched_from_its_beginning(
+    server: Loopback, tmp_path: Path
+) -> None:
+    def breaks(request: Answer) -> None:
+        request.body(WRONG[:BREAK_AT], promise=len(WRONG), ETag='"old"')
+
+    url = server.serve("/model", breaks, says(404))
+    with pytest.raises(DownloadError):
+        without_checksum(tmp_path / "model.bin", url)
+    # If-Range does not fit any more, so the whole of the new file comes.
+    without_checksum(tmp_path / "model.bin", server.serve("/model", whole(CONTENT)))
+    assert (tmp_path / "model.bin").read_bytes() == CONTENT
+
+
+def test_without_checksum_and_word_nothing_old_is_kept(server: Loopback, tmp_path: Path) -> None:
+    url = server.serve("/model", breaks_off_after(WRONG, BREAK_AT), says(404))
+    with pytest.raises(DownloadError):
+        without_checksum(tmp_path / "model.bin", url)
+    without_checksum(tmp_path / "model.bin", server.serve("/model", by_range(CONTENT)))
+    assert (tmp_path / "model.bin").read_bytes() == CONTENT
+    assert server.requests[-1] == ("/model", None)
+
+
+@pytest.mark.parametrize("behaviour", [by_range(CONTENT), without_length(CONTENT)], ids=["announced", "not"])
+def test_what_is_larger_than_is_taken_is_given_up(
+    server: Loopback, tmp_path: Path, behaviour: Behaviour
+) -> None:
+    with pytest.raises(DownloadError, match="more than 1 MB, the most that is taken"):
+        without_checksum(tmp_path / "m", server.serve("/model", behaviour), max_bytes=len(CONTENT) - 1)
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []

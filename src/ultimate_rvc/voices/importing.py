@@ -22,7 +22,7 @@ from ultimate_rvc.voices.files import (
 )
 from ultimate_rvc.voices.finding import VoiceRef, files_below, folder_ref
 from ultimate_rvc.voices.inspection import describe_voice
-from ultimate_rvc.voices.locking import library_lock, refuse_taken_name, unfinished_folder
+from ultimate_rvc.voices.locking import NameTakenError, library_lock, refuse_taken_name, unfinished_folder
 from ultimate_rvc.voices.names import checked_name
 from ultimate_rvc.voices.pictures import is_picture_name, write_picture
 from ultimate_rvc.voices.record import (
@@ -96,6 +96,8 @@ def import_voice(
             try:
                 material = _gather(path, workplace)
                 return _import(path, material, chosen_name, chosen_index, library, workplace, source or {})
+            except NameTakenError:
+                raise
             except VoiceFileError as error:
                 # What was unpacked is named as it is in the archive.
                 unpacked = f"{workplace / UNPACKED_FOLDER}{os.sep}"

@@ -15,6 +15,10 @@ UNFINISHED_PREFIX = ".importing-"
 LOCK_NAME = ".import.lock"
 
 
+class NameTakenError(VoiceFileError):
+    """There is a voice of that name already."""
+
+
 @contextmanager
 def library_lock(library: Path) -> Iterator[None]:
     """One change at a time: what is unfinished while the lock is held was left by a killed one."""
@@ -55,13 +59,13 @@ def refuse_taken_name(name: str, library: Path, *, ignore: str | None = None) ->
 
     Raises
     ------
-    VoiceFileError
+    NameTakenError
         The name is taken.
     """
     for entry in library.iterdir():
         if entry.name == ignore or same_form(entry.name).casefold() != name.casefold():
             continue
-        raise VoiceFileError(
+        raise NameTakenError(
             f"A voice named {entry.name!r} is in {library} already; choose another name with --name, or "
             "delete that one first."
         )
