@@ -195,6 +195,11 @@ def test_pitch_and_voice_must_agree() -> None:
         build(NSF)(without, segment_frames=SEGMENT_FRAMES)
 
 
+def test_a_recorded_dropout_is_not_passed_on() -> None:
+    config = replace(build(NSF).config, dropout=0.1)
+    assert TrainingSynthesizer(config, has_f0=True, vocoder=Vocoder.HIFI_GAN).config.dropout == 0
+
+
 def test_a_vocoder_that_needs_f0_is_refused_without() -> None:
     with pytest.raises(VoiceFileError, match="no f0"):
         build(replace(KINDS[2], has_f0=False))

@@ -82,6 +82,16 @@ def test_the_distance_at_many_scales_is_in_common_logarithms(sample_rate: int) -
     assert louder == pytest.approx(np.log10(2) * sum(filled), rel=0.05)
 
 
+def test_what_is_kept_from_scoring_serves_training() -> None:
+    mel = MelSpectrogram(22050, n_fft=600, hop_length=150, mel_bands=20)  # sizes that nothing else asks for
+    waveform = noise(1, 1, 3000)
+    with torch.inference_mode():
+        mel(waveform)
+    waveform.requires_grad_()
+    mel(waveform).sum().backward()
+    assert waveform.grad is not None
+
+
 def test_the_distance_at_many_scales_teaches_the_render() -> None:
     fake = noise(1, 1, 6000).requires_grad_()
     MultiScaleMelLoss(32000)(torch.zeros(1, 1, 6000), fake).backward()

@@ -9,7 +9,7 @@ RVC's published ``G_*.pth`` files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -61,7 +61,7 @@ class TrainingSynthesizer(nn.Module):
     Parameters
     ----------
     config : SynthesizerConfig
-        All sizes.
+        All sizes. A dropout other than 0, which no RVC tool trains with, is not kept.
     has_f0 : bool
         Whether the voice follows a pitch.
     vocoder : Vocoder
@@ -69,6 +69,8 @@ class TrainingSynthesizer(nn.Module):
 
     Attributes
     ----------
+    config : SynthesizerConfig
+        Of the network as it is, and so of the voice it becomes.
     gradient_checkpointing : bool
         Compute the vocoder's residual blocks again on the way back instead of keeping what they held: less
         memory, more time, the same gradients.
@@ -81,9 +83,8 @@ class TrainingSynthesizer(nn.Module):
 
     def __init__(self, config: SynthesizerConfig, *, has_f0: bool, vocoder: Vocoder) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = replace(config, dropout=0)
         self.has_f0 = has_f0
-        self.vocoder_kind = vocoder
         self.gradient_checkpointing = False
         self.enc_p = TextEncoder(config, has_f0=has_f0)
         self.enc_q = PosteriorEncoder(config)

@@ -117,7 +117,8 @@ def _power(waveform: Tensor, n_fft: int, hop_length: int, *, center: bool) -> Te
 @cache
 def hann_window(length: int, device: torch.device) -> Tensor:
     """The periodic Hann window, kept per device."""
-    return torch.hann_window(length, device=device)
+    with torch.inference_mode(False):  # what is kept must serve gradients, whoever asks first
+        return torch.hann_window(length, device=device)
 
 
 @cache
@@ -126,4 +127,5 @@ def mel_bases(sample_rate: int, n_fft: int, bands: int, device: torch.device) ->
     bases = mel_filters(
         sample_rate=sample_rate, n_fft=n_fft, n_mels=bands, f_min_hz=0.0, f_max_hz=sample_rate / 2, htk=False
     )
-    return torch.from_numpy(bases).to(device)
+    with torch.inference_mode(False):  # as above
+        return torch.from_numpy(bases).to(device)
