@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from ultimate_rvc import __version__
 from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.openmp import wait_briefly
 
 PROGRAM = "urvc"
 DEBUG_OPTION = "--debug"
@@ -40,7 +41,8 @@ class LazyCommand:
 
 COMMANDS = {
     "generate": LazyCommand("ultimate_rvc.cli.generate", "Make covers, convert voices, or run one step."),
-    "voices": LazyCommand("ultimate_rvc.cli.voices", "List, inspect and import voices."),
+    "voices": LazyCommand("ultimate_rvc.cli.voices", "Import, find, change and export voices."),
+    "assets": LazyCommand("ultimate_rvc.cli.assets", "List, fetch, check and remove models."),
     "cache": LazyCommand("ultimate_rvc.cli.cache", "List and clear the results kept between covers."),
     "jobs": LazyCommand("ultimate_rvc.cli.jobs", "List, show, cancel, repeat and clear jobs of the page."),
     "download": LazyCommand("ultimate_rvc.cli.download", "Fetch model files by name."),
@@ -102,6 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 0 done, 1 failed, 2 wrong use or a value out of range, 130 interrupted.
     """
+    wait_briefly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
     if debug:

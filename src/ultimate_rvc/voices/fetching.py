@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ultimate_rvc.assets.connection import Patience
 from ultimate_rvc.assets.download import fetch
 from ultimate_rvc.assets.links import find_remote_file, is_link
-from ultimate_rvc.assets.registry import OFFLINE_VARIABLE, is_offline
+from ultimate_rvc.assets.registry import OFFLINE_VARIABLE, AssetKind, asset, assets, is_offline, require
 from ultimate_rvc.assets.remote_file import Asker, RemoteFile, host_of
 from ultimate_rvc.errors import DownloadError, SettingError, VoiceFileError
 from ultimate_rvc.paths import voice_models_dir
@@ -112,6 +112,42 @@ def import_voice_from_url(
     shutil.rmtree(folder, ignore_errors=True)
     progress.report("import voice", 1.0)
     return imported
+
+
+def known_voices() -> list[str]:
+    """Names of the published voices in the table of models, which :func:`import_known_voice` takes."""
+    return [known.name for known in assets().values() if known.kind is AssetKind.VOICE]
+
+
+def import_known_voice(
+    asset_name: str, name: str | None = None, *, progress: Progress | None = None
+) -> VoiceRef:
+    """Bring a published voice of the table of models into the library, fetched and checked if needed.
+
+    Parameters
+    ----------
+    asset_name : str
+        One of :func:`known_voices`.
+    name : str, optional
+        In the library; by default that of the file.
+    progress : Progress, optional
+        Told of the download.
+
+    Raises
+    ------
+    SettingError
+        There is no such voice in the table.
+    AssetMissingError, DownloadError
+        It is not here and could not be fetched.
+    VoiceFileError
+        The name is taken.
+    """
+    known = asset(asset_name)
+    if known.kind is not AssetKind.VOICE:
+        raise SettingError(f"{asset_name!r} is no voice; there are {', '.join(known_voices())}.")
+    require(asset_name, progress)
+    model = next(file.path for file in known.files if file.path.suffix != INDEX_SUFFIX)
+    return import_voice(model, name, source={"asset": asset_name})
 
 
 class _Downloads:

@@ -18,7 +18,7 @@ from ultimate_rvc.voices.editing import (
     set_tags,
 )
 from ultimate_rvc.voices.exporting import ExportedVoice, export_voice
-from ultimate_rvc.voices.fetching import import_voice_from_url
+from ultimate_rvc.voices.fetching import import_known_voice, import_voice_from_url, known_voices
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.importing import import_voice
 from ultimate_rvc.voices.indexes import attach_index, detach_index
@@ -45,9 +45,11 @@ __all__ = [
     "empty_trash",
     "export_voice",
     "find_voice",
+    "import_known_voice",
     "import_voice",
     "import_voice_from_url",
     "inspect_voice",
+    "known_voices",
     "list_cards",
     "list_trash",
     "list_voices",
