@@ -22,6 +22,7 @@ FOLDER_VARIABLES = {
     "URVC_CONFIG_DIR": "configs",
     "URVC_TEMP_DIR": "temp",
     "URVC_LOGS_DIR": "logs",
+    "URVC_TRAINING_DIR": "training",
 }
 PERSONAL_VARIABLES = (
     "URVC_CONFIG",

@@ -19,7 +19,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
 # Floor by floor, lowest first; a room may import from its own floor unless it is a door.
 FLOORS = (
-    ("errors", "paths", "progress", "files", "choices"),
+    ("errors", "paths", "progress", "files", "choices", "openmp"),
     ("audio", "assets"),
     ("rvc", "separation", "speech"),
     ("voices", "covers", "api", "doctor"),
@@ -33,8 +33,9 @@ RVC_ENGINE = ("networks", "content", "pitch")
 RVC_USERS = ("infer", "train")
 # Settings are read by every door before anything heavy is wanted.
 LIGHT = (
-    *("errors", "paths", "progress", "files", "choices"),
+    *("errors", "paths", "progress", "files", "choices", "openmp"),
     *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
+    "rvc.train.data_settings",
     *("jobs.queue", "jobs.kinds", "jobs.worker"),
 )
 HEAVY = (

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.openmp import wait_briefly
 
 LOCAL_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
@@ -40,6 +41,7 @@ def serve(
 
 def run() -> None:
     """Entry point: one sentence instead of a traceback for what a user can mend."""
+    wait_briefly()
     try:
         app()
     except (UltimateRVCError, OSError) as error:
