@@ -9,9 +9,15 @@ import pytest
 
 from ultimate_rvc.openmp import CHOSEN_BY, SPIN_COUNT, wait_briefly
 
-PRINT_IT = (
-    "import os; from ultimate_rvc.cli.main import run\ntry: run({})\nfinally: print(os.environ.get('{}'))"
-)
+PRINT_IT = """
+import os
+from ultimate_rvc.cli.main import run
+
+try:
+    run(["--version"])
+finally:
+    print(os.environ.get("NAME"))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +27,9 @@ def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def printed(name: str) -> str:
-    done = subprocess.run([sys.executable, "-c", PRINT_IT.format(name)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_IT.replace("NAME", name)], capture_output=True, text=True
+    )
     return done.stdout.splitlines()[-1]
 
 
