@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -18,17 +19,52 @@ MAX_UNPACKED_BYTES = 4 << 30  # a training checkpoint has 0.9 GB, the largest in
 # Weights hardly shrink; what shrinks a hundredfold is made to fill the disk.
 MAX_RATIO = 100
 SMALL_BYTES = 1 << 20
+MAX_DIRECTORY_BYTES = 8 << 20  # of 10 000 entries with long names; zipfile reads the whole of it at once
+
+_END = struct.Struct("<4s4H2LH")  # of the central directory: ..., its bytes, its offset, length of a comment
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64 = struct.Struct("<4sLQL")
+_MAX_COMMENT_BYTES = 1 << 16
 
 
 def is_plain_archive(path: Path) -> bool:
-    """Whether ``path`` is a zip of files, and not the zip form of one torch file."""
+    """Whether ``path`` is a zip of files, and not the zip form of one torch file.
+
+    Raises
+    ------
+    VoiceFileError
+        Its directory alone would fill the memory.
+    """
     if not zipfile.is_zipfile(path):
         return False
+    if _directory_bytes(path) > MAX_DIRECTORY_BYTES:
+        raise VoiceFileError(f"{path} lists far more files than any voice has; refused.")
     try:
         with zipfile.ZipFile(path) as archive:
             return not any(PurePosixPath(name).name == "data.pkl" for name in archive.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
+
+
+def _directory_bytes(path: Path) -> int:
+    """How much zipfile would read to list an archive; it is found where zipfile looks for it."""
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        tail_start = max(0, length - _END.size - _MAX_COMMENT_BYTES - _LOCATOR_64.size)
+        file.seek(tail_start)
+        tail = file.read()
+        end = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+        if end < 0:
+            return 0
+        stated: int = _END.unpack_from(tail, end)[5]
+        locator_start = end - _LOCATOR_64.size
+        if locator_start < 0 or tail[locator_start : locator_start + 4] != b"PK\6\7":
+            return stated
+        file.seek(max(0, tail_start + locator_start - _END_64.size))
+        record = file.read(_END_64.size)
+        if len(record) < _END_64.size or record[:4] != b"PK\6\6":
+            return stated
+        return int(_END_64.unpack(record)[8])
 
 
 def unpack_voice(archive_path: Path, target: Path) -> list[Path]:
@@ -55,6 +91,8 @@ def _wanted(archive_path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.
         raise VoiceFileError(f"{archive_path} holds {len(entries)} files, more than any voice; refused.")
     for entry in entries:
         _check_entry(archive_path, entry)
+    if sum(entry.compress_size for entry in entries) > archive_path.stat().st_size:
+        raise VoiceFileError(f"{archive_path} lays files over each other to seem small; refused.")
     wanted = _each_once([entry for entry in entries if _is_wanted(entry)])
     total = sum(entry.file_size for entry in wanted)
     if total > MAX_UNPACKED_BYTES:
@@ -87,8 +125,10 @@ def _check_entry(archive_path: Path, entry: zipfile.ZipInfo) -> None:
         raise VoiceFileError(
             f"{archive_path} holds an entry named {shown!r}, which leaves the archive; refused."
         )
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise VoiceFileError(f"{archive_path} holds a link ({shown!r}); refused.")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        what = "a link" if kind == stat.S_IFLNK else "something that is no file"
+        raise VoiceFileError(f"{archive_path} holds {what} ({shown!r}); refused.")
     if entry.flag_bits & 1:
         raise VoiceFileError(f"{archive_path} is locked with a password; unpack it and import its files.")
     if entry.file_size > max(SMALL_BYTES, MAX_RATIO * entry.compress_size):
