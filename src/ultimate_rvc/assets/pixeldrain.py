@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ultimate_rvc.assets.remote_file import Answer, Asker, RemoteFile, choose_voice
 from ultimate_rvc.errors import DownloadError
 
-HOSTS = ("pixeldrain.com", "www.pixeldrain.com", "pixeldrain.net", "pixeldrain.dev")
+HOSTS = ("pixeldrain.com", "www.pixeldrain.com", "pixeldrain.net", "pixeldrain.dev", "pixeldra.in")
 ENDPOINT = "https://pixeldrain.com"
 _FILE = re.compile(r"/(?:u|api/file)/(\w{4,40})(?:/\w*)?")
 _LIST = re.compile(r"/(?:l|api/list)/(\w{4,40})(?:/\w*)?")
