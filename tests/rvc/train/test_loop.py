@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from ultimate_rvc.errors import SettingError, TrainingError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.checkpoint import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.train.accelerators import open_accelerator
 from ultimate_rvc.rvc.train.checkpoints import Checkpoint, checkpoint_folders, load_checkpoint
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import LOCK_FILE, TrainingResult, train
+from ultimate_rvc.rvc.train.settings import Precision
 
 TESTS = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300  # other work may stop this process for a while
@@ -318,11 +321,11 @@ def test_averaged_weights_are_saved_as_the_voice_and_survive_a_restart() -> None
     result = run("average at once", num_epochs=2, **settings)
     assert_same_training("average", "average at once")
     assert result.voice is not None
-    saved = read_voice_file(result.voice.model).state["enc_p.emb_phone.weight"].float()
+    saved = read_voice_file(result.voice.model).state["enc_p.emb_phone.weight"]
     state = latest("average").state["learner"]["average"]["enc_p.emb_phone.weight"]
     last = latest("average").generator["model"]["enc_p.emb_phone.weight"]
-    assert torch.allclose(saved, state, atol=1e-3)
-    assert not torch.allclose(saved, last, atol=1e-3)
+    assert torch.equal(saved, state.half())
+    assert not torch.equal(saved, last.half())
 
 
 def test_activations_computed_twice_and_preloaded_data_change_no_weight() -> None:
@@ -343,6 +346,44 @@ def test_bfloat16_learns_almost_the_same() -> None:
 def test_float16_needs_a_gpu() -> None:
     with pytest.raises(SettingError, match="--precision fp16 needs a GPU"):
         run("refused", precision="fp16")
+
+
+@contextmanager
+def pretend_scaling(device: str, precision: Precision) -> Iterator[Any]:
+    """What accelerate does on a GPU in float16, on the processor: half precision, and losses scaled up."""
+    with open_accelerator(device, Precision.FP32) as accelerator:
+        if precision is Precision.FP32:
+            yield accelerator
+            return
+        accelerator.state._mixed_precision = "fp16"
+        accelerator.native_amp = True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**6, growth_interval=3)
+        yield accelerator
+
+
+def test_float16_scales_its_losses_and_goes_on_with_the_same_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultimate_rvc.rvc.train.loop.open_accelerator", pretend_scaling)
+    run("scaled", max_steps=1, precision="fp16")
+    run("scaled", max_steps=2, precision="fp16")
+    run("scaled at once", max_steps=2, precision="fp16")
+    states = [latest(name).state for name in ("scaled", "scaled at once")]
+    assert_same(*[latest(name).generator["model"] for name in ("scaled", "scaled at once")])
+    assert states[0]["learner"]["scaler"] == states[1]["learner"]["scaler"]
+    assert states[0]["learner"]["scaler"]["scale"] == 2.0**7  # 4 good steps: two of each optimizer
+    run("single", max_steps=2)
+    assert torch.allclose(states[0]["sums"], latest("single").state["sums"], rtol=0.05)
+
+
+def test_a_gradient_beyond_half_precision_skips_a_step_and_lowers_the_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ultimate_rvc.rvc.train.loop.open_accelerator", pretend_scaling)
+    monkeypatch.setattr("ultimate_rvc.rvc.train.step.MEL_WEIGHT", 1e9)
+    result = run("overflow", max_steps=1, warm_up_steps=9, precision="fp16")
+    assert result.step == 1
+    checkpoint = latest("overflow")
+    assert checkpoint.state["learner"]["scaler"]["scale"] == 2.0**5
+    assert checkpoint.generator["optimizer"]["state"] == {}
 
 
 def test_a_voice_without_f0_trains() -> None:

@@ -41,7 +41,10 @@ def open_accelerator(device: str, precision: Precision) -> Iterator[Accelerator]
     # accelerate keeps its choices for the whole process: those of a training before this one must go.
     AcceleratorState._reset_state(reset_partial_state=True)
     with _device_in_environment(chosen if processes == 1 else None):
-        accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED_PRECISION[precision])
+        try:
+            accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED_PRECISION[precision])
+        except ValueError as error:  # of what this version of torch cannot do on this device
+            raise SettingError(f"--precision {precision} does not work on {chosen.type}: {error}") from error
     if accelerator.num_processes != processes:
         raise SettingError(
             f"{processes} processes were launched, but {chosen.type} devices cannot train together: launch "
