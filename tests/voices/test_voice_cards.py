@@ -19,6 +19,7 @@ from ultimate_rvc.voices.library import (
     VoicePreset,
     change_preset,
     change_tags,
+    delete_voice,
     find_voice,
     import_voice,
     inspect_voice,
@@ -320,3 +321,14 @@ def test_search_finds_words_anywhere_and_names_first(tmp_path: Path) -> None:
     assert search_voices("alto nobody") == []
     assert search_voices(has_index=True) == []
     assert len(search_voices(version="v2", has_index=False)) == len(list_voices()) == 3
+
+
+def test_a_voice_that_goes_while_cards_are_made_is_left_out(
+    singer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = find_voice(singer)
+    write_voice_folder(voice_models_dir(), "stays")
+    stays = find_voice("stays")
+    delete_voice(singer)
+    monkeypatch.setattr("ultimate_rvc.voices.cards.list_voices", lambda: [gone, stays])
+    assert [card.name for card in list_cards()] == ["stays"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -60,7 +61,11 @@ def list_cards(*, packaged: bool = False) -> list[VoiceCard]:
     refs = [(ref, False) for ref in list_voices()]
     if packaged:
         refs += [(ref, True) for ref in packaged_voices()]
-    return [_card(ref, ships) for ref, ships in refs]
+    cards = []
+    for ref, ships in refs:
+        with contextlib.suppress(FileNotFoundError):  # deleted or renamed by someone else meanwhile
+            cards.append(_card(ref, ships))
+    return cards
 
 
 def voice_card(name: str) -> VoiceCard:

@@ -133,7 +133,11 @@ def find_changes(paths: Iterable[Path], record: VoiceRecord) -> tuple[str, ...]:
     known = {facts.get("sha256") for facts in recorded.values()}
     changes = []
     for path in paths:
-        digest = remembered_hash(path)
+        try:
+            digest = remembered_hash(path)
+        except OSError as error:
+            changes.append(f"{path} cannot be read: {error.strerror}.")
+            continue
         if digest in known:
             continue
         before = recorded.get(path.name)
