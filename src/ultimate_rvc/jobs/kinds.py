@@ -17,7 +17,7 @@ from ultimate_rvc.covers.settings import LOSSLESS_FORMATS, CoverSettings
 from ultimate_rvc.covers.source_checks import is_url
 from ultimate_rvc.errors import AudioError, SettingError, SourceError, VoiceFileError
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.jobs.plain import from_plain, merged, to_plain
+from ultimate_rvc.jobs.plain import absolute, from_plain, merged, to_plain
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
@@ -47,7 +47,7 @@ class CoverJob:
         if not self.source.strip():
             raise SettingError("source is empty; give a file, a folder of stems, a link, or 'demo'.")
         if self.source != DEMO_SOURCE and not is_url(self.source):
-            object.__setattr__(self, "source", str(Path(self.source).expanduser().absolute()))
+            object.__setattr__(self, "source", str(absolute(self.source)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,11 +142,19 @@ def _single(kind: Any, given: Any, where: str) -> Any:
         int: _is_number(given) and float(given).is_integer(),
         float: _is_number(given),
         str: isinstance(given, str) and "\0" not in given,
-        Path: isinstance(given, str | Path) and "\0" not in str(given),
+        Path: isinstance(given, str | Path) and bool(str(given).strip()) and "\0" not in str(given),
     }
     if not fits[kind]:
         raise SettingError(f"{where} is {_shown(given)}, but must be {WORDS[kind]}.")
-    return kind(given)
+    return absolute(given) if kind is Path else kind(given)
+
+
+def absolute(path: str | Path) -> Path:
+    """Whatever folder the server that does the job was started in."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:  # ``~nobody``: there is no such home
+        return Path(path).absolute()
 
 
 def _is_number(given: object) -> bool:

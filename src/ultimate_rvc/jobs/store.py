@@ -163,11 +163,17 @@ class JobStore:
             raise JobError(f"The list of jobs {self.path} {_trouble(error)}.") from error
 
 
-def _trouble(error: Exception) -> str:
-    text = str(error).lower()
+def _trouble(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"cannot be made ({error.strerror}); {_MOVE}"
-    return next((told for words, told in _TROUBLES if words in text), f"cannot be used: {error}")
+    # SQLite rolls back by itself when the disk is full, so that rolling back is the error that is seen.
+    first: BaseException | None = error
+    while first is not None:
+        text = str(first).lower()
+        if told := next((told for words, told in _TROUBLES if words in text), None):
+            return told
+        first = first.__cause__ or first.__context__
+    return f"cannot be used: {error}"
 
 
 def _row_class(database: peewee.SqliteDatabase) -> type[peewee.Model]:

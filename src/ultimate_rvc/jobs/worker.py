@@ -33,6 +33,9 @@ from ultimate_rvc.jobs.workbench import Workbench
 from ultimate_rvc.progress import Progress
 
 REPORT_SECONDS = 0.1  # a page cannot show more
+# On a CPU torch keeps what it prepared for each length of audio it met, up to 1024 of them: over fifty short
+# files of different lengths that doubled the memory of a worker, and made none of them faster.
+CACHE_LIMITS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32", "LRU_CACHE_CAPACITY": "32"}
 
 
 class Worker:
@@ -99,6 +102,8 @@ class Worker:
 
 
 def main(descriptor: str, table: str) -> None:
+    for variable, limit in CACHE_LIMITS.items():  # before torch is loaded, which reads them then
+        os.environ.setdefault(variable, limit)
     os.dup2(2, 1)  # what libraries print is no output of the server
     Worker(Connection(int(descriptor)), load_kinds(table)).run()
 
