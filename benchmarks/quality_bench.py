@@ -1,0 +1,192 @@
+"""A run of the quality bench: conversions and the two ends of each scale, listened to and scored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyworld
+
+from quality_judges import FloatArray, Judges
+from quality_material import MATERIAL_RATE, Item, Kind, Target
+from quality_measures import F0_MAX_HZ, F0_MIN_HZ, FRAME_MS, Analysis, analyse, semitones_between
+from quality_scores import Listened, References, Score, VoiceMeans, score
+from ultimate_rvc.audio.resample import resample
+
+UNCHANGED, TRANSPOSED = "source, unchanged", "source, transposed"
+SLOWER, OWN = "target, slower", "target"
+MOST_SEMITONES = 24
+SEMITONES_PER_OCTAVE = 12
+
+Tell = Callable[[str], None]
+Convert = Callable[[Item, int], tuple[FloatArray, int]]
+"""Item and semitones to shift it by; gives waveform and sample rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Items and target after listening."""
+
+    items: Sequence[Item]
+    sources: dict[str, Listened]
+    """By item."""
+    target: Target
+    own: dict[str, Listened]
+    """The target's speech, by text, or by file where the texts are unknown."""
+
+
+class Listener:
+    """Judges and analyses waveforms, several at a time."""
+
+    def __init__(self, judges: Judges, threads: int) -> None:
+        self._judges = judges
+        self._pool = ThreadPoolExecutor(threads)
+
+    def listen(self, waveforms_16k: Iterable[FloatArray]) -> list[Listened]:
+        """What is heard of each; those to come are made meanwhile."""
+        return list(self._pool.map(self._listen, waveforms_16k))
+
+    def _listen(self, waveform_16k: FloatArray) -> Listened:
+        return Listened(self._judges.judge(waveform_16k), analyse(waveform_16k))
+
+
+def listen_to_all(items: Sequence[Item], target: Target, listener: Listener, tell: Tell) -> Heard:
+    """Judge and analyse the sources and the target's own speech."""
+    tell(f"listening to {len(items)} sources")
+    sources = listener.listen(item.waveform_16k for item in items)
+    tell(f"listening to {len(target.speech)} recordings of the target")
+    own = listener.listen(target.speech.values())
+    by_item = {item.name: listened for item, listened in zip(items, sources, strict=True)}
+    return Heard(items, by_item, target, dict(zip(target.speech, own, strict=True)))
+
+
+# --- transposition --------------------------------------------------------------------------------
+
+
+def median_hz(listened: Sequence[Listened]) -> float:
+    """Of all voiced frames."""
+    curves = np.concatenate([one.analysis.f0_hz for one in listened])
+    return float(np.median(curves[curves > 0])) if (curves > 0).any() else float("nan")
+
+
+def shifts(heard: Heard, target_hz: float) -> dict[str, int]:
+    """By item, the semitones that a user would choose to bring its pitch to the target's.
+
+    Speech is shifted by the whole semitones between the medians of the source voice and of the target; a song
+    by whole octaves, so that it stays in tune with its band.
+    """
+    of_source: defaultdict[str, list[Listened]] = defaultdict(list)
+    for item in heard.items:
+        if item.kind is not Kind.SUNG:
+            of_source[item.source].append(heard.sources[item.name])
+    medians = {source: median_hz(listened) for source, listened in of_source.items()}
+    chosen = {}
+    for item in heard.items:
+        sung = item.kind is Kind.SUNG
+        source_hz = median_hz([heard.sources[item.name]]) if sung else medians[item.source]
+        chosen[item.name] = shift(source_hz, target_hz, SEMITONES_PER_OCTAVE if sung else 1)
+    return chosen
+
+
+def shift(source_hz: float, target_hz: float, step: int) -> int:
+    """The multiple of ``step`` semitones nearest to what lies between the two; 0 where nothing is voiced."""
+    if not source_hz > 0 or not target_hz > 0:
+        return 0
+    steps = round(semitones_between(source_hz, target_hz) / step)
+    return max(-MOST_SEMITONES, min(MOST_SEMITONES, steps * step))
+
+
+def transposed_by_world(waveform_16k: FloatArray, semitones: int) -> FloatArray:
+    """The same voice at another pitch, by WORLD: what transposing and measuring alone cost."""
+    samples = np.ascontiguousarray(waveform_16k, np.float64)
+    f0_hz, times = pyworld.harvest(samples, MATERIAL_RATE, F0_MIN_HZ, F0_MAX_HZ, FRAME_MS)
+    envelope = pyworld.cheaptrick(samples, f0_hz, times, MATERIAL_RATE)
+    aperiodicity = pyworld.d4c(samples, f0_hz, times, MATERIAL_RATE)
+    ratio = 2 ** (semitones / SEMITONES_PER_OCTAVE)
+    shifted = pyworld.synthesize(f0_hz * ratio, envelope, aperiodicity, MATERIAL_RATE, FRAME_MS)
+    return within_full_scale(shifted[: len(samples)].astype(np.float32))
+
+
+def within_full_scale(waveform: FloatArray) -> FloatArray:
+    """Turned down where it passes 1: the judges refuse such."""
+    peak = float(np.abs(waveform).max(initial=0.0))
+    return waveform if peak <= 1 else waveform / np.float32(peak)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+class Scorer:
+    """Scores waveforms against the sources they come from and the target they should sound like."""
+
+    def __init__(self, heard: Heard, semitones: dict[str, int], listener: Listener) -> None:
+        self.heard = heard
+        self.semitones = semitones
+        self._listener = listener
+        self._target = VoiceMeans({name: one.embedding for name, one in heard.own.items()})
+        of_source: defaultdict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for item in heard.items:
+            if item.kind is not Kind.SUNG:
+                of_source[item.source][item.name] = heard.sources[item.name].embedding
+        self._sources = {source: VoiceMeans(embeddings) for source, embeddings in of_source.items()}
+
+    def conversions(self, row: str, convert: Convert) -> list[Score]:
+        """Convert all items and score what comes out."""
+        listened = self._listener.listen(self._converted(item, convert) for item in self.heard.items)
+        return [self.score(row, item, one) for item, one in zip(self.heard.items, listened, strict=True)]
+
+    def _converted(self, item: Item, convert: Convert) -> FloatArray:
+        waveform, rate = convert(item, self.semitones[item.name])
+        return within_full_scale(resample(waveform, rate, MATERIAL_RATE))
+
+    def unchanged(self) -> list[Score]:
+        """The sources as they are: the lower end of each scale."""
+        return [self.score(UNCHANGED, item, self.heard.sources[item.name]) for item in self.heard.items]
+
+    def transposed(self) -> list[Score]:
+        """The sources at the right pitch, still in their own voice."""
+        return self.conversions(
+            TRANSPOSED,
+            lambda item, semitones: (transposed_by_world(item.waveform_16k, semitones), MATERIAL_RATE),
+        )
+
+    def own(self) -> list[Score]:
+        """The target's own recordings: the upper end of each scale, pitch apart."""
+        return [self._own_score(OWN, name, listened) for name, listened in self.heard.own.items()]
+
+    def slower(self) -> list[Score]:
+        """The target reading once more, slower: as near as one gets to recordings without being them."""
+        slower = self.heard.target.slower_speech
+        listened = self._listener.listen(slower.values())
+        return [self._own_score(SLOWER, text, one) for text, one in zip(slower, listened, strict=True)]
+
+    def score(self, row: str, item: Item, listened: Listened) -> Score:
+        """All figures of what was made from ``item``."""
+        shift_ratio = 2 ** (self.semitones[item.name] / SEMITONES_PER_OCTAVE)
+        source = self._sources.get(item.source)
+        references = References(
+            text=item.text,
+            target_mean=self._target.without(item.text),
+            source_mean=source.without(item.name) if source else None,
+            wanted_f0_hz=self.heard.sources[item.name].analysis.f0_hz * shift_ratio,
+            target=self._saying(item.text) if item.kind is not Kind.SUNG else None,
+        )
+        return score(row, item.name, item.source, item.kind, self.semitones[item.name], listened, references)
+
+    def _own_score(self, row: str, name: str, listened: Listened) -> Score:
+        known = self.heard.target.texts_known
+        references = References(
+            text=name if known else None,
+            target_mean=self._target.without(name),
+            source_mean=None,
+            wanted_f0_hz=None,
+            target=self._saying(name),
+        )
+        return score(row, name, self.heard.target.name, Kind.SPOKEN, 0, listened, references)
+
+    def _saying(self, text: str) -> Analysis | None:
+        own = self.heard.own.get(text)
+        return own.analysis if own else None
