@@ -35,7 +35,7 @@ RVC_USERS = ("infer", "train")
 LIGHT = (
     *("errors", "paths", "progress", "files", "choices", "openmp"),
     *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
-    "rvc.train.data_settings",
+    *("rvc.train.data_settings", "rvc.train.settings"),
     *("jobs.queue", "jobs.kinds", "jobs.worker"),
 )
 HEAVY = (

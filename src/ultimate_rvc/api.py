@@ -52,7 +52,7 @@ def convert(
         Reports steps; its ``cancel`` ends the work.
     **settings
         Fields of :class:`~ultimate_rvc.rvc.infer.settings.ConversionSettings`,
-        such as ``n_semitones=12`` or ``index_rate=0.5``.
+        such as ``n_semitones=12`` or ``index_rate=0.5``; the voice's preset stands in for those left out.
 
     Returns
     -------
@@ -71,8 +71,9 @@ def convert(
     >>> import ultimate_rvc
     >>> song, rate = ultimate_rvc.convert("speech.wav", "my voice", n_semitones=12)  # doctest: +SKIP
     """
-    chosen = _conversion_settings(settings)
+    _check_names(settings)
     voice = find_voice(str(model))
+    chosen = ConversionSettings(**voice.preset.fill(settings))
     waveform, sample_rate = decode(Path(source)) if isinstance(source, (str, Path)) else source
     pipeline = Pipeline.open(
         voice.model_path,
@@ -94,11 +95,10 @@ def _optimization(
     return resolved.config
 
 
-def _conversion_settings(settings: dict[str, Any]) -> ConversionSettings:
+def _check_names(settings: dict[str, Any]) -> None:
     known = [field.name for field in fields(ConversionSettings)]
     for name in settings:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(known)}."
             raise SettingError(f"There is no setting {name!r}; {hint}")
-    return ConversionSettings(**settings)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -75,7 +75,7 @@ class _Outcome:
 @options.takes_conversion("voice")
 @options.takes_optimization
 def convert_voice(
-    conversion: ConversionSettings,
+    asked: Mapping[str, Any],
     switches: Mapping[str, object],
     voice_tracks: Annotated[list[Path], typer.Argument(help="Files to convert; folders are searched.")],
     model: options.Model = None,
@@ -102,6 +102,9 @@ def convert_voice(
     from ultimate_rvc.voices.library import find_voice
 
     voice = find_voice(model)
+    for warning in voice.warnings:
+        show_warning(warning)
+    conversion = ConversionSettings(**voice.preset.fill(asked))
     jobs = plan_jobs(voice_tracks, voice.name, output, output_format)
     outcomes: list[_Outcome] = []
     with profile_shown(optimization.config.enable_profiling), progress_bar() as progress:

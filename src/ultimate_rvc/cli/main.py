@@ -41,6 +41,7 @@ class LazyCommand:
 
 COMMANDS = {
     "generate": LazyCommand("ultimate_rvc.cli.generate", "Make covers, convert voices, or run one step."),
+    "train": LazyCommand("ultimate_rvc.cli.train", "Train voices from recordings."),
     "voices": LazyCommand("ultimate_rvc.cli.voices", "Import, find, change and export voices."),
     "assets": LazyCommand("ultimate_rvc.cli.assets", "List, fetch, check and remove models."),
     "cache": LazyCommand("ultimate_rvc.cli.cache", "List and clear the results kept between covers."),

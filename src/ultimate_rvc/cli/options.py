@@ -107,7 +107,9 @@ _CONVERSION_OPTIONS = (
 
 
 def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command all conversion options; it receives one ``conversion: ConversionSettings``.
+    """Give a command all conversion options; it receives those that were asked for as ``asked``.
+
+    ``asked`` holds fields of ``ConversionSettings``, checked already; the rest is for the voice's preset.
 
     ``subject`` names the switches as users know them: ``--split-voice`` or ``--split-vocals``.
     """
@@ -116,22 +118,31 @@ def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[.
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-            if name != "conversion"
+            if name != "asked"
         ]
         shared = {option.parameter(subject).name: option for option in _CONVERSION_OPTIONS}
 
         @functools.wraps(command)
-        def wrapper(**given: Any) -> None:
-            chosen = {shared[name].field: value for name, value in given.items() if name in shared}
-            chosen["f0_methods"] = tuple(chosen["f0_methods"])
-            rest = {name: value for name, value in given.items() if name not in shared}
-            command(conversion=ConversionSettings(**chosen), **rest)
+        def wrapper(context: typer.Context, **given: Any) -> None:
+            asked: dict[str, Any] = {
+                option.field: tuple(given[name]) if option.field == "f0_methods" else given[name]
+                for name, option in shared.items()
+                if _was_asked_for(context, name)
+            }
+            ConversionSettings(**asked)
+            command(asked=asked, **{name: value for name, value in given.items() if name not in shared})
 
-        parameters = own + [option.parameter(subject) for option in shared.values()]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [context, *own, *(option.parameter(subject) for option in shared.values())]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def _was_asked_for(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
 
 
 def takes_optimization(command: Callable[..., None]) -> Callable[..., None]:

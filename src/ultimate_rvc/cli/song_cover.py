@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,7 +43,7 @@ def one_of(option: str, given: str | None, positional: str | None, what: str) ->
 @options.takes_conversion("vocals")
 @options.takes_optimization
 def song_cover(
-    conversion: ConversionSettings,
+    asked: Mapping[str, Any],
     switches: Mapping[str, object],
     source_argument: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="The same as --source.", show_default=False)
@@ -155,6 +155,9 @@ def song_cover(
     song = one_of("--source", source, source_argument, "a file, a folder of stems, a URL, or 'demo'")
     voice = one_of("--model", model, model_argument, "a voice's name, or a .pth or .safetensors file")
     optimization = options.optimization_in_force(switches)
+    from ultimate_rvc.voices.library import find_voice
+
+    conversion = ConversionSettings(**find_voice(voice).preset.fill(asked))
     settings = CoverSettings(
         conversion=conversion,
         index_path=index,

@@ -32,7 +32,16 @@ from ultimate_rvc.rvc.train.finish import (
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import train
 from ultimate_rvc.rvc.train.networks import build_networks
-from ultimate_rvc.voices.library import describe_voice, find_voice, list_voices
+from ultimate_rvc.voices.library import (
+    VoicePreset,
+    change_tags,
+    describe_voice,
+    find_voice,
+    list_voices,
+    set_note,
+    set_preset,
+    voice_card,
+)
 from voice_factory import write_voice
 
 WEIGHT_NORMED = Path(__file__).resolve().parents[2] / "data" / "voices" / "weight_normed_layers.json"
@@ -69,6 +78,18 @@ def test_a_voice_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     voice = finish(tmp_path, epoch=8)
     assert read_voice_file(voice.model).metadata.epoch == 8
     assert sorted(path.name for path in voice_models_dir().iterdir()) == ["Zoë 2"]
+
+
+def test_what_its_owner_said_of_a_voice_stays(tmp_path: Path) -> None:
+    folder = finish(tmp_path, epoch=7).folder
+    set_note("Zoë 2", "sings low")
+    change_tags("Zoë 2", add=["alto"])
+    set_preset("Zoë 2", VoicePreset(n_semitones=-3))
+    (folder / "picture.png").write_bytes(b"a picture")
+    finish(tmp_path, epoch=8)
+    card = voice_card("Zoë 2")
+    assert (card.note, tuple(card.tags), card.preset.n_semitones) == ("sings low", ("alto",), -3)
+    assert (folder / "picture.png").read_bytes() == b"a picture"
 
 
 @pytest.mark.parametrize("left", ["voice", "voice before"])

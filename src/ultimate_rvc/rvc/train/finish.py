@@ -29,6 +29,8 @@ from ultimate_rvc.rvc.train.tables import DataDescription
 VOICE_JSON = "voice.json"
 VOICE_JSON_FORMAT = 1
 WRITER = "ultimate-rvc-fast"
+OWNERS_PARTS = ("note", "tags", "preset")  # of voice.json; the library lets its owner change them
+PICTURES = "picture.*"
 UNFINISHED_PREFIX = ".training-"  # hidden, so that the library does not list it
 
 
@@ -102,7 +104,9 @@ def finish_voice(
         index = unfinished / f"{folder.name}.index"
         algorithm, seed = settings.index_algorithm, settings.seed
         build_index(parts.features, index, algorithm, device=device, seed=seed, progress=progress)
-        _write_record(unfinished, folder.name, parts)
+        _write_record(unfinished, folder.name, parts, _owners_parts(library / folder.name))
+        for picture in (library / folder.name).glob(PICTURES):
+            shutil.copyfile(picture, unfinished / picture.name)
         _exchange(unfinished, library / folder.name)
     except OSError as error:
         raise TrainingError(
@@ -143,7 +147,16 @@ def describe(metadata: VoiceMetadata) -> dict[str, Any]:
     }
 
 
-def _write_record(folder: Path, name: str, parts: VoiceParts) -> None:
+def _owners_parts(folder: Path) -> dict[str, Any]:
+    """What a person wrote about the voice that an earlier run of this training left there."""
+    try:
+        record = json.loads((folder / VOICE_JSON).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {part: record[part] for part in OWNERS_PARTS if part in record} if isinstance(record, dict) else {}
+
+
+def _write_record(folder: Path, name: str, parts: VoiceParts, owners: Mapping[str, Any]) -> None:
     """Write ``voice.json`` for the files that lie in ``folder``."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {
@@ -152,6 +165,7 @@ def _write_record(folder: Path, name: str, parts: VoiceParts) -> None:
         **describe(read_voice_file(parts.weights).metadata),
         "written_by": WRITER,
         **_describe_data(parts.description),
+        **owners,
         "training": {**parts.training, "finished": now},
         "files": {path.name: _fingerprint(path) for path in sorted(folder.iterdir())},
     }

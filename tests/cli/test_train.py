@@ -1,0 +1,173 @@
+"""A voice from a minute of speech through the real command line, with a network small enough for that."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ultimate_rvc.audio.decode import decode_mono
+from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.cli.main import run
+from ultimate_rvc.cli.train_options import HELP
+from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
+from ultimate_rvc.rvc.checkpoint import load_voice_model, read_voice_file
+
+SPEECH = Path(__file__).parent.parent / "data" / "training" / "speech.ogg"
+NAME = "Märchen stimme"
+SMALL = (
+    *("--network-size", "tiny", "--batch-size", "4", "--num-epochs", "100", "--device", "cpu"),
+    *("--sample-rate", "32000", "--embedder-model", "starter", "--f0-method", "dio"),
+)
+Urvc = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
+    def call(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def mel_losses(name: str) -> list[float]:
+    lines = (training_dir() / name / "logs" / "train.log").read_text("utf-8")
+    return [float(loss) for loss in re.findall(r"epoch \d+ step \d+ .*? mel ([\d.]+)", lines)]
+
+
+def test_one_command_makes_a_voice_that_converts(urvc: Urvc, tmp_path: Path) -> None:
+    code, out, err = urvc(
+        "train", "voice", NAME, SPEECH, *SMALL, "--max-steps", "30", "--learning-rate", "3e-3"
+    )
+    assert code == 0, err
+    plan, result = out.split("all steps are done")
+    assert "1.0 minutes" in plan
+    assert "30 steps of 4 pieces on cpu" in plan
+    assert re.search(r"time +about \d+ (seconds|minutes)", plan)
+    assert "step 30" in result
+    assert "waiting for data" in result
+    assert "under 3" in err.lower() or "3 min" in err  # so little speech is warned of
+    losses = mel_losses(NAME)
+    assert losses[-1] < 0.8 * losses[0]
+
+    folder = voice_models_dir() / NAME
+    record = json.loads((folder / "voice.json").read_text("utf-8"))
+    assert record["sample_rate"] == 32_000
+    assert record["embedder"] == "starter"
+    low, middle, high = (record["pitch_percentiles_hz"][part] for part in ("5", "50", "95"))
+    assert 80 < low < middle < high < 500
+    assert read_voice_file(folder / f"{NAME}.pth").metadata.step == 30
+
+    source, target = tmp_path / "source.wav", tmp_path / "target.wav"
+    encode(source, decode_mono(SPEECH, 16_000)[: 3 * 16_000], 16_000)
+    code, _, err = urvc(
+        *("generate", "convert-voice", source, "--model", NAME, "--output", target, "--f0-method", "dio")
+    )
+    assert code == 0, err
+    converted = decode_mono(target, 32_000)
+    assert len(converted) == pytest.approx(3 * 32_000, abs=2)
+    assert np.abs(converted).max() > 0
+
+
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not(urvc: Urvc) -> None:
+    for name, stops in (("straight", (9,)), ("in parts", (4, 9))):
+        for stop in stops:
+            code, _, err = urvc("train", "voice", name, SPEECH, *SMALL, "--max-steps", stop)
+            assert code == 0, err
+    states = [
+        load_voice_model(voice_models_dir() / name / f"{name}.pth").synthesizer.state_dict()
+        for name in ("straight", "in parts")
+    ]
+    assert states[0].keys() == states[1].keys()
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key]), key
+
+
+def test_the_steps_one_by_one(urvc: Urvc) -> None:
+    code, out, err = urvc("train", "populate-dataset", "my data", SPEECH)
+    assert code == 0, err
+    assert "1 recordings" in out
+    assert (audio_dir() / "training" / "my data" / SPEECH.name).is_file()
+    code, out, err = urvc("train", "preprocess-dataset", "steps", "my data", "--sample-rate", "32000")
+    assert code == 0, err
+    assert re.match(r"\d+ pieces, \d+ s, in ", out)
+    words = ("--embedder-model", "starter", "--f0-method", "dio")
+    code, out, err = urvc("train", "extract-features", "steps", *words)
+    assert code == 0, err
+    assert "features of starter (384 wide), pitch " in out
+    options = ("--network-size", "tiny", "--max-steps", "2", "--batch-size", "2", "--json")
+    code, out, err = urvc("train", "run-training", "steps", *options)
+    assert code == 0, err
+    assert json.loads(out)["step"] == 2
+
+
+def silence(folder: Path) -> Path:
+    encode(folder / "silence.wav", np.zeros(16_000 * 20, np.float32), 16_000)
+    return folder / "silence.wav"
+
+
+def too_short(folder: Path) -> Path:
+    encode(folder / "short.wav", decode_mono(SPEECH, 16_000)[: 16_000 * 4], 16_000)
+    return folder / "short.wav"
+
+
+def no_audio(folder: Path) -> Path:
+    (folder / "text.wav").write_text("no sound at all")
+    return folder / "text.wav"
+
+
+@pytest.mark.parametrize("bad", [silence, too_short, no_audio])
+def test_bad_recordings_are_refused_in_a_sentence(
+    urvc: Urvc, tmp_path: Path, bad: Callable[[Path], Path]
+) -> None:
+    path = bad(tmp_path)
+    code, out, err = urvc("train", "voice", "bad", path, *SMALL, "--max-steps", "1")
+    assert code == 1
+    sentence = err.strip().splitlines()[-1]
+    assert sentence.startswith("Error: ")
+    assert "Traceback" not in out + err
+    assert not (voice_models_dir() / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("preprocess-dataset", "voice", "no such set"), 1, "no such set"),
+        (("extract-features", "voice"), 1, "preprocess-dataset"),
+        (("run-training", "voice"), 1, "voice"),
+        (("run-training", "../voice"), 2, "../voice"),
+        (("run-training", "voice", "--batch-size", "0"), 2, "--batch-size"),
+        (("preprocess-dataset", "voice", "x", "--sample-rate", "44100"), 2, "--sample-rate"),
+        (("populate-dataset", "set", "nowhere.wav"), 1, "nowhere.wav"),
+    ],
+)
+def test_wrong_use_is_told_in_a_sentence(urvc: Urvc, words: tuple[str, ...], code: int, said: str) -> None:
+    ended, _, err = urvc("train", *words)
+    assert ended == code
+    assert said in err.strip().splitlines()[-1]
+
+
+def test_gpu_information_without_a_gpu(urvc: Urvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert urvc("train", "get-gpu-information")[1].startswith("There is no GPU")
+    assert json.loads(urvc("train", "get-gpu-information", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("command", ["voice", "preprocess-dataset", "extract-features", "run-training"])
+def test_every_setting_is_an_option(urvc: Urvc, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = urvc("train", command, "--help")
+    fields = {"voice": HELP, "run-training": ["num_epochs", "precision", "pretrained_generator"]}
+    fields |= {"preprocess-dataset": ["chunk_len"], "extract-features": ["include_mutes"]}
+    for name in fields[command]:
+        assert "--" + name.replace("_", "-") in out
