@@ -12,20 +12,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.choices import AudioFormat, Device
 from ultimate_rvc.covers.settings import LOSSLESS_FORMATS, CoverSettings
 from ultimate_rvc.covers.source_checks import is_url
-from ultimate_rvc.errors import AudioError, SettingError, SourceError, VoiceFileError
+from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceError, VoiceFileError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.plain import absolute, from_plain, merged, to_plain
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
+from ultimate_rvc.rvc.train.folders import dataset_folder
+from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+from ultimate_rvc.voices.names import checked_name
 
 KINDS_TABLE = "ultimate_rvc.jobs.kinds:KINDS"
 CANCEL_SECONDS = 1.0
 DEMO_SOURCE = "demo"
 SHOWN_NAMES = 2
+STOP_TRAINING_SECONDS = 60.0  # it finishes its step, and saves, so that it can go on from there
 # How a job computes is given beside what it makes, and only as far as it differs from what is in force.
 NO_COVER_SETTINGS = ("cover.device", "cover.optimization")
 
@@ -93,10 +99,23 @@ class ImportVoiceJob:
     """A voice into the library."""
 
     source: str
-    """A ``.pth``, ``.safetensors`` or ``.zip`` file, or a folder."""
+    """A link, a published voice's name, or a ``.pth``, ``.safetensors`` or ``.zip`` file, or a folder."""
     name: str | None = None
     """In the library; None: the file's."""
-    index_path: Path | None = None
+    index: str | None = None
+    """Its index: a file, or with a link also a link; None: what lies beside the voice."""
+    sha256: str | None = None
+    """What a link must lead to, 64 hexadecimal digits."""
+    allow_local: bool = True
+    """Whether links may lead to this machine and its network; False for a page that others reach."""
+
+    def __post_init__(self) -> None:
+        for name in ("source", "index"):
+            given = getattr(self, name)
+            if given is not None and not is_link(given) and given not in _published_voices():
+                object.__setattr__(self, name, str(absolute(given)))
+        if self.sha256 is not None and not is_link(self.source):
+            raise SettingError("sha256 has no meaning for a file that is here; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +127,25 @@ class DownloadJob:
     def __post_init__(self) -> None:
         if not self.names:
             raise SettingError("names is empty; name at least one model.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """A voice from recordings; a training of this name that was stopped is gone on with."""
+
+    name: str
+    """Of the voice, its dataset and its training."""
+    recordings: tuple[Path, ...] = ()
+    """Files and folders to add to its dataset; none: train on what it holds."""
+    preprocessing: PreprocessSettings = field(default_factory=PreprocessSettings)
+    extraction: ExtractSettings = field(default_factory=ExtractSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    device: str = Device.AUTO.value
+    """Where to prepare and train."""
+
+    def __post_init__(self) -> None:
+        OptimizationConfig(device=self.device)  # knows the choices
+        object.__setattr__(self, "name", checked_name(self.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,8 +304,23 @@ def _check_separate(settings: SeparateJob) -> None:
 
 
 def _check_import(settings: ImportVoiceJob) -> None:
-    if not Path(settings.source).exists():
-        raise VoiceFileError(f"There is no file {settings.source}; check its name.")
+    is_here = is_link(settings.source) or settings.source in _published_voices()
+    if not is_here and not Path(settings.source).exists():
+        raise VoiceFileError(f"There is no file {settings.source}; check its name, or give a link.")
+
+
+def _published_voices() -> list[str]:
+    from ultimate_rvc.assets.registry import AssetKind, assets
+
+    return [known.name for known in assets().values() if known.kind is AssetKind.VOICE]
+
+
+def _check_train(settings: TrainJob) -> None:
+    for path in settings.recordings:
+        if not path.exists():
+            raise DatasetError(f"There is no file or folder {path}; check its name.")
+    if not settings.recordings and not dataset_folder(settings.name).is_dir():
+        raise DatasetError(f"The dataset {settings.name!r} holds no recordings yet; name some.")
 
 
 def _check_download(settings: DownloadJob) -> None:
@@ -344,5 +397,14 @@ KINDS: dict[str, Kind] = {
         work="ultimate_rvc.jobs.work.assets:download",
         title=lambda job: ", ".join(job.names),
         check=_check_download,
+    ),
+    "train": Kind(
+        settings=TrainJob,
+        work="ultimate_rvc.jobs.work.train:train",
+        title=lambda job: job.name,
+        check=_check_train,
+        leave_out=("extraction.device", "training.device"),
+        shares={"populate": 0.01, "preprocess": 0.03, "extract": 0.05, "train": 0.9, "index": 0.01},
+        cancel_seconds=STOP_TRAINING_SECONDS,
     ),
 }

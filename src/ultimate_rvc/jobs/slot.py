@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,7 +89,8 @@ class Slot:
 
     def fits(self, job: Job, devices: frozenset[str]) -> bool:
         """Whether to do ``job``: one that names the device of a slot waits for that slot."""
-        wanted = job.settings.get("optimization", {}).get("device") or Device.AUTO
+        settings = job.settings
+        wanted = settings.get("device") or settings.get("optimization", {}).get("device") or Device.AUTO
         return wanted == self.device or wanted not in devices
 
     def _run(self) -> None:
@@ -142,7 +143,8 @@ class Slot:
         if "done" in message:
             return Outcome(JobState.DONE, JobResult.from_dict(message["done"]))
         if "cancelled" in message:
-            return self._stopped()
+            result = message.get("result")
+            return replace(self._stopped(), result=JobResult.from_dict(result) if result else None)
         return Outcome(JobState.FAILED, error=message["failed"], details=message["details"])
 
     def _stopped(self) -> Outcome:

@@ -4,7 +4,7 @@ It is told what to do over the pipe ``FD`` and answers there, in JSON:
 
     to it    {"run": {"id", "kind", "settings", "device", "folder"}}   {"cancel": id}
     from it  {"progress": [step, fraction, text]}   then one of
-             {"done": result}   {"cancelled": true}   {"failed": sentence, "details": traceback}
+             {"done": result}   {"cancelled": true, "result"?}   {"failed": sentence, "details": traceback}
 
 Models stay open between jobs. When the pipe closes, because the server wants that or because it died,
 the process ends at once, whatever it is doing.
@@ -28,6 +28,7 @@ from typing import Any
 from ultimate_rvc.errors import CancelledError, OutOfMemoryError
 from ultimate_rvc.jobs.kinds import Kind, load_kinds
 from ultimate_rvc.jobs.sentences import sentence_of
+from ultimate_rvc.jobs.stopped import StoppedError
 from ultimate_rvc.jobs.warm import WarmPipelines
 from ultimate_rvc.jobs.workbench import Workbench
 from ultimate_rvc.progress import Progress
@@ -74,6 +75,8 @@ class Worker:
             bench = Workbench(progress, Path(order["folder"]), order["device"], self._pipelines)
             result = kind.load_work()(kind.read(order["settings"]), bench)
             return {"done": result.as_dict()}
+        except StoppedError as stopped:
+            return {"cancelled": True, "result": stopped.result.as_dict()}
         except CancelledError:
             return {"cancelled": True}
         except Exception as error:

@@ -29,6 +29,7 @@ class _Converted:
 def convert(job: ConvertJob, bench: Workbench) -> JobResult:
     resolved = bench.optimization(job.optimization)
     voice = find_voice(job.voice)
+    opened = bench.pipelines.opened
     with bench.step("load voice"):
         pipeline = bench.pipelines.open(
             voice.model_path,
@@ -57,6 +58,7 @@ def convert(job: ConvertJob, bench: Workbench) -> JobResult:
         precision=str(pipeline.precision.dtype).removeprefix("torch."),
         facts={
             "voice": voice.name,
+            "was_loaded": bench.pipelines.opened > opened,
             "sample_rate": pipeline.voice.sample_rate,
             "duration_seconds": sum(each.audio_seconds for each in converted),
             "shifts_semitones": [each.shift_semitones for each in converted],
