@@ -9,7 +9,7 @@ from pathlib import Path
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.queue import JobQueue
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 900
 
 
 def finished(queue: JobQueue, job: Job) -> Job:

@@ -53,6 +53,35 @@ def done(queue: JobQueue, kind: str, settings: dict[str, Any]) -> JobResult:
     return job.result
 
 
+def most_memory_bytes(pid: int) -> int:
+    """The most that a process ever held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_many_files_sent_at_once_take_the_memory_of_one(queue: JobQueue, tmp_path: Path) -> None:
+    """First of all tests of this worker, as the most it ever held is what is measured."""
+    jobs = []
+    for number in range(13):
+        samples = 16_000 + 1_111 * number  # other lengths are what makes memory grow
+        tone = 0.3 * np.sin(2 * np.pi * (200 + 9 * number) / 16_000 * np.arange(samples))
+        source = tmp_path / f"{number}.wav"
+        encode(source, tone.astype(np.float32), 16_000)
+        settings = {"sources": [str(source)], "voice": "demo", "conversion": FAST}
+        jobs.append(queue.submit("convert", settings, client=f"client {number % 3}"))
+        if number == 0:
+            assert finished(queue, jobs[0]).state is JobState.DONE
+            (worker,) = queue.worker_pids
+            alone = most_memory_bytes(worker)
+    assert {finished(queue, job).state for job in jobs} == {JobState.DONE}
+    assert queue.worker_pids == [worker]
+    assert most_memory_bytes(worker) < 1.2 * alone
+    for client in range(3):
+        times = [queue.get(job.id).started for job in jobs[client::3]]
+        assert times == sorted(times, key=lambda moment: moment or 0)
+
+
 def test_files_are_converted_and_a_bad_one_does_not_cost_the_others(
     queue: JobQueue, recordings: Path
 ) -> None:
