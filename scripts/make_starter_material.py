@@ -84,6 +84,7 @@ class Reader:
     packages: tuple[str, ...]
     licence: str
     pitch_search_hz: tuple[float, float]
+    lowest_speech_hz: float  # no spoken file goes below
     read: Callable[[str, float], tuple[Signal, int, list[Phone]]]
 
 
@@ -132,6 +133,7 @@ READERS = {
         ("festival", "festvox-us-slt-hts"),
         "EST-2003, EST-2000 and BSD-3-clause, as Debian names them",
         (90.0, 400.0),
+        80.0,
         read_with_festival,
     ),
     "rms": Reader(
@@ -141,6 +143,7 @@ READERS = {
         ("flite",),
         "flite's own (Carnegie Mellon University, in the manner of BSD)",
         (50.0, 300.0),
+        55.0,
         read_with_flite,
     ),
 }
@@ -220,14 +223,14 @@ def _rounded(value: float) -> float:
 # --- expressive speech ------------------------------------------------------------------------
 
 
-def expressive(analysis: Analysis, factor: float, width: float) -> Signal:
+def expressive(analysis: Analysis, factor: float, width: float, lowest_hz: float) -> Signal:
     """The same words with the mean pitch times ``factor`` and ``width`` times the melody's range in cents."""
     voiced = analysis.f0_hz > 0
     if not voiced.any():
         raise SystemExit("The synthesiser's speech has no voiced frame, so its pitch cannot be changed.")
     log_f0 = np.log(np.where(voiced, analysis.f0_hz, 1.0))
     mean = log_f0[voiced].mean()
-    f0 = np.clip(np.exp(mean + np.log(factor) + width * (log_f0 - mean)), LOWEST_HZ, HIGHEST_HZ)
+    f0 = np.clip(np.exp(mean + np.log(factor) + width * (log_f0 - mean)), lowest_hz, HIGHEST_HZ)
     return analysis.synthesize(np.arange(len(f0), dtype=float), np.where(voiced, f0, 0.0))
 
 
@@ -355,7 +358,7 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
             sound = sing_recipe(recipe, speech, rate, phones, reader)
         elif recipe.pitch_factor != 1.0 or recipe.pitch_range != 1.0:
             analysis = analyse(speech, rate, *reader.pitch_search_hz)
-            sound = expressive(analysis, recipe.pitch_factor, recipe.pitch_range)
+            sound = expressive(analysis, recipe.pitch_factor, recipe.pitch_range, reader.lowest_speech_hz)
         else:
             sound = speech
         unfinished = path.with_suffix(".part")

@@ -55,7 +55,7 @@ def reader(material: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         sound[round(times[-2] * RATE) :] = 0
         return sound, RATE, phones
 
-    buzz = material.Reader("buzz", "a buzz", (), (), "none", (90.0, 400.0), read)
+    buzz = material.Reader("buzz", "a buzz", (), (), "none", (90.0, 400.0), 80.0, read)
     monkeypatch.setitem(material.READERS, "buzz", buzz)
     return asked
 
