@@ -20,7 +20,7 @@ from ultimate_rvc.rvc.infer.optimization.short_convolution import RowConvolution
 from ultimate_rvc.rvc.networks.hifigan import ResidualPairs
 from ultimate_rvc.rvc.networks.padding import Valid
 
-PIECE_VALUES = 512 * 1024  # samples times channels: 2 MB; measured in docs/performance.md
+PIECE_VALUES = 384 * 1024  # samples times channels: 1.5 MB; measured in docs/performance.md
 _leaky_relu_into = torch.ops.aten.leaky_relu.out
 
 
@@ -78,16 +78,14 @@ def _stacked(items: list[Tensor]) -> Tensor:
 def _mean_in_pieces(rows: Tensor, blocks: Sequence[_Block], mean: Tensor) -> None:
     """Write the mean of the blocks over ``rows`` ``(samples, channels)`` into ``mean``."""
     samples, channels = rows.shape
-    reach = max(block.reach for block in blocks)
-    most = max(PIECE_VALUES // channels, 2 * reach)
+    most = max(PIECE_VALUES // channels, 2 * max(block.reach for block in blocks))
     pieces = max(-(-samples // most), 1)
     for piece in range(pieces):
         start, end = samples * piece // pieces, samples * (piece + 1) // pieces
-        low, high = max(start - reach, 0), min(end + reach, samples)
-        total = blocks[0](rows[low:high])
+        total = blocks[0].piece(rows, start, end)
         for block in blocks[1:]:
-            total += block(rows[low:high])
-        torch.mul(total[start - low : end - low], 1 / len(blocks), out=mean[start:end])
+            total += block.piece(rows, start, end)
+        torch.mul(total, 1 / len(blocks), out=mean[start:end])
 
 
 class _Block:
@@ -98,8 +96,12 @@ class _Block:
         self._pairs = [(row_convolution(dilated), row_convolution(plain)) for dilated, plain in block.pairs]
         self.reach = sum(_reach(convolution) for pair in block.pairs for convolution in pair)
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Return what the block makes of ``rows`` ``(samples, channels)``."""
+    def piece(self, rows: Tensor, start: int, end: int) -> Tensor:
+        """Return samples ``[start, end)`` of what the block makes of ``rows`` ``(samples, channels)``."""
+        low, high = max(start - self.reach, 0), min(end + self.reach, len(rows))
+        return self._whole(rows[low:high])[start - low : end - low]
+
+    def _whole(self, rows: Tensor) -> Tensor:
         samples = len(rows)
         # The last tile of a short convolution may reach behind the end.
         hidden = rows.new_empty(max(plain.rows_written(samples) for _, plain in self._pairs), rows.shape[1])

@@ -25,8 +25,9 @@ from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork
 
 log = logging.getLogger(__name__)
 
-# The widest tensor of a stock voice has 128 channels at 100 samples per frame: 13 MB in such a tile.
-TILE_FRAMES = 256
+# The widest tensor of a stock voice has 128 channels at 100 samples per frame: 26 MB in such a tile. Smaller
+# ones hardly save memory, and each computes a dozen frames on either side for nothing.
+TILE_FRAMES = 512
 
 Spans = Sequence[tuple[int, int]]
 """Runs of frames ``[start, end)`` of a window, in order and apart."""
