@@ -93,7 +93,7 @@ def _check(job: FakeJob) -> None:
         raise SettingError("There is no such thing.")
 
 
-def _kind(function: str) -> Kind:
+def _kind(function: str, *, uses_device: bool = True) -> Kind:
     shares = {"wait": 0.5, "one": 0.25, "two": 0.25}
     return Kind(
         settings=FakeJob,
@@ -101,7 +101,9 @@ def _kind(function: str) -> Kind:
         title=lambda job: f"the job {job.name}",
         check=_check,
         shares=shares,
+        uses_device=uses_device,
     )
 
 
 KINDS = {name: _kind(name) for name in ("work", "ignore", "fail", "die", "leave")}
+KINDS["errand"] = _kind("work", uses_device=False)

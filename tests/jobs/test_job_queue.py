@@ -257,6 +257,16 @@ def test_a_job_that_names_the_device_of_a_slot_waits_for_it(open_queue: Opener, 
     assert [result.facts["device"] for result in results if result] == ["cuda:1", "cuda:1"]
 
 
+def test_an_errand_does_not_wait_for_the_device(open_queue: Opener, tmp_path: Path) -> None:
+    queue, gate = open_queue(), tmp_path / "gate"
+    running = queue.submit("work", {"gate": str(gate)}, client="me")
+    waiting = queue.submit("work", {"name": "waiting"}, client="me")
+    assert finished(queue, queue.submit("errand", {"name": "errand"}, client="me")).state is JobState.DONE
+    assert queue.get(waiting.id).state is JobState.QUEUED
+    gate.touch()
+    assert [finished(queue, job).state for job in (running, waiting)] == [JobState.DONE] * 2
+
+
 def test_memory_is_released_when_there_is_nothing_to_do(open_queue: Opener) -> None:
     queue = open_queue(idle_seconds=1)
     finished(queue, queue.submit("work", {}))

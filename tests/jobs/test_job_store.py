@@ -124,6 +124,17 @@ def test_a_full_disk_is_told_and_nothing_is_half_queued(tmp_path: Path) -> None:
     assert store.find() == []
 
 
+def test_a_waiting_job_of_another_version_is_told(open_queue: Opener, tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs")
+    unknown, old = store.add([replace(JOB, kind="dance"), replace(JOB, settings={"nam": "x"})])
+    store.close()
+    queue = open_queue()
+    assert "no jobs of the kind 'dance'" in (queue.get(unknown.id).error or "")
+    failed = finished(queue, old)
+    assert failed.state is JobState.FAILED
+    assert "There is no setting nam" in (failed.error or "")
+
+
 def test_a_lock_that_another_holds_is_told(tmp_path: Path) -> None:
     holder = ServerLock(tmp_path)
     holder.acquire()

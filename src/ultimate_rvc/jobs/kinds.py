@@ -164,6 +164,8 @@ class Kind:
     """Steps in their order with their share of the time, roughly; empty: there is but one."""
     cancel_seconds: float = CANCEL_SECONDS
     """How long it may take to end itself when it is cancelled; then its worker is killed."""
+    uses_device: bool = True
+    """False for errands, such as a download: they do not wait for a device, nor for who does."""
     leave_out: tuple[str, ...] = ()
     """Dotted fields of ``settings`` that a job does not take."""
 
@@ -391,12 +393,14 @@ KINDS: dict[str, Kind] = {
         work="ultimate_rvc.jobs.work.voices:import_",
         title=lambda job: job.name or _source_name(job.source),
         check=_check_import,
+        uses_device=False,
     ),
     "download": Kind(
         settings=DownloadJob,
         work="ultimate_rvc.jobs.work.assets:download",
         title=lambda job: ", ".join(job.names),
         check=_check_download,
+        uses_device=False,
     ),
     "train": Kind(
         settings=TrainJob,

@@ -34,6 +34,7 @@ Ids = list[int]
 
 WORK_FOLDER = "work"
 WATCH_SECONDS = 0.5  # how often the wishes of other processes are looked for
+ERRAND_IDLE_SECONDS = 10.0  # what does errands has no models to keep
 SAVE_SECONDS = 2.0  # how often the progress of a running job is written
 FINISHED = tuple(state for state in JobState if state.is_finished)
 
@@ -75,7 +76,8 @@ class JobQueue:
         self._store = JobStore(self.folder)
         self._server_lock = ServerLock(self.folder)
         self._changed = threading.Condition(threading.RLock())
-        self._order = FairOrder()
+        # Errands are no part of the order of those that wait for a device.
+        self._orders = {True: FairOrder(), False: FairOrder()}
         self._live: dict[int, Job] = {}  # not finished, or finished and not written yet
         self._running: dict[int, Slot] = {}
         self._saved_at: dict[int, float] = {}
@@ -111,9 +113,9 @@ class JobQueue:
                 kinds=self._kinds,
                 table=table,
                 folder=self.folder / WORK_FOLDER,
-                idle_seconds=settings.idle_seconds,
+                idle_seconds=settings.idle_seconds if device is not None else ERRAND_IDLE_SECONDS,
             )
-            for device in settings.slots
+            for device in (*settings.slots, None)
         ]
         for slot in self._slots:
             slot.start()
@@ -188,12 +190,18 @@ class JobQueue:
 
     def _admit(self, job: Job) -> None:
         self._live[job.id] = job
-        self._order.add(job.client, job.id)
+        self._order_of(job).add(job.client, job.id)
         self._tell(job)
+
+    def _order_of(self, job: Job) -> FairOrder:
+        return self._orders[self._kinds[job.kind].uses_device]
 
     def _admit_waiting(self) -> None:
         for job in self._store.find(states=[JobState.QUEUED]):
-            if job.id not in self._live:
+            if job.kind not in self._kinds:  # written by another version
+                error = f"This version knows no jobs of the kind {job.kind!r}."
+                self._store.save(replace(job, state=JobState.FAILED, error=error, finished=time.time()))
+            elif job.id not in self._live:
                 self._admit(job)
 
     # ----------------------------------------------------------------- look
@@ -232,9 +240,9 @@ class JobQueue:
         return wanted if limit is None else wanted[-limit:]
 
     def waiting(self) -> Ids:
-        """Ids of the jobs that wait, in the order of their turns."""
+        """Ids of the jobs that wait for a device, in the order of their turns, then those of errands."""
         with self._changed:
-            return list(self._order)
+            return [job_id for order in self._orders.values() for job_id in order]
 
     def wait(self, job_id: int, seconds: float | None = None) -> Job:
         """The job once it is finished, or as it stands after ``seconds``."""
@@ -271,10 +279,9 @@ class JobQueue:
         """
         with self._changed:
             job = self.get(job_id)
-            if job.state is JobState.QUEUED and self._order.remove(job_id):
-                self._change(job_id, state=JobState.CANCELLED, finished=time.time(), cancel_wanted=True)
-            elif job.state is JobState.QUEUED:  # kept from an earlier server and left alone by this one
-                self._live[job_id] = job
+            if job.state is JobState.QUEUED:
+                if not any(order.remove(job_id) for order in self._orders.values()):
+                    self._live[job_id] = job  # kept from an earlier server and left alone by this one
                 self._change(job_id, state=JobState.CANCELLED, finished=time.time(), cancel_wanted=True)
             elif job.state is JobState.RUNNING:
                 self._change(job_id, cancel_wanted=True)
@@ -328,8 +335,9 @@ class JobQueue:
         """For a slot: its next job, now running."""
         end = None if seconds is None else time.monotonic() + seconds
         with self._changed:
+            order = self._orders[slot.device is not None]
             while not slot.is_closing:
-                job_id = self._order.take(lambda waiting: slot.fits(self._live[waiting], self._devices))
+                job_id = order.take(lambda waiting: slot.fits(self._live[waiting], self._devices))
                 if job_id is not None:
                     self._running[job_id] = slot
                     return self._change(job_id, state=JobState.RUNNING, started=time.time())

@@ -43,11 +43,11 @@ class Dispatcher(Protocol):
 
 
 class Slot:
-    """Does one job at a time. ``device`` is for the jobs that name none."""
+    """Does one job at a time. ``device`` is for the jobs that name none; None makes it a slot for errands."""
 
     def __init__(
         self,
-        device: str,
+        device: str | None,
         dispatcher: Dispatcher,
         *,
         kinds: Mapping[str, Kind],
@@ -61,7 +61,8 @@ class Slot:
         self._worker: WorkerProcess | None = None
         self._cancel, self._closing = threading.Event(), threading.Event()
         # A daemon: a door that forgets to close the queue ends all the same.
-        self._thread = threading.Thread(target=self._run, daemon=True, name=f"jobs on {device}")
+        name = f"jobs on {device}" if device is not None else "errands"
+        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
 
     def start(self) -> None:
         self._thread.start()
@@ -89,6 +90,8 @@ class Slot:
 
     def fits(self, job: Job, devices: frozenset[str]) -> bool:
         """Whether to do ``job``: one that names the device of a slot waits for that slot."""
+        if self.device is None:
+            return True
         settings = job.settings
         wanted = settings.get("device") or settings.get("optimization", {}).get("device") or Device.AUTO
         return wanted == self.device or wanted not in devices
@@ -111,7 +114,7 @@ class Slot:
             if self._worker is None:
                 self._worker = WorkerProcess(self._table)
             order = {"id": job.id, "kind": job.kind, "settings": job.settings}
-            self._worker.send({"run": order | {"device": self.device, "folder": str(folder)}})
+            self._worker.send({"run": order | {"device": self.device or Device.CPU, "folder": str(folder)}})
             return self._follow(self._worker, job)
         except WorkerGoneError as gone:
             self._worker = None
