@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,26 +70,28 @@ def listen_to_all(items: Sequence[Item], target: Target, listener: Listener, tel
 def median_hz(listened: Sequence[Listened]) -> float:
     """Of all voiced frames."""
     curves = np.concatenate([one.analysis.f0_hz for one in listened])
-    return float(np.median(curves[curves > 0])) if (curves > 0).any() else float("nan")
+    return float(np.median(curves[curves > 0])) if (curves > 0).any() else math.nan
 
 
 def shifts(heard: Heard, target_hz: float) -> dict[str, int]:
-    """By item, the semitones that a user would choose to bring its pitch to the target's.
+    """By item, the semitones that a user would choose to bring a source voice to the target's pitch.
 
-    Speech is shifted by the whole semitones between the medians of the source voice and of the target; a song
-    by whole octaves, so that it stays in tune with its band.
+    They lie between the medians of what the two speak: whole semitones for speech, whole octaves for songs,
+    so that these stay in tune with their band.
     """
     of_source: defaultdict[str, list[Listened]] = defaultdict(list)
     for item in heard.items:
         if item.kind is not Kind.SUNG:
             of_source[item.source].append(heard.sources[item.name])
     medians = {source: median_hz(listened) for source, listened in of_source.items()}
-    chosen = {}
-    for item in heard.items:
-        sung = item.kind is Kind.SUNG
-        source_hz = median_hz([heard.sources[item.name]]) if sung else medians[item.source]
-        chosen[item.name] = shift(source_hz, target_hz, SEMITONES_PER_OCTAVE if sung else 1)
-    return chosen
+    return {
+        item.name: shift(
+            medians.get(item.source, math.nan),
+            target_hz,
+            SEMITONES_PER_OCTAVE if item.kind is Kind.SUNG else 1,
+        )
+        for item in heard.items
+    }
 
 
 def shift(source_hz: float, target_hz: float, step: int) -> int:

@@ -136,8 +136,7 @@ def require_packages() -> None:
     missing = [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise AssetMissingError(
-            f"The quality bench needs {', '.join(missing)}; install the extra: "
-            "pip install 'ultimate-rvc-fast[quality]'."
+            f"The quality bench needs {', '.join(missing)}; install the extra: pip install -e '.[quality]'."
         )
 
 
@@ -160,7 +159,7 @@ def _imported(module: str) -> ModuleType:
     except ImportError as error:
         raise AssetMissingError(
             f"The quality bench cannot load {module} ({error}); install the extra anew: "
-            "pip install 'ultimate-rvc-fast[quality]'."
+            "pip install -e '.[quality]'."
         ) from error
 
 

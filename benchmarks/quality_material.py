@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +32,7 @@ from ultimate_rvc.files import atomic_path, file_hash
 FloatArray = NDArray[np.float32]
 
 MATERIAL_RATE = 16_000  # all measures work at this rate, and so does the conversion's input
-SPEAKING_SECONDS = 60  # for one sentence; more is a program that hangs
+SPEAKING_SECONDS = 120  # for one sentence; more is a program that hangs
 SINGING_SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "make_demo_songs.py"
 RECORDINGS_PACKAGE = "moonshine_voice"
 RECORDING_HASHES = {  # of moonshine-voice 0.1.5: excerpts are cut by time, so it must be these files
@@ -113,16 +113,19 @@ def flite_voices() -> tuple[str, ...]:
 
 
 def _run_speech(command: list[str], standard_input: str, name: str) -> None:
-    done = subprocess.run(
-        command,
-        input=standard_input,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SPEAKING_SECONDS,
-    )
-    # These programs answer an unknown voice with success, or with the default voice and a complaint.
-    if done.returncode != 0 or re.search(r"not found|unbound|Error|doesn't exist", done.stderr):
+    try:
+        done = subprocess.run(
+            command,
+            input=standard_input,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SPEAKING_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SettingError(f"The voice {name} did not speak within {SPEAKING_SECONDS} s.") from error
+    # These programs answer some mistakes with success and a complaint.
+    if done.returncode != 0 or re.search(r"unbound|Error|ERROR|does not exist", done.stderr):
         said = " ".join(done.stderr.split())[:200]
         raise SettingError(f"The voice {name} cannot speak: {said or 'no reason given'}.")
 
@@ -135,7 +138,12 @@ SOURCES = (
     Speaker(Engine.ESPEAK, "en-us+f3"),
     Speaker(Engine.FLITE, "slt"),
 )
-SINGERS = tuple(Speaker(Engine.FLITE, voice) for voice in ("rms", "awb", "kal16", "slt"))
+SINGERS = {  # semitones above the written melody, which is a man's
+    Speaker(Engine.FLITE, "rms"): 0,
+    Speaker(Engine.FLITE, "awb"): 0,
+    Speaker(Engine.FLITE, "kal16"): 0,
+    Speaker(Engine.FLITE, "slt"): 12,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +263,7 @@ def recording_path(name: str) -> Path:
     if path is None or not path.is_file() or file_hash(path) != RECORDING_HASHES[name]:
         raise AssetMissingError(
             "The quality bench needs the recordings of moonshine-voice 0.1.5; install the extra: "
-            "pip install 'ultimate-rvc-fast[quality]'."
+            "pip install -e '.[quality]'."
         )
     return path
 
@@ -270,8 +278,10 @@ def sung_items(shelf: Shelf, without: str | None) -> list[Item]:
     items = []
     for number, phrase in enumerate(PHRASES):
         singer = singers[number % len(singers)]
-        made_from = ("song 1", singer, program_version(singer.engine), script, phrase, BEAT_SECONDS)
-        waveform = shelf.fetch(made_from, functools.partial(_sing, phrase, singer))
+        pitches = tuple(pitch + SINGERS[singer] for pitch in phrase.pitches)
+        sung = replace(phrase, pitches=pitches)
+        made_from = ("song 1", singer, program_version(singer.engine), script, sung, BEAT_SECONDS)
+        waveform = shelf.fetch(made_from, functools.partial(_sing, sung, singer))
         items.append(Item(f"{singer.voice}-sung-{number + 1}", str(singer), Kind.SUNG, phrase.text, waveform))
     return items
 

@@ -63,7 +63,7 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Phrase:
-    """A sung line: ``pitches`` (MIDI) and ``beats`` hold one entry for each syllable."""
+    """A sung line: ``pitches`` (MIDI, for a man) and ``beats`` hold one entry for each syllable."""
 
     text: str
     pitches: tuple[int, ...]
@@ -84,17 +84,17 @@ PHRASES = (
     ),
     Phrase(
         "hear how the bells are ringing tonight",
-        (55, 57, 59, 62, 60, 59, 57, 55, 54),
+        (51, 53, 55, 58, 56, 55, 53, 51, 50),
         (1, 0.5, 0.5, 1, 0.5, 1, 0.5, 0.5, 2),
     ),
     Phrase(
         "summer will never leave us alone",
-        (69, 67, 64, 65, 67, 72, 71, 69, 67),
+        (57, 55, 52, 53, 55, 60, 59, 57, 55),
         (0.5, 0.5, 0.5, 1, 0.5, 1, 0.5, 0.5, 2),
     ),
     Phrase(
         "dreams are the boats that carry me home",
-        (50, 53, 53, 57, 55, 53, 52, 50, 45),
+        (54, 57, 57, 61, 59, 57, 56, 54, 49),
         (1, 0.5, 0.5, 1, 0.5, 0.5, 0.5, 0.5, 2.5),
     ),
 )

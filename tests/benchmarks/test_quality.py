@@ -135,7 +135,7 @@ def test_the_target_itself_is_as_like_the_target_as_its_recordings_are(
 
 
 def test_transposing_alone_gives_the_pitch_and_nothing_else(quality: SimpleNamespace, scorer: Any) -> None:
-    assert set(scorer.semitones.values()) == {12, 0}
+    assert set(scorer.semitones.values()) == {12}
     figures = spoken(quality, scorer.transposed())
     assert figures.pitch_rmse_cents < 15
     assert figures.pitch_gross_rate < 0.03
@@ -145,8 +145,6 @@ def test_transposing_alone_gives_the_pitch_and_nothing_else(quality: SimpleNames
 def test_a_song_has_no_distortion_since_nobody_else_sings_it(scorer: Any) -> None:
     (song,) = [one for one in scorer.unchanged() if one.item == "song"]
     assert math.isnan(song.mcd_db)
-    assert song.pitch.rmse_cents == 0
-    assert song.semitones == 0
 
 
 def test_what_passes_full_scale_is_turned_down(quality: SimpleNamespace) -> None:

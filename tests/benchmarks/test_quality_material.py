@@ -75,7 +75,7 @@ def test_each_syllable_of_a_phrase_has_a_note(material: ModuleType) -> None:
     assert len(material.PHRASES) >= 5
     for phrase in material.PHRASES:
         assert len(phrase.pitches) == len(phrase.beats)
-        assert 40 <= min(phrase.pitches) <= max(phrase.pitches) <= 80
+        assert 45 <= min(phrase.pitches) <= max(phrase.pitches) <= 65
 
 
 # --- speakers -------------------------------------------------------------------------------------
@@ -154,6 +154,17 @@ def test_a_missing_program_is_one_sentence(
 def test_flite_is_not_asked_for_a_voice_that_it_does_not_have(material: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"no voice nobody; choose from .*slt"):
         material.parse_speaker("flite:nobody").speak("Hello.", tmp_path / "hello.wav")
+
+
+@pytest.mark.parametrize("speaker", ["festival:nobody", "espeak-ng:nobody"])
+def test_a_voice_that_cannot_speak_is_one_sentence(
+    material: ModuleType, tmp_path: Path, speaker: str
+) -> None:
+    nobody = material.parse_speaker(speaker)
+    if shutil.which(material.PROGRAMS[nobody.engine][0]) is None:
+        pytest.skip(f"{nobody.engine} is not installed")
+    with pytest.raises(SettingError, match=f"The voice {speaker} cannot speak: .*(unbound|does not exist)"):
+        nobody.speak("Hello.", tmp_path / "hello.wav")
 
 
 @needs_flite
