@@ -142,6 +142,11 @@ def test_a_cover_is_made_and_made_again_with_changes(queue: JobQueue, recordings
     assert {step.name for step in again.steps if not step.cached} == {"mix", "encode"}
     assert again.files[0].path != cover.files[0].path
 
+    higher = finished(queue, queue.rerun(first.id, {"cover": {"conversion": {"n_semitones": 1}}})).result
+    assert higher is not None
+    assert "convert" in {step.name for step in higher.steps if not step.cached}
+    assert not higher.facts["was_loaded"]  # the voice was still open
+
 
 def test_a_song_is_taken_apart(queue: JobQueue, recordings: Path) -> None:
     song = recordings / "song.wav"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ultimate_rvc.audio.level import to_mono
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
@@ -56,18 +56,36 @@ def choose_voice(name: str, conversion: ConversionSettings, index_path: Path | N
     return CoverVoice(found.name, found.model_path, index, conversion, identity, found.warnings)
 
 
-class Singers:
-    """Opens voices when they are first needed, each once, however many stems it sings."""
+class OpenPipeline(Protocol):
+    """``Pipeline.open``, or what stands in its place."""
 
-    def __init__(self, optimization: OptimizationConfig) -> None:
+    def __call__(
+        self,
+        model_path: Path,
+        settings: ConversionSettings,
+        /,
+        *,
+        index_path: Path | None,
+        optimization: OptimizationConfig,
+    ) -> Pipeline: ...
+
+
+class Singers:
+    """Opens voices when they are first needed, each once, however many stems it sings.
+
+    ``open_pipeline`` may know voices that are open already; it is called like ``Pipeline.open``.
+    """
+
+    def __init__(self, optimization: OptimizationConfig, open_pipeline: OpenPipeline | None = None) -> None:
         self._optimization = optimization
+        self._open_pipeline = open_pipeline or Pipeline.open
         self._open: dict[tuple[object, ...], Pipeline] = {}
 
     def pipeline(self, voice: CoverVoice) -> Pipeline:
         settings = voice.conversion
         key = (voice.model_path, voice.index_path, settings.embedder_model, settings.custom_embedder_model)
         if key not in self._open:
-            self._open[key] = Pipeline.open(
+            self._open[key] = self._open_pipeline(
                 voice.model_path, settings, index_path=voice.index_path, optimization=self._optimization
             )
         return self._open[key]

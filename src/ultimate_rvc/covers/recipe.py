@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
-from ultimate_rvc.covers.conversion import CoverVoice, Singers, choose_voice, convert_vocals
+from ultimate_rvc.covers.conversion import CoverVoice, OpenPipeline, Singers, choose_voice, convert_vocals
 from ultimate_rvc.covers.output import check_is_not_source, check_output, cover_name, place_cover
 from ultimate_rvc.covers.settings import AUTO_MODEL, CoverSettings, StemSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
@@ -116,7 +116,12 @@ class _Diary:
 
 
 def make_cover(
-    source: str, voice: str, settings: CoverSettings | None = None, progress: Progress | None = None
+    source: str,
+    voice: str,
+    settings: CoverSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    open_pipeline: OpenPipeline | None = None,
 ) -> CoverResult:
     """Make a cover of ``source`` sung by ``voice``.
 
@@ -130,6 +135,9 @@ def make_cover(
     progress : Progress, optional
         Told the steps of :data:`STEP_NAMES`; its ``cancel`` ends the work. What was finished stays
         in the cache.
+    open_pipeline : callable, optional
+        Opens a voice, as ``Pipeline.open`` does, which is used when it is left out: for who keeps voices
+        open between covers.
 
     Returns
     -------
@@ -154,7 +162,7 @@ def make_cover(
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
         song = _retrieve(source, settings, shop, diary)
-        singers = Singers(optimization)
+        singers = Singers(optimization, open_pipeline)
         stems = _take_apart(song, settings.stems, lambda: singers.warm_up(lead_voice), shop, diary)
         sung = _sing(stems, lead_voice, backing_voice, singers, shop, diary)
         tracks = _arrange(sung, stems.instrumental, settings, shop, diary)

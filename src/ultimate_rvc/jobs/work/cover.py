@@ -13,7 +13,8 @@ from ultimate_rvc.jobs.workbench import Workbench
 def make(job: CoverJob, bench: Workbench) -> JobResult:
     resolved = bench.optimization(job.optimization)
     settings = replace(job.cover, optimization=resolved.config)
-    cover = make_cover(job.source, job.voice, settings, bench.progress)
+    opened = bench.pipelines.opened
+    cover = make_cover(job.source, job.voice, settings, bench.progress, open_pipeline=bench.pipelines.open)
     return JobResult(
         files=(ResultFile("cover", cover.path),),
         steps=tuple(StepTime(step.name, step.seconds, step.cached, step.files) for step in cover.steps),
@@ -23,6 +24,7 @@ def make(job: CoverJob, bench: Workbench) -> JobResult:
         facts={
             "song": cover.song,
             "voice": cover.voice,
+            "was_loaded": bench.pipelines.opened > opened,
             "sample_rate": cover.sample_rate,
             "duration_seconds": cover.duration_seconds,
             "separation_model": cover.separation_model,
