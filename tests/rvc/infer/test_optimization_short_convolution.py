@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import platform
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
+from torch.nn import functional as F
 
 from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.rvc.infer.optimization import fast_layers
+from ultimate_rvc.rvc.infer.optimization.compiled_products import CompiledProducts, TorchProducts
+from ultimate_rvc.rvc.infer.optimization.compiled_transforms import PRODUCTS, Tiles, compiled_transforms
 from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
 from ultimate_rvc.rvc.infer.optimization.short_convolution import (
     DirectConvolution,
     RowConvolution,
     ShortConvolution,
     row_convolution,
-    transforms,
 )
 from ultimate_rvc.rvc.networks.hifigan import (
     PLAIN_LAYERS,
@@ -34,88 +37,116 @@ from ultimate_rvc.rvc.networks.noise import Noise
 FLOAT64_EXACT = {"rtol": 0, "atol": 1e-12}
 
 
-@given(points=st.integers(2, 24).map(lambda half: 2 * half), taps=st.integers(1, 13), seed=st.integers(0, 99))
-def test_transforms_multiply_to_a_correlation(points: int, taps: int, seed: int) -> None:
-    taps = min(taps, points - 1)
-    random = np.random.default_rng(seed)
-    signal, weight = random.normal(size=points), random.normal(size=taps)
-    forward, backward, of_weight = (matrix.numpy() for matrix in transforms(points, taps))
-    answer = backward @ ((forward @ signal) * (of_weight @ weight))
-    np.testing.assert_allclose(answer, np.correlate(signal, weight, "valid"), rtol=0, atol=1e-12)
-    assert len(forward) == 3 * points // 2 - 1
-
-
-def padded(rows: Tensor, convolution: RowConvolution) -> Tensor:
-    result = torch.zeros(
-        max(convolution.rows_read(len(rows)), convolution.margin + len(rows)), rows.shape[1], dtype=rows.dtype
-    )
-    result[convolution.margin : convolution.margin + len(rows)] = rows
-    return result
-
-
 @settings(deadline=None)
 @given(
-    kernel_size=st.sampled_from([3, 5, 7, 9, 11, 13]),
+    kernel_size=st.sampled_from([1, 3, 5, 7, 9, 11, 13, 17]),
     dilation=st.integers(1, 5),
-    samples=st.integers(1, 200),
-    points=st.sampled_from([16, 24, 32]),
-    direct=st.booleans(),
+    samples=st.integers(1, 400),
+    channels=st.sampled_from([16, 32, 48]),
+    slope=st.floats(0, 1),
+    add=st.booleans(),
+    kind=st.sampled_from([DirectConvolution, ShortConvolution]),
+    on_x86=st.booleans(),
 )
 @torch.inference_mode()
 def test_a_row_convolution_is_torchs_own(
-    kernel_size: int, dilation: int, samples: int, points: int, direct: bool
+    kernel_size: int,
+    dilation: int,
+    samples: int,
+    channels: int,
+    slope: float,
+    add: bool,
+    kind: type[DirectConvolution | ShortConvolution],
+    on_x86: bool,
 ) -> None:
     torch.manual_seed(samples)
-    plain = same_convolution(6, kernel_size, dilation).double()
-    convolution = DirectConvolution(plain) if direct else ShortConvolution(plain, points)
-    rows = torch.randn(samples, 6, dtype=torch.float64)
-    expected = plain(rows.T[None])[0].T
-    output = convolution(padded(rows, convolution), samples).reshape(-1, 6)
-    assert len(output) == convolution.rows_written(samples) >= samples
-    torch.testing.assert_close(output[:samples], expected, **FLOAT64_EXACT)
-    around = torch.randn(convolution.rows_written(samples), 6, dtype=torch.float64)
-    summed = around.clone()
-    convolution.add_to(summed, padded(rows, convolution), samples)
-    torch.testing.assert_close(summed[:samples], around[:samples] + expected, **FLOAT64_EXACT)
+    plain = same_convolution(channels, kernel_size, dilation).double()
+    with pytest.MonkeyPatch.context() as patch:
+        if not on_x86:
+            patch.setattr(platform, "machine", lambda: "arm64")
+        convolution = kind(plain)
+    rows, output = torch.randn(2, samples, channels, dtype=torch.float64)
+    before = rows.clone()
+    expected = plain(F.leaky_relu(rows, slope).T[None])[0].T + (output if add else 0)
+    space = torch.full((convolution.space(samples),), math.nan, dtype=torch.float64)
+    convolution(rows, slope, output, space, add=add)
+    torch.testing.assert_close(output, expected, **FLOAT64_EXACT)
+    assert torch.equal(rows, before)
 
 
+@pytest.mark.parametrize("kernel_size", [3, 7, 11])
 @torch.inference_mode()
-def test_in_float32_it_is_as_exact_as_the_plain_convolution() -> None:
+def test_in_float32_it_is_as_exact_as_the_plain_convolution(kernel_size: int) -> None:
     torch.manual_seed(0)
-    plain = same_convolution(64, 11, 3)
-    rows = torch.randn(3000, 64)
+    plain = same_convolution(64, kernel_size, 3)
+    rows, output = torch.randn(2, 3000, 64)
     convolution = row_convolution(plain)
     assert isinstance(convolution, ShortConvolution)
-    exact = plain.double()(rows.double().T[None])[0].T
-    output = convolution(padded(rows, convolution), 3000).reshape(-1, 64)[:3000].double()
+    convolution(rows, 0.1, output, torch.empty(convolution.space(3000)), add=False)
+    exact = plain.double()(F.leaky_relu(rows.double(), 0.1).T[None])[0].T
     assert (output - exact).square().mean() < 1e-12 * exact.square().mean()  # 120 dB
 
 
+@torch.inference_mode()
+def test_compiled_products_are_torchs_own() -> None:
+    torch.manual_seed(0)
+    for channels in (16, 48, 64, 256):
+        weight = torch.randn(PRODUCTS, channels, channels)
+        compiled, own = CompiledProducts(weight), TorchProducts(weight)
+        for tiles in {compiled.least_tiles, 13, 24, 61}:
+            spectra, expected, products = torch.randn(3, tiles, PRODUCTS, channels)
+            compiled(spectra, products)
+            own(spectra, expected)
+            torch.testing.assert_close(products, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_code_refuses_what_would_leave_its_memory() -> None:
+    transforms, tiles = compiled_transforms(torch.float32), Tiles(100, 7, 1)
+    rows, spectra = torch.zeros(100, 16), torch.zeros(tiles.count, PRODUCTS, 16)
+    transforms.forward(rows, 0.1, tiles, spectra)
+    for wrong_rows, wrong_spectra in (
+        (rows, spectra[1:]),
+        (rows[1:], spectra),
+        (rows.double(), spectra),
+        (torch.zeros(100, 32), spectra),
+        (torch.zeros(16, 100).T, spectra),
+    ):
+        with pytest.raises(AssertionError):
+            transforms.forward(wrong_rows, 0.1, tiles, wrong_spectra)
+
+
 @pytest.mark.parametrize(
-    ("channels", "kernel_size", "kind"),
+    ("channels", "kernel_size", "dtype", "kind"),
     [
-        (256, 3, DirectConvolution),
-        (64, 7, ShortConvolution),
-        (32, 7, DirectConvolution),
-        (32, 11, ShortConvolution),
-        (16, 11, DirectConvolution),
+        (256, 3, torch.float32, ShortConvolution),
+        (16, 11, torch.float64, ShortConvolution),
+        (24, 11, torch.float32, DirectConvolution),
+        (32, 19, torch.float32, DirectConvolution),
+        (32, 11, torch.bfloat16, DirectConvolution),
     ],
 )
-def test_transforms_are_used_where_they_pay(channels: int, kernel_size: int, kind: type) -> None:
-    assert isinstance(row_convolution(same_convolution(channels, kernel_size, 1)), kind)
+def test_transforms_are_used_where_their_code_fits(
+    channels: int, kernel_size: int, dtype: torch.dtype, kind: type
+) -> None:
+    assert isinstance(row_convolution(same_convolution(channels, kernel_size, 1).to(dtype)), kind)
 
 
 @settings(max_examples=25, deadline=None)
-@given(samples=st.integers(1, 700), piece_values=st.integers(1, 9000), shorter=st.integers(0, 300))
+@given(
+    samples=st.integers(1, 700),
+    piece_values=st.integers(1, 9000),
+    shorter=st.integers(0, 300),
+    threads=st.integers(1, 3),
+)
 @torch.inference_mode()
-def test_fast_blocks_are_the_plain_ones(samples: int, piece_values: int, shorter: int) -> None:
+def test_fast_blocks_are_the_plain_ones(samples: int, piece_values: int, shorter: int, threads: int) -> None:
     torch.manual_seed(samples)
-    # Wide enough that long kernels go through transforms.
     blocks = [ResidualBlock(32, kernel_size, (1, 3, 5)).double() for kernel_size in (3, 7, 11)]
     hidden = torch.randn(2, 32, samples, dtype=torch.float64)
     valid = (samples, max(samples - shorter, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast_layers, "PIECE_VALUES", piece_values)
+        patch.setattr(torch, "get_num_threads", lambda: threads)
         fast = FastLayers().mean_of_blocks(hidden.clone(), blocks, valid)
     plain = PLAIN_LAYERS.mean_of_blocks(hidden, blocks, valid)
     for item, length in enumerate(valid):
@@ -188,3 +219,27 @@ def test_weights_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         layers.mean_of_blocks(torch.randn(1, 8, 50), blocks, None)
     assert len(made) == 4
+
+
+@torch.inference_mode()
+def test_pieces_leave_the_number_of_threads_and_raise_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks = [ResidualBlock(16, 3, (1, 3))]
+    hidden = torch.randn(1, 16, 4000)
+    before = torch.get_num_threads()
+    monkeypatch.setattr(fast_layers, "PIECE_VALUES", 16_000)
+    torch.set_num_threads(2)
+    try:
+        FastLayers().mean_of_blocks(hidden, blocks, None)
+        assert torch.get_num_threads() == 2
+
+        def fails(*arguments: object, **options: object) -> None:
+            raise MemoryError("no room")
+
+        monkeypatch.setattr(ShortConvolution, "__call__", fails)
+        with pytest.raises(MemoryError, match="no room"):
+            FastLayers().mean_of_blocks(hidden, blocks, None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

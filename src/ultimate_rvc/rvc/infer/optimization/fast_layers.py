@@ -8,20 +8,24 @@ layer writes is still in the cache when the next one reads it, and with short co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ultimate_rvc.rvc.infer.optimization.row_layers import RowOutput, RowUpsampling
-from ultimate_rvc.rvc.infer.optimization.short_convolution import RowConvolution, row_convolution
+from ultimate_rvc.rvc.infer.optimization.short_convolution import row_convolution
 from ultimate_rvc.rvc.networks.hifigan import ResidualPairs
 from ultimate_rvc.rvc.networks.padding import Valid
 
 PIECE_VALUES = 384 * 1024  # samples times channels: 1.5 MB; measured in docs/performance.md
-_leaky_relu_into = torch.ops.aten.leaky_relu.out
 
 
 class FastLayers:
@@ -32,6 +36,7 @@ class FastLayers:
 
     def __init__(self) -> None:
         self._prepared: dict[object, Any] = {}
+        self._pieces = _Pieces()
 
     def upsample(
         self,
@@ -50,7 +55,8 @@ class FastLayers:
         mean = torch.empty_like(hidden.transpose(1, 2), memory_format=torch.contiguous_format)
         for item, rows in enumerate(mean):
             samples = len(rows) if valid is None else valid[item]
-            _mean_in_pieces(_rows(hidden[item])[:samples], prepared, rows[:samples])
+            if samples > 0:
+                self._pieces.mean(_rows(hidden[item])[:samples], prepared, rows[:samples])
             rows[samples:] = 0
         return mean.transpose(1, 2)
 
@@ -75,53 +81,71 @@ def _stacked(items: list[Tensor]) -> Tensor:
     return batch.transpose(1, 2)
 
 
-def _mean_in_pieces(rows: Tensor, blocks: Sequence[_Block], mean: Tensor) -> None:
-    """Write the mean of the blocks over ``rows`` ``(samples, channels)`` into ``mean``."""
-    samples, channels = rows.shape
-    most = max(PIECE_VALUES // channels, 2 * max(block.reach for block in blocks))
-    pieces = max(-(-samples // most), 1)
-    for piece in range(pieces):
-        start, end = samples * piece // pieces, samples * (piece + 1) // pieces
-        total = blocks[0].piece(rows, start, end)
-        for block in blocks[1:]:
-            total += block.piece(rows, start, end)
-        torch.mul(total, 1 / len(blocks), out=mean[start:end])
-
-
 class _Block:
     """One residual block over rows."""
 
     def __init__(self, block: ResidualPairs) -> None:
         self._slope = block.slope
         self._pairs = [(row_convolution(dilated), row_convolution(plain)) for dilated, plain in block.pairs]
-        self.reach = sum(_reach(convolution) for pair in block.pairs for convolution in pair)
+        self._convolutions = [convolution for pair in self._pairs for convolution in pair]
+        self.reach = sum(convolution.reach for convolution in self._convolutions)
 
     def piece(self, rows: Tensor, start: int, end: int) -> Tensor:
         """Return samples ``[start, end)`` of what the block makes of ``rows`` ``(samples, channels)``."""
         low, high = max(start - self.reach, 0), min(end + self.reach, len(rows))
-        return self._whole(rows[low:high])[start - low : end - low]
-
-    def _whole(self, rows: Tensor) -> Tensor:
-        samples = len(rows)
-        # The last tile of a short convolution may reach behind the end.
-        hidden = rows.new_empty(max(plain.rows_written(samples) for _, plain in self._pairs), rows.shape[1])
-        hidden[:samples] = rows
-        hidden[samples:] = 0
+        hidden = rows[low:high].clone()
+        branch = torch.empty_like(hidden)
+        space = hidden.new_empty(max(layer.space(len(hidden)) for layer in self._convolutions))
         for dilated, plain in self._pairs:
-            branch = dilated(self._activated(hidden[:samples, None], samples, dilated), samples)
-            plain.add_to(hidden, self._activated(branch, samples, plain), samples)
-        return hidden[:samples]
-
-    def _activated(self, signal: Tensor, samples: int, convolution: RowConvolution) -> Tensor:
-        """Return what ``convolution`` reads: leaky ReLU of ``(rows, phases, channels)``, padded."""
-        rows, phases, channels = signal.shape
-        start, end = convolution.margin, convolution.margin + rows * phases
-        padded = signal.new_empty(max(convolution.rows_read(samples), end), channels)
-        padded[:start] = 0
-        _leaky_relu_into(signal, self._slope, out=padded[start:end].view(rows, phases, channels))
-        padded[start + samples :] = 0
-        return padded
+            dilated(hidden, self._slope, branch, space, add=False)
+            plain(branch, self._slope, hidden, space, add=True)
+        return hidden[start - low : end - low]
 
 
-def _reach(convolution: nn.Conv1d) -> int:
-    return convolution.dilation[0] * (convolution.kernel_size[0] // 2)
+class _Pieces:
+    """Runs the residual blocks of a stage, a piece of time on each core."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def mean(self, rows: Tensor, blocks: Sequence[_Block], mean: Tensor) -> None:
+        """Write the mean of the blocks over ``rows`` ``(samples, channels)`` into ``mean``."""
+        samples, channels = rows.shape
+        threads = torch.get_num_threads()
+        most = max(PIECE_VALUES // channels, 8 * max(block.reach for block in blocks))
+        count = -(-samples // most)
+        if count > 1:
+            count = -(-count // threads) * threads
+        borders = [samples * piece // count for piece in range(count + 1)]
+        write = partial(_write_piece, rows, blocks, mean)
+        if count < 2 or threads < 2:
+            for border in pairwise(borders):
+                write(border)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(threads, "vocoder", initializer=partial(torch.set_num_threads, 1))
+        with _one_thread_each(threads):
+            deque(self._pool.map(write, pairwise(borders)), maxlen=0)  # raises what a piece raised
+
+
+_one_at_a_time = Lock()
+
+
+@contextmanager
+def _one_thread_each(threads: int) -> Iterator[None]:
+    """Let operations that are called meanwhile use one thread: the pieces have the cores."""
+    with _one_at_a_time:
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@torch.inference_mode()
+def _write_piece(rows: Tensor, blocks: Sequence[_Block], mean: Tensor, border: tuple[int, int]) -> None:
+    start, end = border
+    total = blocks[0].piece(rows, start, end)
+    for block in blocks[1:]:
+        total += block.piece(rows, start, end)
+    torch.mul(total, 1 / len(blocks), out=mean[start:end])

@@ -1,12 +1,11 @@
-"""Convolutions of many channels with long kernels, in fewer multiplications: short Fourier transforms.
+"""Convolutions of many channels in fewer multiplications: short Fourier transforms.
 
-A kernel of k taps over n samples of overlapping input gives n - k + 1 samples (overlap-save). Between a
-transform of n points and back, a convolution of channels is one matrix product per frequency, and there
-three real products make a complex one. So 32 points with 11 taps take 47 products for 22 samples, 2.1
-for each instead of 11; 24 points with 7 taps take 1.9 instead of 7. Transforms this short are themselves
-small matrix products, and well conditioned: the result is as exact as the plain convolution.
+A kernel of k taps over 32 samples of overlapping input gives 33 - k samples (overlap-save). Between a
+transform and back, a convolution of channels is one matrix product per frequency, and there three real
+products make a complex one: 47 products for a tile. So 3, 7 and 11 taps take 1.6, 1.8 and 2.1 products a
+sample. Transforms this short are well conditioned: the result is as exact as the plain convolution.
 
-Signals are rows here, ``(samples, channels)``: a tile of input is then a matrix that needs no copying.
+Signals are rows here, ``(samples, channels)``.
 
 Source: overlap-save convolution (Oppenheim and Schafer, "Discrete-Time Signal Processing") with Karatsuba's
 complex product; the same idea with real points is Winograd's minimal filtering (Lavin and Gray, 2015).
@@ -14,48 +13,57 @@ complex product; the same idea with real points is Winograd's minimal filtering 
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Measured in docs/performance.md: below, the transforms cost what the fewer products save.
-LEAST_TAPS = 7
-LEAST_PRODUCTS = 352  # channels times taps: 64 channels with 7 taps, 32 with 11
+from ultimate_rvc.rvc.infer.optimization.compiled_code import LANES
+from ultimate_rvc.rvc.infer.optimization.compiled_products import products_with
+from ultimate_rvc.rvc.infer.optimization.compiled_transforms import (
+    PRODUCTS,
+    Tiles,
+    compiled_transforms,
+    products_of_weight,
+)
+
+MOST_TAPS = 17
+"""Beyond, a tile of 32 samples gives too few."""
 
 
 class RowConvolution(Protocol):
     """A convolution over rows that keeps channels and length, zeros beyond both ends."""
 
-    dilation: int
-    margin: int
-    """Rows of zeros that it wants before the signal."""
+    reach: int
+    """Samples that it looks to either side."""
 
-    def rows_read(self, samples: int) -> int:
-        """Rows of the padded input: margin, signal, and zeros behind."""
+    def space(self, samples: int) -> int:
+        """Numbers of working memory that so many samples take."""
         ...
 
-    def rows_written(self, samples: int) -> int:
-        """Rows of the output, of which the first ``samples`` count; a multiple of the dilation."""
-        ...
+    def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
+        """Write the convolution of leaky ReLU of ``rows`` to ``output``, or add it.
 
-    def __call__(self, padded: Tensor, samples: int) -> Tensor:
-        """Return the output as ``(rows_written / dilation, dilation, channels)``."""
-        ...
-
-    def add_to(self, hidden: Tensor, padded: Tensor, samples: int) -> None:
-        """Add the output to the first rows of ``hidden``, which has at least ``rows_written``."""
+        Parameters
+        ----------
+        rows, output : Tensor (samples, channels)
+            Contiguous, and not the same memory.
+        slope : float
+            0 to 1, of the leaky ReLU.
+        space : Tensor (at least ``space(samples)``,)
+            Overwritten.
+        """
         ...
 
 
 def row_convolution(convolution: nn.Conv1d) -> RowConvolution:
-    """Return the faster of the two forms of a ``same_convolution`` on a CPU."""
-    taps, channels = convolution.kernel_size[0], convolution.out_channels
-    if taps < LEAST_TAPS or taps * channels < LEAST_PRODUCTS:
-        return DirectConvolution(convolution)
-    return ShortConvolution(convolution, points=24 if taps <= 8 else 32)
+    """Return the faster form of a ``same_convolution`` on a CPU: short wherever its code can be used."""
+    weight = convolution.weight
+    fits = weight.shape[0] % LANES == 0 and weight.shape[2] <= MOST_TAPS
+    if fits and weight.dtype in {torch.float32, torch.float64}:
+        return ShortConvolution(convolution)
+    return DirectConvolution(convolution)
 
 
 class DirectConvolution:
@@ -66,126 +74,61 @@ class DirectConvolution:
         image = convolution.weight.detach()[:, :, None]
         self._weight = image.contiguous(memory_format=torch.channels_last)
         self._bias = convolution.bias
-        self.dilation = 1  # of its output: rows come in order
-        self._spread = convolution.dilation[0]
-        self.margin = self._spread * (convolution.kernel_size[0] // 2)
+        self._dilation = convolution.dilation[0]
+        self.reach = _reach(convolution)
 
-    def rows_read(self, samples: int) -> int:
-        return samples + 2 * self.margin
+    def space(self, samples: int) -> int:
+        return 0
 
-    def rows_written(self, samples: int) -> int:
-        return samples
-
-    def __call__(self, padded: Tensor, samples: int) -> Tensor:
-        image = padded[: self.rows_read(samples)].T[None, :, None]
-        output = F.conv2d(image, self._weight, self._bias, dilation=(1, self._spread))
-        return output[0, :, 0].T[:, None]
-
-    def add_to(self, hidden: Tensor, padded: Tensor, samples: int) -> None:
-        hidden[:samples].add_(self(padded, samples)[:, 0])
+    def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
+        image = F.leaky_relu(rows, slope).T[None, :, None]
+        convolved = F.conv2d(
+            image, self._weight, self._bias, padding=(0, self.reach), dilation=(1, self._dilation)
+        )
+        if add:
+            output.add_(convolved[0, :, 0].T)
+        else:
+            output.copy_(convolved[0, :, 0].T)
 
 
 class ShortConvolution:
-    """The convolution by transforms of ``points`` points; a dilated one works on every d-th row.
+    """The convolution by transforms of 32 samples; a dilated one works on every d-th row.
 
     Parameters
     ----------
     convolution : nn.Conv1d
-        Stride 1, one group, an odd kernel; its weights are transformed once.
-    points : int
-        Even, more than the taps.
+        Stride 1, one group, an odd kernel, a multiple of ``LANES`` channels; float32 or float64. Its
+        weights are transformed once.
     """
 
-    def __init__(self, convolution: nn.Conv1d, points: int) -> None:
+    def __init__(self, convolution: nn.Conv1d) -> None:
         weight = convolution.weight.detach()
-        self.dilation = convolution.dilation[0]
-        self._taps = convolution.kernel_size[0]
-        self._points = points
-        self._step = points - self._taps + 1  # samples that a tile gives
-        self.margin = self.dilation * (self._taps // 2)
-        self._forward, self._backward, of_weight = (
-            matrix.to(weight) for matrix in transforms(points, self._taps)
-        )
-        self._products = len(self._forward)
-        # One product whose result lies as it is used, (products, in, out).
-        self._weight = torch.tensordot(of_weight, weight.permute(2, 1, 0).contiguous(), dims=1)
-        # The constant part of a tile is product 0, divided by the points on the way back.
         assert convolution.bias is not None
-        self._bias = convolution.bias.detach() * points
+        self._bias = convolution.bias.detach().contiguous()
+        self._channels, self._taps = weight.shape[0], weight.shape[2]
+        self._dilation = convolution.dilation[0]
+        self._multiply = products_with(products_of_weight(weight))
+        self._transforms = compiled_transforms(weight.dtype)
+        self.reach = _reach(convolution)
 
-    def _tiles(self, samples: int) -> int:
-        return -(-samples // (self._step * self.dilation))
+    def space(self, samples: int) -> int:
+        return 2 * self._room(samples) * PRODUCTS * self._channels
 
-    def rows_read(self, samples: int) -> int:
-        return (self._tiles(samples) * self._step + self._taps - 1) * self.dilation
+    def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
+        tiles = self._tiles(len(rows))
+        used = space[: self.space(len(rows))]
+        spectra, products = used.view(2, -1, PRODUCTS, self._channels)
+        self._transforms.forward(rows, slope, tiles, spectra)
+        self._multiply(spectra, products)
+        self._transforms.backward(products, self._bias, tiles, output, add=add)
 
-    def rows_written(self, samples: int) -> int:
-        return self._tiles(samples) * self._step * self.dilation
+    def _room(self, samples: int) -> int:
+        """Tiles that there is room for."""
+        return max(self._tiles(samples).count, self._multiply.least_tiles)
 
-    def __call__(self, padded: Tensor, samples: int) -> Tensor:
-        products = self._multiply(padded, samples)
-        tiles = torch.bmm(self._backward.expand(len(products), -1, -1), products)
-        rows = tiles.view(self.dilation, -1, tiles.shape[2])
-        return rows.transpose(0, 1)
-
-    def add_to(self, hidden: Tensor, padded: Tensor, samples: int) -> None:
-        if self.dilation > 1:
-            rows = self.rows_written(samples)
-            hidden[:rows].view(-1, self.dilation, hidden.shape[1]).add_(self(padded, samples))
-            return
-        products = self._multiply(padded, samples)
-        tiles = hidden[: self.rows_written(samples)].view(len(products), self._step, -1)
-        tiles.baddbmm_(self._backward.expand(len(products), -1, -1), products)
-
-    def _multiply(self, padded: Tensor, samples: int) -> Tensor:
-        """Return the products of all tiles, ``(tiles, products, channels)``."""
-        tiles, channels, spread = self._tiles(samples), padded.shape[1], self.dilation
-        forward = self._forward.expand(tiles, -1, -1)
-        transformed = padded.new_empty(spread, tiles, self._products, channels)
-        for phase in range(spread):
-            overlapping = padded.as_strided(
-                (tiles, self._points, channels),
-                (self._step * spread * channels, spread * channels, 1),
-                padded.storage_offset() + phase * channels,
-            )
-            torch.bmm(forward, overlapping, out=transformed[phase])
-        products = torch.bmm(transformed.flatten(0, 1).transpose(0, 1), self._weight)
-        products[0].add_(self._bias)
-        return products.transpose(0, 1)
+    def _tiles(self, samples: int) -> Tiles:
+        return Tiles(samples, self._taps, self._dilation)
 
 
-def transforms(points: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the matrices of a correlation of ``points`` samples with ``taps`` weights.
-
-    Returns
-    -------
-    forward : float64 Tensor (products, points)
-    backward : float64 Tensor (points - taps + 1, products)
-    of_weight : float64 Tensor (products, taps)
-        ``backward @ ((forward @ x) * (of_weight @ w))`` is ``sum_t w[t] x[i + t]`` for every i.
-
-    Notes
-    -----
-    A frequency's product (a + bi)(c - di) is made of c(a + b), a(d - c) and b(c + d), whose coefficients
-    for the weight carry the sign of the imaginary part.
-    """
-    samples = torch.arange(points, dtype=torch.float64)
-    outputs, weights = samples[: points - taps + 1], samples[:taps]
-    forward, backward, of_weight = [], [], []
-    for frequency in range(points // 2 + 1):
-        angle = 2 * math.pi * frequency / points
-        real, imaginary = torch.cos(angle * samples), -torch.sin(angle * samples)
-        cosine, sine = torch.cos(angle * weights), torch.sin(angle * weights)
-        if frequency in {0, points // 2}:
-            forward.append(real)
-            of_weight.append(cosine)
-            backward.append(torch.cos(angle * outputs) / points)
-            continue
-        back_real, back_imaginary = (
-            2 / points * torch.cos(angle * outputs),
-            -2 / points * torch.sin(angle * outputs),
-        )
-        forward += [real + imaginary, real, imaginary]
-        of_weight += [cosine, sine - cosine, cosine + sine]
-        backward += [back_real + back_imaginary, back_imaginary, -back_real]
-    return torch.stack(forward), torch.stack(backward, dim=1), torch.stack(of_weight)
+def _reach(convolution: nn.Conv1d) -> int:
+    return convolution.dilation[0] * (convolution.kernel_size[0] // 2)
