@@ -49,6 +49,7 @@ HELP = {
     "pretrained_discriminator": "f0D file to start from.",
     "discriminator_width": "Channels of the discriminators as a share of RVC's.",
     "warm_up_steps": "First steps without discriminators.",
+    "learn_from": "posterior, as RVC does, or prior: intelligible after far fewer steps, with less variety.",
     "average_weights": "Save the moving average of the weights.",
     "average_decay": "Of the moving average, per step.",
     "detect_overtraining": "Stop when the losses no longer fall.",

@@ -158,6 +158,38 @@ def test_the_vocoder_renders_what_the_finished_voice_renders(kind: Kind) -> None
 
 
 @every_kind
+def test_from_the_prior_it_renders_what_a_conversion_renders(kind: Kind) -> None:
+    network, given = build(kind), batch(kind, 30, 22)
+    output: TrainingOutput = network(given, segment_frames=SEGMENT_FRAMES, noise_scale=0.0, from_prior=True)
+    state = fold_weight_norm(network.voice_state())
+    voice = Synthesizer.from_state(network.config, state, has_f0=kind.has_f0, vocoder=kind.vocoder)
+    speaker, silent = voice.speaker(given.speaker), Noise(0.0)
+    latent = voice.latent(given.features, given.pitch, speaker, silent, tuple(given.lengths.tolist()))
+    piece = slice_segments(latent, output.slice_starts, SEGMENT_FRAMES)
+    source = None
+    if given.f0_hz is not None:
+        source = voice.vocoder.excitation(
+            slice_segments(given.f0_hz, output.slice_starts, SEGMENT_FRAMES), silent
+        )
+    rendered = voice.vocoder(piece, source, speaker, silent)
+    torch.testing.assert_close(rendered, output.waveform.detach(), rtol=1e-4, atol=1e-5)
+
+
+@every_kind
+def test_from_the_prior_every_weight_but_the_posteriors_learns_of_the_waveform(kind: Kind) -> None:
+    network = build(kind)
+    output: TrainingOutput = network(
+        batch(kind, 30, 22),
+        segment_frames=SEGMENT_FRAMES,
+        generator=torch.Generator().manual_seed(1),
+        from_prior=True,
+    )
+    found = gradients(network, output)
+    silent = {key for key, _ in network.named_parameters() if key not in found or not found[key].any()}
+    assert silent == {key for key, _ in network.named_parameters() if key.startswith("enc_q.")}
+
+
+@every_kind
 def test_padding_changes_nothing_inside_an_item(kind: Kind) -> None:
     network = build(kind)
     alone = step(network, batch(kind, 22), noise_scale=0.0)

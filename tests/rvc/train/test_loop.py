@@ -328,6 +328,18 @@ def test_averaged_weights_are_saved_as_the_voice_and_survive_a_restart() -> None
     assert not torch.equal(saved, last.half())
 
 
+def test_learning_from_the_prior_teaches_all_but_the_posterior_encoder() -> None:
+    run("from prior", max_steps=1, learn_from="prior")
+    first = latest("from prior").generator["model"]
+    run("from prior", max_steps=3, learn_from="prior")
+    after = latest("from prior").generator["model"]
+    resting = {key for key in after if torch.equal(after[key], first[key])}
+    assert {key for key in after if key.startswith("enc_q.")} <= resting
+    assert not any(key.startswith(("dec.", "flow.", "enc_p.emb_phone")) for key in resting)
+    run("from prior at once", max_steps=3, learn_from="prior")
+    assert_same(latest("from prior at once").generator["model"], after)
+
+
 def test_activations_computed_twice_and_preloaded_data_change_no_weight() -> None:
     run("plain", max_steps=1)
     run("thrifty", max_steps=1, reduce_memory_usage=True, preload_dataset=True)

@@ -32,6 +32,7 @@ from ultimate_rvc.rvc.weight_norm_layers import is_weight_normed
 if TYPE_CHECKING:
     from ultimate_rvc.rvc.train.batches import Batch
 
+NARROW_LOG_DEVIATION = -3.0
 TRAINING_ONLY = "enc_q."  # the posterior encoder, absent from voice files
 
 
@@ -99,6 +100,16 @@ class TrainingSynthesizer(nn.Module):
         """The vocoder network (``dec``)."""
         return cast("VocoderNetwork", self.dec)
 
+    def begin_with_a_narrow_prior(self) -> None:
+        """Let the prior be nearly certain at first: noise of the latents' own size would drown them.
+
+        With a posterior, the divergence from it soon tells the prior how wide it is to be; without, only the
+        waveform does, slowly.
+        """
+        bias = cast("nn.Parameter", self.enc_p.proj.bias)
+        with torch.no_grad():
+            bias[self.config.inter_channels :] = NARROW_LOG_DEVIATION
+
     def forward(
         self,
         batch: Batch,
@@ -106,6 +117,7 @@ class TrainingSynthesizer(nn.Module):
         segment_frames: int,
         generator: torch.Generator | BatchDraws | None = None,
         noise_scale: float = 1.0,
+        from_prior: bool = False,
     ) -> TrainingOutput:
         """Encode a batch's recordings, carry them to the prior, and render a piece of each.
 
@@ -121,6 +133,9 @@ class TrainingSynthesizer(nn.Module):
             the same numbers on any device. ``BatchDraws`` give each item numbers of its own.
         noise_scale : float
             Strength of all noise; 0 switches it off, random phases included, for comparisons.
+        from_prior : bool
+            Render what the features' prior gives, as a conversion does; the recording's spectrogram is not
+            encoded, and the prior takes the posterior's place in the output.
 
         Raises
         ------
@@ -134,8 +149,14 @@ class TrainingSynthesizer(nn.Module):
         mask = _inside(batch.lengths, batch.spectrogram)
         speaker = self.emb_g(batch.speaker)[..., None]
         mean_p, log_deviation_p = self.enc_p(batch.features, batch.pitch, mask)
-        latent, mean_q, log_deviation_q = self.enc_q(batch.spectrogram, speaker, mask, noise)
-        z_p = self.flow.to_prior(latent, speaker, mask)
+        if from_prior:
+            mean_q, log_deviation_q = mean_p.float(), log_deviation_p.float()
+            drawn = noise.normal(tuple(mean_p.shape), mean_p, time_dim=2)
+            z_p = mean_p if drawn is None else mean_p + torch.exp(log_deviation_p) * drawn * mask
+            latent = self.flow(z_p, speaker, mask)
+        else:
+            latent, mean_q, log_deviation_q = self.enc_q(batch.spectrogram, speaker, mask, noise)
+            z_p = self.flow.to_prior(latent, speaker, mask)
         piece = slice_segments(latent, starts, segment_frames)
         f0_hz = None if batch.f0_hz is None else slice_segments(batch.f0_hz, starts, segment_frames)
         waveform = self._render(piece, f0_hz, speaker, noise)

@@ -16,7 +16,7 @@ from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.discriminators import Discriminators, build_discriminator
 from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
 from ultimate_rvc.rvc.torch_file import open_torch_file
-from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
+from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice, TrainingSettings
 from ultimate_rvc.rvc.train.sizes import NetworkSize, SpectrogramSizes, named_config, spectrogram_sizes
 from ultimate_rvc.rvc.train.tables import DataDescription
 
@@ -54,6 +54,8 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = TrainingSynthesizer(config, has_f0=description.has_f0, vocoder=settings.vocoder)
+        if settings.learn_from is LearnFrom.PRIOR:
+            generator.begin_with_a_narrow_prior()
         width = settings.discriminator_width or min(
             config.upsample_initial_channel / FULL_INITIAL_CHANNELS, 1.0
         )

@@ -31,6 +31,15 @@ class NetworkChoice(StrEnum):
     TINY = "tiny"  # for tests
 
 
+class LearnFrom(StrEnum):
+    """What the pieces that the losses judge are rendered from."""
+
+    POSTERIOR = (
+        "posterior"  # the recording's own latent, which the features' must come to resemble: as RVC does
+    )
+    PRIOR = "prior"  # the features' latent, as a conversion does
+
+
 class IndexAlgorithm(StrEnum):
     AUTO = "Auto"  # KMeans where the index would hold more than 200000 frames
     FAISS = "Faiss"  # every frame
@@ -66,6 +75,8 @@ class TrainingSettings:
     """Channels of the discriminators, as a share of RVC's; left out, what suits the size of the network."""
     warm_up_steps: int = 0
     """First steps without discriminators: the spectrum alone is a good and cheap teacher at the beginning."""
+    learn_from: LearnFrom = LearnFrom.POSTERIOR
+    """``prior`` speaks after far fewer steps, with less variety in the end; nothing then trains ``enc_q``."""
     average_weights: bool = False
     """Save the moving average of the weights as the voice: it wavers less from step to step."""
     average_decay: float = 0.999
@@ -127,6 +138,7 @@ class TrainingSettings:
         for option, choices in (
             ("vocoder", Vocoder),
             ("network_size", NetworkChoice),
+            ("learn_from", LearnFrom),
             ("precision", Precision),
             ("index_algorithm", IndexAlgorithm),
         ):

@@ -20,7 +20,7 @@ from ultimate_rvc.rvc.train.draws import ExampleDraws
 from ultimate_rvc.rvc.train.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from ultimate_rvc.rvc.train.mel import MelSpectrogram, MultiScaleMelLoss, mel_loss
 from ultimate_rvc.rvc.train.networks import Networks
-from ultimate_rvc.rvc.train.settings import TrainingSettings
+from ultimate_rvc.rvc.train.settings import LearnFrom, TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -44,6 +44,9 @@ class Learner:
         self._accelerator, self._settings, self._sizes = accelerator, settings, networks.sizes
         self.generator: TrainingSynthesizer = networks.generator
         self.discriminators: Discriminators = networks.discriminators
+        self._from_prior = settings.learn_from is LearnFrom.PRIOR
+        if self._from_prior:  # nothing goes through it, which several processes would wait for
+            networks.generator.enc_q.requires_grad_(False)
         self.average: TrainingSynthesizer | None = None
         if settings.average_weights:
             self.average = copy.deepcopy(networks.generator).requires_grad_(False).to(accelerator.device)
@@ -89,7 +92,7 @@ class Learner:
         """
         segment_frames = self._sizes.segment_frames
         output: TrainingOutput = self._generator_in_parallel(
-            batch, segment_frames=segment_frames, generator=draws
+            batch, segment_frames=segment_frames, generator=draws, from_prior=self._from_prior
         )
         hop = self._sizes.hop_length
         real = slice_segments(batch.waveform, output.slice_starts * hop, segment_frames * hop)

@@ -1,0 +1,75 @@
+"""Train the starter voice that ships with the package: one command from nothing to the voice.
+
+    python scripts/train_starter_voice.py DIR                                # many hours on two cores
+    python scripts/train_starter_voice.py DIR --name starter-male --voice rms
+    python scripts/train_starter_voice.py DIR --max-steps 20000 --precision bf16 --ship
+
+Makes the material (``make_starter_material.py``), trains with ``urvc train voice``, and with ``--ship`` puts
+what came out where the package keeps its voices. Stopped and started again, each part goes on where it
+stopped. docs/starter-voices.md says what the material is and how good the voice became.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ultimate_rvc.paths import packaged_assets_dir
+
+SCRIPTS = Path(__file__).parent
+# Small networks and an index of centres: less than 25 MB in all.
+OPTIONS = {
+    "embedder-model": "starter",
+    "f0-method": "fcpe",
+    "sample-rate": "32000",
+    "network-size": "small",
+    "index-algorithm": "KMeans",
+    "batch-size": "8",
+    "learn-from": "prior",
+    "learning-rate": "4e-4",
+    "warm-up-steps": "5000",
+    "num-epochs": "100000",  # --max-steps ends it
+    "save-steps": "500",
+    "save-seconds": "300",
+}
+
+
+def run(*command: str, environment: dict[str, str] | None = None) -> None:
+    subprocess.run(command, check=True, env={**os.environ, **(environment or {})})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where material and training lie")
+    parser.add_argument("--voice", choices=("slt", "rms"), default="slt", help="who reads: a woman, a man")
+    parser.add_argument("--name", default="starter", help="of the voice (default: %(default)s)")
+    parser.add_argument("--max-steps", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    parser.add_argument("--ship", action="store_true", help="copy the voice into the package")
+    asked = parser.parse_args()
+
+    material, voices = asked.folder / f"material-{asked.voice}", asked.folder / "voices"
+    run(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice)
+    options = {**OPTIONS, "max-steps": str(asked.max_steps), "precision": asked.precision}
+    run(
+        *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
+        *("train", "voice", asked.name, str(material), "--average-weights"),
+        *(part for name, value in options.items() for part in (f"--{name}", value)),
+        environment={
+            "URVC_TRAINING_DIR": str(asked.folder / "training"),
+            "URVC_VOICE_MODELS_DIR": str(voices),
+        },
+    )
+    if asked.ship:
+        shipped = packaged_assets_dir() / "voices" / asked.name
+        shutil.rmtree(shipped, ignore_errors=True)
+        shutil.copytree(voices / asked.name, shipped)
+        print(f"{shipped}: {sum(file.stat().st_size for file in shipped.iterdir()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
