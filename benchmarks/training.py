@@ -13,9 +13,9 @@ threads; figures are medians of the runs.
 Both train a v2 voice at 40 kHz in float32, from the same weights of generator and discriminators, on the
 same pieces of 3 s of speech (cut, levelled and measured by this project) and two silent ones, in batches of
 the same size, of which the same 0.32 s are rendered, by AdamW with the same settings. The discriminators are
-RVC's nine at full width, also with ``--network small``, which makes the generator smaller. Content features
-are as wide as ContentVec's: those of the packaged encoder, twice side by side. Spectrograms are on disk
-before time is taken.
+RVC's nine at full width, also with ``--network tiny``, which makes the generator alone smaller. Content
+features are as wide as ContentVec's: those of the packaged encoder, twice side by side. Spectrograms are on
+disk before time is taken.
 
 Different, as each program has it:
 
@@ -29,7 +29,9 @@ Different, as each program has it:
 - data come from a thread here, and from four processes there, whose memory is not counted.
 
 Not compared: imports, building of networks, checkpoints, scores. Peak memory is the most that the process
-held up to the last step. The share of waiting is of our loop, over all its steps.
+held up to the last step. The share of waiting is of our loop, over all its steps. CPU seconds, which on a
+busy machine say more than seconds, are those of the process and mean most with ``--threads 1``, as threads
+that wait for each other count as well.
 """
 
 from __future__ import annotations
@@ -78,11 +80,12 @@ SPEECH_FILE = Path(__file__).resolve().parent.parent / "tests" / "data" / "train
 SAMPLE_RATE, SPEECH_RATE = 40_000, 48_000
 V2_WIDTH = 768  # of content features; rvc-next knows no other
 FULL_WIDTH = 1.0  # of the discriminators; rvc-next knows no other
-NETWORKS = tuple(choice for choice in NetworkChoice if choice is not NetworkChoice.AUTO)
+# rvc-next's residual blocks have three pairs of convolutions, which the small network's have not.
+NETWORKS = (NetworkChoice.FULL, NetworkChoice.TINY)
 TASK_FILE, GENERATOR_FILE, DISCRIMINATOR_FILE = "task.json", "f0G40k.pth", "f0D40k.pth"
 MEL_AND_KL = "mel and kl"
 LOSSES = ("generator", "discriminator", "adversarial", "feature", MEL_AND_KL)
-MEDIANS = ("steps_per_second", "seconds_per_step", "waited_share")
+MEDIANS = ("steps_per_second", "seconds_per_step", "cpu_seconds_per_step", "waited_share")
 
 
 # --- what both read -----------------------------------------------------------------------------
@@ -170,6 +173,8 @@ def _model_settings(config: SynthesizerConfig) -> dict[str, Any]:
         "n_heads": config.heads,
         "n_layers": config.layers,
         "kernel_size": config.kernel_size,
+        "resblock_kernel_sizes": config.resblock_kernel_sizes,
+        "resblock_dilation_sizes": config.resblock_dilations,
         "upsample_rates": config.upsample_rates,
         "upsample_kernel_sizes": config.upsample_kernel_sizes,
         "upsample_initial_channel": config.upsample_initial_channel,
@@ -186,11 +191,13 @@ class Steps:
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.cpu_ends: list[float] = []
         self.peak_mb = 0.0
 
     def __call__(self, step: str, fraction: float, text: str) -> None:
         if step == PROGRESS_STEP and text.startswith("step "):
             self.ends.append(time.perf_counter())
+            self.cpu_ends.append(time.process_time())
             self.peak_mb = own_peak_mb()
 
 
@@ -218,6 +225,7 @@ def run_own(folder: Path, steps: int, warm_up: int) -> Run:
     return {
         "steps_per_second": steps / seconds,
         "seconds_per_step": seconds / steps,
+        "cpu_seconds_per_step": (noted.cpu_ends[-1] - noted.cpu_ends[warm_up - 1]) / steps,
         "waited_share": result.waited_share,
         "peak_mb": noted.peak_mb,
         "losses": _logged_losses(training),
@@ -286,7 +294,7 @@ def row(name: str, runs: list[Run], rival_steps_per_second: float) -> Run:
 
 
 def print_table(rows: list[Run], title: str) -> None:
-    columns = ("steps/s", "seconds per step", "of the runs", "ratio", "waiting for data", "peak MB")
+    columns = ("steps/s", "seconds per step", "of the runs", "ratio", "CPU s per step", "waiting", "peak MB")
     losses = tuple(f"{loss}: first, mean" for loss in LOSSES)
     header = (title, *columns, *losses, "torch", "version")
     print("| " + " | ".join(header) + " |")
@@ -299,6 +307,7 @@ def print_table(rows: list[Run], title: str) -> None:
             f"{entry['seconds_per_step']:.3f}",
             ", ".join(f"{seconds:.3f}" for seconds in entry["all_seconds_per_step"]),
             f"{entry['ratio']:.2f}",
+            f"{entry['cpu_seconds_per_step']:.3f}",
             "" if waited is None else f"{100 * waited:.2f} %",
             f"{entry['peak_mb']:.0f}",
             *(f"{entry['first_losses'][loss]:.2f}, {entry['mean_losses'][loss]:.2f}" for loss in LOSSES),
@@ -315,8 +324,8 @@ def compare(folder: Path, options: argparse.Namespace) -> list[Run]:
         for name, kept in runs.items():
             run = start(name, folder, options.python, options.steps, options.warm_up, options.threads)
             kept.append(run)
-            line = f"{name}: run {repeat} of {options.repeats}, {run['seconds_per_step']:.3f} s a step"
-            print(line, file=sys.stderr)
+            speed = f"{run['seconds_per_step']:.3f} s a step, peak {run['peak_mb']:.0f} MB"
+            print(f"{name}: run {repeat} of {options.repeats}, {speed}", file=sys.stderr)
     rival = statistics.median(run["steps_per_second"] for run in runs[RIVAL])
     return [row(name, kept, rival) for name, kept in runs.items()]
 

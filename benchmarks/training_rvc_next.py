@@ -87,12 +87,14 @@ def main() -> None:
     write_spectrograms(request)
 
     ends: list[float] = []
+    cpu_ends: list[float] = []
     peaks: list[float] = []
     losses: list[dict[str, float]] = []
     token = CancelToken()
 
     def step_ended(fraction: float | None, text: str | None) -> None:
         ends.append(time.perf_counter())
+        cpu_ends.append(time.process_time())
         peaks.append(own_peak_mb())
         if len(ends) == options.warm_up + options.steps:
             token.cancel()
@@ -109,6 +111,7 @@ def main() -> None:
             {
                 "steps_per_second": options.steps / seconds,
                 "seconds_per_step": seconds / options.steps,
+                "cpu_seconds_per_step": (cpu_ends[-1] - cpu_ends[options.warm_up - 1]) / options.steps,
                 "peak_mb": peaks[-1],
                 "losses": losses,
                 "threads": torch.get_num_threads(),

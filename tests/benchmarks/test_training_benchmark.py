@@ -100,6 +100,7 @@ def test_steps_are_timed_after_the_warm_up(
     run = training.run_own(work, steps=2, warm_up=1)
     assert run["steps_per_second"] == pytest.approx(1 / run["seconds_per_step"])
     assert run["seconds_per_step"] > 0
+    assert run["cpu_seconds_per_step"] > 0
     assert 0 <= run["waited_share"] < 1
     assert run["peak_mb"] > 100
     assert len(run["losses"]) == 3
@@ -116,7 +117,7 @@ def test_a_step_ends_when_the_loop_tells_of_it(training: ModuleType) -> None:
     steps("train", 0.2, "epoch 1 step 1 | generator 2.000")
     steps("extract", 0.3, "step 2, of something else")
     steps("train", 0.4, "step 2, loss 2.00, mel 1.00, 0.50 steps/s")
-    assert len(steps.ends) == 2
+    assert len(steps.ends) == len(steps.cpu_ends) == 2
     assert steps.ends[0] <= steps.ends[1]
 
 
@@ -125,6 +126,7 @@ def invented_run(seconds_per_step: float, **changes: Any) -> dict[str, Any]:
     run = {
         "steps_per_second": 1 / seconds_per_step,
         "seconds_per_step": seconds_per_step,
+        "cpu_seconds_per_step": 2 * seconds_per_step,
         "peak_mb": 1000 * seconds_per_step,
         "losses": [losses, dict.fromkeys(losses, 3.0)],
         "threads": 2,
@@ -155,5 +157,5 @@ def test_the_table_has_a_line_for_each_program(
     training.print_table(rows, "tiny")
     header, rule, rival, ours = capsys.readouterr().out.splitlines()
     assert len({line.count("|") for line in (header, rule, rival, ours)}) == 1
-    assert "| 0.500 | 2.000 | 2.000 | 1.00 |  |" in rival
-    assert "| 1.000 | 1.000 | 1.000 | 2.00 | 1.00 % |" in ours
+    assert "| 0.500 | 2.000 | 2.000 | 1.00 | 4.000 |  |" in rival
+    assert "| 1.000 | 1.000 | 1.000 | 2.00 | 2.000 | 1.00 % |" in ours

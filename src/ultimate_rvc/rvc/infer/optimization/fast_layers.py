@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import torch
@@ -91,15 +91,36 @@ class _Block:
         self.reach = sum(convolution.reach for convolution in self._convolutions)
 
     def piece(self, rows: Tensor, start: int, end: int) -> Tensor:
-        """Return samples ``[start, end)`` of what the block makes of ``rows`` ``(samples, channels)``."""
+        """Return samples ``[start, end)`` of what the block makes of ``rows`` ``(samples, channels)``.
+
+        The result is in memory that the thread's next piece overwrites.
+        """
         low, high = max(start - self.reach, 0), min(end + self.reach, len(rows))
-        hidden = rows[low:high].clone()
-        branch = torch.empty_like(hidden)
-        space = hidden.new_empty(max(layer.space(len(hidden)) for layer in self._convolutions))
+        read = rows[low:high]
+        working = max(layer.space(len(read)) for layer in self._convolutions)
+        hidden, branch, space = _memory.parts((read.numel(), read.numel(), working), like=rows)
+        hidden, branch = hidden.view_as(read).copy_(read), branch.view_as(read)
         for dilated, plain in self._pairs:
             dilated(hidden, self._slope, branch, space, add=False)
             plain(branch, self._slope, hidden, space, add=True)
         return hidden[start - low : end - low]
+
+
+class _Memory(local):
+    """Working memory of a thread, kept: threads that allocate anew get it slowly and give little back."""
+
+    def __init__(self) -> None:
+        self._numbers = torch.empty(0)
+
+    def parts(self, sizes: Sequence[int], like: Tensor) -> Sequence[Tensor]:
+        """Return vectors of these sizes, with anything in them."""
+        needed = sum(sizes)
+        if len(self._numbers) < needed or self._numbers.dtype != like.dtype:
+            self._numbers = like.new_empty(needed)
+        return torch.split(self._numbers[:needed], list(sizes))
+
+
+_memory = _Memory()
 
 
 class _Pieces:
@@ -145,7 +166,7 @@ def _one_thread_each(threads: int) -> Iterator[None]:
 @torch.inference_mode()
 def _write_piece(rows: Tensor, blocks: Sequence[_Block], mean: Tensor, border: tuple[int, int]) -> None:
     start, end = border
-    total = blocks[0].piece(rows, start, end)
+    total = mean[start:end].copy_(blocks[0].piece(rows, start, end))
     for block in blocks[1:]:
         total += block.piece(rows, start, end)
-    torch.mul(total, 1 / len(blocks), out=mean[start:end])
+    total *= 1 / len(blocks)
