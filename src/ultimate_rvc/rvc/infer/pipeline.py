@@ -63,7 +63,7 @@ INPUT_PEAK = 0.95  # louder input is turned down to this before anything else, a
 OUTPUT_PEAK = 0.99
 VOICED_ABOVE_HZ = 1.0  # "protect" takes frames below this as unvoiced
 FEATURE_REPEAT = 2  # content frames come at 50 Hz, the synthesizer runs at 100 Hz
-F0_CHUNK_SECONDS = 60.0
+F0_CHUNK_SECONDS = 25.6  # with RMVPE's context 36 s, so that a song takes the memory of half a minute
 
 FloatArray = NDArray[np.float32]
 T = TypeVar("T")

@@ -31,9 +31,14 @@ def grid_frames(seconds: float) -> int:
 
 
 def pieces(samples: int, piece_seconds: float, context_seconds: float) -> Iterator[Piece]:
-    """Cut so many samples into pieces that overlap by the context and together keep each frame once."""
+    """Cut so many samples into pieces that overlap by the context and together keep each frame once.
+
+    What is no longer than a piece with its context on both sides is not cut.
+    """
     frames = frame_count(samples)
     length, context = max(FRAME_GRID, grid_frames(piece_seconds)), grid_frames(context_seconds)
+    if frames <= length + 2 * context:
+        length = frames
     for start in range(0, frames, length):
         end = min(start + length, frames)
         first = max(0, start - context)
