@@ -1,0 +1,133 @@
+"""Song cover: a song, a voice, Generate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.voices.library import find_voice
+from ultimate_rvc.web import controls, display
+from ultimate_rvc.web.controls import Form
+from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.missing import missing_footer
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
+from ultimate_rvc.web.sources import song_source
+from ultimate_rvc.web.tabs import advanced
+from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
+
+
+def build(desk: Desk) -> list[JobPanel]:
+    """Lay out the tab; its panel follows the browser's covers."""
+    texts = desk.texts
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            song = gr.File(
+                label=texts("cover.song.label"),
+                file_types=["audio", "video"],
+                type="filepath",
+                height=170,
+                elem_classes="drop",
+            )
+            link = gr.Textbox(
+                value="",
+                label=texts("cover.link.label"),
+                info=texts("cover.link.info"),
+                placeholder="https://",
+                max_lines=1,
+            )
+            demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
+            voice = voice_dropdown(desk)
+            pitch = controls.lay_out(controls.PITCH, texts)
+            more = advanced.cover_settings(desk)
+            generate = gr.Button(texts("cover.generate"), variant="primary", size="lg")
+            missing_footer(desk, voice)
+        with gr.Column(scale=6, min_width=320):
+            panel = JobPanel(desk, "cover", texts("cover.empty"))
+            outputs = _result(desk)
+    form = controls.joined(pitch, more.form)
+    panel.shows(outputs, lambda job: _shown(desk, job))
+    panel.connect()
+    demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
+    voice.change(
+        desk.told(lambda name: preset_values(form, name)), voice, list(form.components),
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+
+    def start(
+        upload: str | None, link: str, name: str | None, effects: bool, backing: str,
+        client: str, optimization: dict[str, Any], *values: Any,
+    ) -> int:  # fmt: skip
+        cover = form.read(values)
+        if not effects:
+            cover["effects"] = None
+        if backing != advanced.KEPT:
+            cover["backing"] = {"voice": None if backing == advanced.LEADS else checked_voice(desk, backing)}
+        settings = {
+            "source": song_source(desk, upload, link),
+            "voice": checked_voice(desk, name),
+            "cover": cover,
+            "optimization": optimization or {},
+        }
+        return desk.submit("cover", settings, client).id
+
+    generate.click(
+        desk.told(start),
+        [song, link, voice, more.effects, more.backing, desk.client, desk.optimization, *form.components],
+        panel.job_id,
+        api_visibility="private",
+    )
+    return [panel]
+
+
+def preset_values(form: Form, name: str | None) -> list[Any]:
+    """What a voice's preset sets; the rest stays as it is."""
+    preset: dict[str, Any] = {}
+    if name:
+        try:
+            preset = find_voice(name).preset.to_json()
+        except UltimateRVCError:  # deleted meanwhile; Generate will say so
+            preset = {}
+    if "n_semitones" in preset:
+        preset["n_octaves"] = 0  # the preset's pitch is the whole shift
+    return [
+        control.show(preset[control.name])
+        if control.path.startswith("conversion.") and control.name in preset
+        else gr.skip()
+        for control in form.controls
+    ]
+
+
+def _result(desk: Desk) -> list[Any]:
+    texts = desk.texts
+    cover = gr.Audio(
+        label=texts("cover.result.label"), type="filepath", interactive=False, visible=False, editable=False,
+        elem_id="cover-result",
+    )  # fmt: skip
+    told = gr.HTML(visible=False)
+    with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
+        gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
+        players = [
+            gr.Audio(type="filepath", interactive=False, visible=False, editable=False)
+            for _ in range(MOST_STEMS)
+        ]
+    return [cover, told, folder, *players]
+
+
+def _shown(desk: Desk, job: Job | None) -> list[Any]:
+    """What ``_result`` becomes for a finished job."""
+    path = cover_file(job)
+    found = stems(job, desk.texts)
+    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    players = [
+        gr.Audio(value=str(path), label=label, visible=True) for label, path in found
+    ] + [gr.Audio(value=None, visible=False)] * (MOST_STEMS - len(found))  # fmt: skip
+    return [
+        gr.Audio(value=str(path) if path else None, visible=path is not None),
+        gr.HTML(told, visible=bool(told)),
+        gr.Accordion(visible=bool(found)),
+        *players,
+    ]

@@ -1,0 +1,46 @@
+"""Choosing a voice: names for lists, and what a person typed or sent turned into a name of the library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.voices.library import list_voices, packaged_voices
+from ultimate_rvc.web.desk import Desk, problem
+
+
+def voice_names() -> list[str]:
+    """Names of the library, then those that ship with the package."""
+    own = [voice.name for voice in list_voices()]
+    return own + [voice.name for voice in packaged_voices() if voice.name not in own]
+
+
+def own_names() -> list[str]:
+    return [voice.name for voice in list_voices()]
+
+
+def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
+    """A list of voices that follows the library."""
+    texts = desk.texts
+    names = voice_names()
+    dropdown = gr.Dropdown(
+        names, value=names[0] if names else None, label=texts(f"{key}.label"), info=texts(f"{key}.info")
+    )
+
+    def read_again(chosen: str | None) -> Any:
+        names = voice_names()
+        value = chosen if chosen in names else next(iter(names), None)
+        return gr.Dropdown(names, value=value)
+
+    desk.library.change(read_again, dropdown, dropdown, concurrency_limit=None, api_visibility="private")
+    return dropdown
+
+
+def checked_voice(desk: Desk, name: str | None) -> str:
+    """A name of the library; the engine would take a path as well, which is not for a page."""
+    if not name:
+        raise problem(desk.texts, desk.texts("error.no_voice"))
+    if name not in voice_names():
+        raise problem(desk.texts, desk.texts("error.unknown_voice", name=name))
+    return name
