@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ultimate_rvc.jobs.queue import JobQueue
-from ultimate_rvc.paths import output_dir
-from ultimate_rvc.web.server import ServerOptions, prepare_environment
+from web.running import Running
 
-prepare_environment()
-
-from ultimate_rvc.web.desk import Server  # noqa: E402
-from ultimate_rvc.web.server import serve  # noqa: E402
-
-
-@dataclass
-class Running:
-    url: str
-    queue: JobQueue
-    output: Path
-
-
-@pytest.fixture(scope="module")
-def running(_session_folders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    output_dir().mkdir(parents=True, exist_ok=True)
-    with JobQueue(tmp_path_factory.mktemp("jobs")) as queue:
-        page, url = serve(Server(queue), ServerOptions(port=0), wait=False)
-        yield Running(url, queue, output_dir())
-        page.close()
+pytestmark = pytest.mark.usefixtures("folders_of_the_server")
 
 
 @pytest.mark.parametrize(("path", "word"), [("", "Song cover"), ("zh-TW", "翻唱歌曲")])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import html
+import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
 
@@ -42,19 +45,11 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """One language's page while it is laid out."""
+class Door:
+    """A way in, page or endpoint, in one language."""
 
     server: Server
     texts: Texts
-    client: gr.BrowserState
-    """Who asks: drawn once per browser, so that a reload finds its jobs."""
-    optimization: gr.BrowserState
-    """Switches chosen under Settings, kept by the browser and sent with each job."""
-    revision: gr.State
-    """Follows ``JobQueue.revision``; its change event is when panels look again."""
-    library: gr.State
-    """Counts changes of the voice library; its change event is when voice lists are read again."""
 
     @property
     def queue(self) -> JobQueue:
@@ -73,30 +68,57 @@ class Desk:
         return in_one_sentence(self.texts)(work)
 
 
+@dataclass(frozen=True)
+class Desk(Door):
+    """One language's page while it is laid out."""
+
+    client: gr.BrowserState
+    """Who asks: drawn once per browser, so that a reload finds its jobs."""
+    optimization: gr.BrowserState
+    """Switches chosen under Settings, kept by the browser and sent with each job."""
+    revision: gr.State
+    """Follows ``JobQueue.revision``; its change event is when panels look again."""
+    library: gr.State
+    """Counts changes of the voice library; its change event is when voice lists are read again."""
+
+
 def in_one_sentence(texts: Texts) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Turn what a user can mend into its sentence; a bug is logged and told without its traceback."""
 
     def decorate(work: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(work):
+
+            @functools.wraps(work)
+            async def patient(*given: P.args, **named: P.kwargs) -> Any:
+                with _sentences(texts):
+                    return await work(*given, **named)
+
+            return cast(Callable[P, R], patient)
+
         @functools.wraps(work)
         def wrapper(*given: P.args, **named: P.kwargs) -> R:
-            try:
+            with _sentences(texts):
                 return work(*given, **named)
-            except gr.Error:
-                raise
-            except UltimateRVCError as error:
-                raise problem(texts, str(error)) from error
-            except Exception as error:
-                log.exception("A bug of the page")
-                raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
 
         return wrapper
 
     return decorate
 
 
+@contextmanager
+def _sentences(texts: Texts) -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except UltimateRVCError as error:
+        raise problem(texts, str(error)) from error
+    except Exception as error:
+        log.exception("A bug of the page")
+        raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
+
+
 def problem(texts: Texts, sentence: str) -> gr.Error:
     """An error for the page, with our title and without a traceback in the log."""
-    import html
-
     # Gradio shows messages as HTML, and a file's name may hold anything.
     return gr.Error(html.escape(sentence, quote=False), title=texts("error.title"), print_exception=False)

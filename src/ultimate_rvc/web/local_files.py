@@ -7,7 +7,7 @@ from typing import Any
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.jobs.kinds import DEMO_SOURCE
-from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.desk import Door, problem
 from ultimate_rvc.web.voice_choice import checked_voice
 
 # Names of settings, wherever they stand, that the engine takes as a file, a folder, or a name of one.
@@ -26,7 +26,7 @@ PATHS = frozenset(
 )
 
 
-def refuse_local_files(desk: Desk, settings: Mapping[str, Any]) -> None:
+def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:
     """Raise an error for the page when ``settings`` name files; a local user's may.
 
     What was uploaded does not come through here: its path is Gradio's, not the user's.

@@ -41,6 +41,6 @@ class OwnOrigin:
         if self._only_local and urlsplit(f"//{host}").hostname not in LOCAL_NAMES:
             return False
         if origin := headers.get("origin"):
-            return urlsplit(origin).netloc == host
+            return bool(urlsplit(origin).netloc == host)
         is_read = scope.get("method", "GET") in READS
-        return is_read or headers.get("sec-fetch-site") != CROSS_SITE
+        return is_read or bool(headers.get("sec-fetch-site") != CROSS_SITE)

@@ -11,6 +11,7 @@ import gradio as gr
 from ultimate_rvc import __version__
 from ultimate_rvc.web import endpoints
 from ultimate_rvc.web.desk import Desk, Server
+from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.tabs import TABS
 from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
 
@@ -44,7 +45,7 @@ def _language_page(server: Server, texts: Texts) -> None:
         revision=gr.State(-1),
         library=gr.State([]),
     )
-    panels = []
+    panels: list[JobPanel] = []
     with gr.Tabs(overflow_behavior="wrap", elem_id="rail"):
         for name, build in TABS.items():
             with gr.Tab(texts(f"tab.{name}"), id=name, elem_id=f"tab-{name}"):

@@ -70,7 +70,7 @@ def _without_none(hint: Any) -> type[Any]:
 
 
 def _control(name: str, kind: type[Any], default: Any, texts: Texts) -> Any:
-    words = {"label": texts(f"field.{name}.label"), "info": texts(f"field.{name}.info")}
+    words: Any = {"label": texts(f"field.{name}.label"), "info": texts(f"field.{name}.info")}
     if issubclass(kind, bool):
         return gr.Checkbox(default, **words)
     if issubclass(kind, StrEnum):

@@ -13,7 +13,7 @@ DEFAULT_LANGUAGE = "en"
 
 @dataclass(frozen=True)
 class Texts:
-    """A language: ``texts("cover.title", name="demo")`` is the text of that key."""
+    """A language: called with a key, it gives the text."""
 
     language: str
     catalogue: Mapping[str, str]

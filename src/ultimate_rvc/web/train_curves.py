@@ -99,9 +99,11 @@ def _draw(path: Path, changed: int, epoch: str) -> Any:
 
 
 def _events(folder: TrainingFolder) -> Any:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
 
-    events = EventAccumulator(str(folder.logs / TENSORBOARD_FOLDER), size_guidance={"audio": 0, "images": 1})
+    events = event_accumulator.EventAccumulator(
+        str(folder.logs / TENSORBOARD_FOLDER), size_guidance={"audio": 0, "images": 1}
+    )
     events.Reload()
     return events
 

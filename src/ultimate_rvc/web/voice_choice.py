@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.voices.library import list_voices, packaged_voices
-from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.desk import Desk, Door, problem
 
 
 def voice_names() -> list[str]:
@@ -37,7 +37,7 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
     return dropdown
 
 
-def checked_voice(desk: Desk, name: str | None) -> str:
+def checked_voice(desk: Door, name: str | None) -> str:
     """A name of the library; the engine would take a path as well, which is not for a page."""
     if not name:
         raise problem(desk.texts, desk.texts("error.no_voice"))

@@ -75,7 +75,12 @@ def _result(desk: Desk) -> list[Any]:
         [], label=texts("convert.choice.label"), info=texts("convert.choice.info"), visible=False
     )
     player = gr.Audio(
-        label=texts("convert.result.label"), type="filepath", interactive=False, visible=False, editable=False
+        label=texts("convert.result.label"),
+        type="filepath",
+        interactive=False,
+        visible=False,
+        editable=False,
+        buttons=["download"],
     )
     told = gr.HTML(visible=False)
     results = gr.File(

@@ -105,13 +105,13 @@ def _result(desk: Desk) -> list[Any]:
     texts = desk.texts
     cover = gr.Audio(
         label=texts("cover.result.label"), type="filepath", interactive=False, visible=False, editable=False,
-        elem_id="cover-result",
+        buttons=["download"], elem_id="cover-result",
     )  # fmt: skip
     told = gr.HTML(visible=False)
     with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
         gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
         players = [
-            gr.Audio(type="filepath", interactive=False, visible=False, editable=False)
+            gr.Audio(type="filepath", interactive=False, visible=False, editable=False, buttons=["download"])
             for _ in range(MOST_STEMS)
         ]
     return [cover, told, folder, *players]

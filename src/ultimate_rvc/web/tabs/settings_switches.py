@@ -45,7 +45,7 @@ def build(desk: Desk) -> None:
 
 def _switch(desk: Desk, name: str) -> Any:
     texts = desk.texts
-    words = {"label": texts(f"switch.{name}.label"), "info": texts(f"switch.{name}.info")}
+    words: Any = {"label": texts(f"switch.{name}.label"), "info": texts(f"switch.{name}.info")}
     if SWITCHES[name].is_boolean:
         choices = [(texts("switch.usual"), USUAL), (texts("switch.on"), ON), (texts("switch.off"), OFF)]
         return gr.Radio(choices, value=USUAL, **words)

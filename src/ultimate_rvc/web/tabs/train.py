@@ -49,7 +49,9 @@ def build(desk: Desk) -> list[JobPanel]:
                 samples = gr.Dropdown(
                     [], label=texts("train.sample.label"), info=texts("train.sample.info"), interactive=True
                 )
-                player = gr.Audio(interactive=False, editable=False, label=texts("train.sample.heard"))
+                player = gr.Audio(
+                    interactive=False, editable=False, buttons=["download"], label=texts("train.sample.heard")
+                )
     panel.shows([curves, samples], lambda job: train_curves.drawn(desk, job))
     panel.connect()
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -12,9 +12,8 @@ from ultimate_rvc.paths import output_dir
 from ultimate_rvc.voices import library
 from ultimate_rvc.web import display
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.endpoints_voices import EXPORTS
 from ultimate_rvc.web.voice_choice import checked_voice
-
-EXPORTS = "voices"  # folder of exported zips below the output folder
 
 
 def build(desk: Desk, chosen: gr.State) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.voices.library import known_voices, search_voices
-from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.sources import voice_source
 from ultimate_rvc.web.tabs import voice_details, voice_more
 from ultimate_rvc.web.voice_cards import CARD_CLICKS, cards
 from ultimate_rvc.web.voice_choice import checked_voice
@@ -75,7 +75,7 @@ def _import(desk: Desk) -> JobPanel:
     panel.connect()
 
     def start(uploads: list[str] | None, link: str, published: str, name: str, client: str) -> int:
-        settings = {**_source(desk, uploads, link.strip(), published), "name": name.strip() or None}
+        settings = {**voice_source(desk, uploads, link.strip(), published), "name": name.strip() or None}
         settings["allow_local"] = desk.server.is_local
         return desk.submit("import-voice", settings, client).id
 
@@ -83,25 +83,6 @@ def _import(desk: Desk) -> JobPanel:
         desk.told(start), [files, link, published, name, desk.client], panel.job_id, api_visibility="private"
     )
     return panel
-
-
-def _source(desk: Desk, uploads: list[str] | None, link: str, published: str) -> dict[str, Any]:
-    """What to import: one model with its index, an archive, a link or a published voice."""
-    texts = desk.texts
-    if sum(map(bool, (uploads, link, published))) != 1:
-        raise problem(texts, texts("error.one_voice"))
-    if published:
-        return {"source": published}
-    if link:
-        if not is_link(link):
-            raise problem(texts, texts("error.no_link"))
-        return {"source": link}
-    assert uploads is not None  # the only one left
-    indexes = [path for path in uploads if path.lower().endswith(".index")]
-    models = [path for path in uploads if path not in indexes]
-    if len(models) != 1 or len(indexes) > 1:
-        raise problem(texts, texts("error.one_model"))
-    return {"source": models[0], "index": indexes[0] if indexes else None}
 
 
 def _cleared(desk: Desk, job: Job | None) -> list[Any]:
