@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Sequence
 from html import escape
@@ -20,8 +22,16 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
+def without_uploads(sentence: str) -> str:
+    """A sentence that names uploaded files by their name, as the person who sent them knows them."""
+    folder = os.environ.get("GRADIO_TEMP_DIR")
+    return re.sub(re.escape(folder) + r"[/\\][0-9a-f]+[/\\]", "", sentence) if folder else sentence
+
+
 def megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def status(job: Job | None, texts: Texts, empty: str) -> str:
@@ -53,7 +63,7 @@ def _body(job: Job, texts: Texts) -> str:
                 f"<details><summary>{escape(texts('job.details'))}</summary>"
                 f"<pre>{escape(job.details)}</pre></details>"
             )
-        return f'<p class="error">{escape(job.error)}</p>{details}'
+        return f'<p class="error">{escape(without_uploads(job.error))}</p>{details}'
     took = job.elapsed_seconds
     return "" if took is None else f"<p>{escape(texts('job.took', time=clock(took)))}</p>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -68,22 +69,40 @@ class JobPanel:
         return next((job.id for job in reversed(jobs) if job.kind == self._kind), None)
 
     def _cancel_job(self, job_id: int | None) -> None:
-        if job_id is not None:
-            self._desk.queue.cancel(job_id)
+        job = self.find(job_id)
+        if job is not None and job.group is not None:
+            self._desk.queue.cancel_group(job.group)
+        elif job is not None:
+            self._desk.queue.cancel(job.id)
 
-    def _find(self, job_id: int | None) -> Job | None:
+    def _playlist(self, job: Job | None) -> str:
+        """How far the playlist is that the job belongs to."""
+        if job is None or job.group is None:
+            return ""
+        jobs = self._desk.queue.list(group=job.group)
+        finished = sum(each.state.is_finished for each in jobs)
+        line = self._desk.texts("job.playlist", finished=finished, count=len(jobs))
+        return f'<p class="hint">{escape(line)}</p>'
+
+    def find(self, job_id: int | None) -> Job | None:
+        """The job to show: of a playlist, the one that is at work."""
         if job_id is None:
             return None
         try:
-            return self._desk.queue.get(job_id)
+            job = self._desk.queue.get(job_id)
         except JobError:  # cleared meanwhile: it is not shown any more
             return None
+        if job.group is None:
+            return job
+        playlist = self._desk.queue.list(group=job.group)
+        at_work = [each for each in playlist if not each.state.is_finished]
+        return at_work[0] if at_work else playlist[-1]
 
     def _refresh(self, job_id: int | None, shown: object) -> list[Any]:
-        job = self._find(job_id)
+        job = self.find(job_id)
         now = None if job is None else [job.id, job.state.is_finished]
         texts = self._desk.texts
-        status = display.status(job, texts, self._empty)
+        status = display.status(job, texts, self._empty) + self._playlist(job)
         cancel = gr.Button(visible=job is not None and not job.state.is_finished)
         if now == shown:
             return [status, cancel, gr.skip(), *(gr.skip() for _ in self._outputs)]

@@ -24,6 +24,15 @@ def song_source(desk: Door, upload: str | None, link: str | None) -> str:
     return link
 
 
+def song_sources(desk: Door, uploads: list[str] | None, link: str | None) -> list[str]:
+    """As :func:`song_source`, of several files."""
+    if uploads and len(uploads) > 1:
+        if (link or "").strip():
+            raise problem(desk.texts, desk.texts("error.two_songs"))
+        return uploads
+    return [song_source(desk, uploads[0] if uploads else None, link)]
+
+
 def voice_source(desk: Door, uploads: list[str] | None, link: str, published: str) -> dict[str, Any]:
     """What to import: one model with its index, an archive, a link or a published voice."""
     texts = desk.texts

@@ -12,6 +12,7 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.start_button import StartButton
 from ultimate_rvc.web.tabs.cover import preset_values
 from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
 
@@ -33,7 +34,7 @@ def build(desk: Desk) -> list[JobPanel]:
                 [word.value for word in AudioFormat], value=AudioFormat.WAV.value,
                 label=texts("setting.output_format.label"), info=texts("setting.output_format.info"),
             )  # fmt: skip
-            go = gr.Button(texts("convert.go"), variant="primary", size="lg")
+            go = StartButton(desk, texts("convert.go"), size="lg")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, "convert", texts("convert.empty"))
             outputs = _result(desk)
@@ -60,11 +61,10 @@ def build(desk: Desk) -> list[JobPanel]:
         }
         return desk.submit("convert", settings, client).id
 
-    go.click(
-        desk.told(start),
+    go.runs(
+        start,
         [files, voice, audio_format, desk.client, desk.optimization, *form.components],
         panel.job_id,
-        api_visibility="private",
     )
     return [panel]
 

@@ -15,8 +15,10 @@ from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.missing import missing_footer
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
-from ultimate_rvc.web.sources import song_source
+from ultimate_rvc.web.sources import song_sources
+from ultimate_rvc.web.start_button import StartButton
 from ultimate_rvc.web.tabs import advanced
+from ultimate_rvc.web.tabs.melody import melody
 from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
 
 
@@ -27,6 +29,7 @@ def build(desk: Desk) -> list[JobPanel]:
         with gr.Column(scale=5, min_width=320):
             song = gr.File(
                 label=texts("cover.song.label"),
+                file_count="multiple",
                 file_types=["audio", "video"],
                 type="filepath",
                 height=170,
@@ -43,11 +46,12 @@ def build(desk: Desk) -> list[JobPanel]:
             voice = voice_dropdown(desk)
             pitch = controls.lay_out(controls.PITCH, texts)
             more = advanced.cover_settings(desk)
-            generate = gr.Button(texts("cover.generate"), variant="primary", size="lg")
+            generate = StartButton(desk, texts("cover.generate"), size="lg")
             missing_footer(desk, voice)
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, "cover", texts("cover.empty"))
             outputs = _result(desk)
+            melody(desk, panel)
     form = controls.joined(pitch, more.form)
     panel.shows(outputs, lambda job: _shown(desk, job))
     panel.connect()
@@ -58,7 +62,7 @@ def build(desk: Desk) -> list[JobPanel]:
     )  # fmt: skip
 
     def start(
-        upload: str | None, link: str, name: str | None, effects: bool, backing: str,
+        uploads: list[str] | None, link: str, name: str | None, effects: bool, backing: str,
         client: str, optimization: dict[str, Any], *values: Any,
     ) -> int:  # fmt: skip
         cover = form.read(values)
@@ -66,19 +70,17 @@ def build(desk: Desk) -> list[JobPanel]:
             cover["effects"] = None
         if backing != advanced.KEPT:
             cover["backing"] = {"voice": None if backing == advanced.LEADS else checked_voice(desk, backing)}
-        settings = {
-            "source": song_source(desk, upload, link),
-            "voice": checked_voice(desk, name),
-            "cover": cover,
-            "optimization": optimization or {},
-        }
-        return desk.submit("cover", settings, client).id
+        rest = {"voice": checked_voice(desk, name), "cover": cover, "optimization": optimization or {}}
+        songs = [{"source": source, **rest} for source in song_sources(desk, uploads, link)]
+        if len(songs) > 1:
+            cover["output_name"] = None  # one name cannot be that of several
+            return desk.queue.submit_many("cover", songs, client=client)[0].id
+        return desk.submit("cover", songs[0], client).id
 
-    generate.click(
-        desk.told(start),
+    generate.runs(
+        start,
         [song, link, voice, more.effects, more.backing, desk.client, desk.optimization, *form.components],
         panel.job_id,
-        api_visibility="private",
     )
     return [panel]
 

@@ -11,6 +11,7 @@ from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.web import display
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.start_button import StartButton
 
 
 def build(desk: Desk) -> JobPanel:
@@ -21,8 +22,8 @@ def build(desk: Desk) -> JobPanel:
         label=texts("models.kind.label"), info=texts("models.kind.info"),
     )  # fmt: skip
     names = gr.CheckboxGroup([], label=texts("models.names.label"), info=texts("models.names.info"))
+    download = StartButton(desk, texts("models.download"))
     with gr.Row():
-        download = gr.Button(texts("models.download"), variant="primary")
         verify = gr.Button(texts("models.verify"))
         remove = gr.Button(texts("models.remove"), variant="stop")
     panel = JobPanel(desk, "download", "")
@@ -61,7 +62,7 @@ def build(desk: Desk) -> JobPanel:
         return look(kind)
 
     gr.on([kind.change, ended.change, desk.library.change], desk.told(look), kind, names, **desk_kind)
-    download.click(desk.told(start), [names, desk.client], panel.job_id, api_visibility="private")
+    download.runs(start, [names, desk.client], panel.job_id)
     verify.click(desk.told(check), [names, kind], names, api_visibility="private")
     remove.click(desk.told(take_away), [names, kind], names, api_visibility="private")
     return panel

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, resolve_config
+from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig, resolve_config
 from ultimate_rvc.web import settings_files
 from ultimate_rvc.web.desk import Desk, problem
 
@@ -22,24 +22,26 @@ def build(desk: Desk) -> None:
     texts = desk.texts
     gr.Markdown(texts("settings.switches.info"), elem_classes="hint")
     switches = [_switch(desk, name) for name in SWITCHES]
-    in_force = gr.HTML(_in_force(desk, {}))
+    with gr.Accordion(texts("settings.in_force"), open=False) as folded:
+        in_force = gr.HTML()
     quiet: dict[str, Any] = {
         "concurrency_limit": None,
         "show_progress": "hidden",
         "api_visibility": "private",
     }
 
-    def changed(*values: Any) -> list[Any]:
-        chosen = read_switches(values)
-        return [chosen, _in_force(desk, chosen)]
-
-    def shown(chosen: dict[str, Any]) -> list[Any]:
-        return [*show_switches(chosen or {}), _in_force(desk, chosen or {})]
-
     for switch in switches:
         # `input` and not `change`: only a person's choice is written, not what was read from the browser.
-        switch.input(desk.told(changed), switches, [desk.optimization, in_force], **quiet)
-    desk.optimization.change(desk.told(shown), desk.optimization, [*switches, in_force], **quiet)
+        switch.input(desk.told(lambda *values: read_switches(values)), switches, desk.optimization, **quiet)
+    desk.optimization.change(
+        desk.told(lambda chosen: [*show_switches(chosen or {}), ""]),
+        desk.optimization,
+        [*switches, in_force],
+        **quiet,
+    )
+    folded.expand(
+        desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **quiet
+    )
     _files(desk)
 
 
@@ -69,7 +71,7 @@ def read_switches(values: Any) -> dict[str, Any]:
             chosen[name] = int(value)
         else:
             chosen[name] = value
-    resolve_config(chosen)
+    OptimizationConfig(**chosen)  # knows the choices; resolving them would load torch
     return chosen
 
 
@@ -94,8 +96,7 @@ def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
         f"<td>{escape(texts('switch.page') if switch.name in chosen else switch.origin)}</td></tr>"
         for switch in resolved.switches
     )
-    title = escape(texts("settings.in_force"))
-    return f'<details class="job"><summary>{title}</summary><table class="voice">{rows}</table></details>'
+    return f'<table class="voice">{rows}</table>'
 
 
 def _files(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from ultimate_rvc.web import train_check, train_curves
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
+from ultimate_rvc.web.start_button import StartButton
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
 LEFT_OUT = frozenset(
@@ -39,7 +40,7 @@ def build(desk: Desk) -> list[JobPanel]:
             check = gr.Button(texts("train.check"))
             report = gr.HTML()
             forms = [_folded(desk, group, kind) for group, kind in _GROUPS.items()]
-            go = gr.Button(texts("train.go"), variant="primary", size="lg")
+            go = StartButton(desk, texts("train.go"), size="lg")
             gr.Markdown(texts("train.go.info"), elem_classes="hint")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, "train", texts("train.empty"))
@@ -87,10 +88,7 @@ def build(desk: Desk) -> list[JobPanel]:
         _choose_size(settings)
         return desk.submit("train", settings, client).id
 
-    go.click(
-        desk.told(start), [name, files, desk.client, desk.optimization, *components], panel.job_id,
-        api_visibility="private",
-    )  # fmt: skip
+    go.runs(start, [name, files, desk.client, desk.optimization, *components], panel.job_id)
     return [panel]
 
 

@@ -11,6 +11,7 @@ from ultimate_rvc.voices.library import known_voices, search_voices
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.sources import voice_source
+from ultimate_rvc.web.start_button import StartButton
 from ultimate_rvc.web.tabs import voice_details, voice_more
 from ultimate_rvc.web.voice_cards import CARD_CLICKS, cards
 from ultimate_rvc.web.voice_choice import checked_voice
@@ -68,7 +69,7 @@ def _import(desk: Desk) -> JobPanel:
             label=texts("voices.import.name.label"), info=texts("voices.import.name.info"),
             max_lines=1, max_length=120,
         )  # fmt: skip
-        go = gr.Button(texts("voices.import.go"), variant="primary")
+        go = StartButton(desk, texts("voices.import.go"))
         panel = JobPanel(desk, "import-voice", "")
     ended = gr.State(None)
     panel.shows([ended, files, link, published, name], lambda job: _cleared(desk, job))
@@ -79,9 +80,7 @@ def _import(desk: Desk) -> JobPanel:
         settings["allow_local"] = desk.server.is_local
         return desk.submit("import-voice", settings, client).id
 
-    go.click(
-        desk.told(start), [files, link, published, name, desk.client], panel.job_id, api_visibility="private"
-    )
+    go.runs(start, [files, link, published, name, desk.client], panel.job_id)
     return panel
 
 
