@@ -295,10 +295,10 @@ def test_a_long_name_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ("../../evil.pth", "leaves the archive"),
-        ("/tmp/evil.pth", "leaves the archive"),
-        ("a\\..\\..\\evil.pth", "leaves the archive"),
-        ("C:/evil.pth", "leaves the archive"),
+        ("../../led-out.pth", "leaves the archive"),
+        ("/tmp/led-out.pth", "leaves the archive"),
+        ("a\\..\\..\\led-out.pth", "leaves the archive"),
+        ("C:/led-out.pth", "leaves the archive"),
     ],
 )
 def test_archives_that_lead_out_are_refused(tmp_path: Path, entry: str, reason: str) -> None:
@@ -308,7 +308,7 @@ def test_archives_that_lead_out_are_refused(tmp_path: Path, entry: str, reason: 
         archive.writestr(entry, b"evil")
     with pytest.raises(VoiceFileError, match=reason):
         import_voice(tmp_path / "evil.zip")
-    assert list(tmp_path.parent.rglob("evil.pth")) == []
+    assert list(tmp_path.parent.rglob("led-out.pth")) == []
     assert names_in(voice_models_dir()) == []
 
 

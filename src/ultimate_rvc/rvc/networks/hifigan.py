@@ -69,7 +69,8 @@ class PlainLayers:
         source_conv: nn.Conv1d | None,
     ) -> Tensor:
         upsampled: Tensor = upsampler(hidden)
-        return upsampled if source_conv is None else upsampled + source_conv(source)
+        # In place: a sum of its own would be one more of the widest tensors.
+        return upsampled if source_conv is None else upsampled.add_(source_conv(source))
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
         total = blocks[0](hidden, valid)
@@ -224,8 +225,9 @@ def render_stages(
     """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
     convs = [None] * len(rates) if source_convs is None else cast("list[nn.Conv1d]", list(source_convs))
     for rate, upsampler, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
-        activated = clear_tails(F.leaky_relu(hidden, SLOPE), valid)
-        hidden = layers.upsample(activated, cast("nn.ConvTranspose1d", upsampler), source, source_conv)
+        # Nothing of the narrower stage is held while the blocks run.
+        hidden = clear_tails(F.leaky_relu(hidden, SLOPE), valid)
+        hidden = layers.upsample(hidden, cast("nn.ConvTranspose1d", upsampler), source, source_conv)
         valid = scaled(valid, rate)
         hidden = layers.mean_of_blocks(hidden, cast("list[ResidualPairs]", list(blocks)), valid)
     return hidden
