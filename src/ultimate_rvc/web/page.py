@@ -32,7 +32,7 @@ def build_page(server: Server) -> gr.Blocks:
             texts = load_texts(language)
             with page.route(texts("language.name"), f"/{language}", show_in_navbar=False):
                 _language_page(server, texts)
-    return page  # type: ignore[no-any-return]
+    return page
 
 
 def _language_page(server: Server, texts: Texts) -> None:
