@@ -96,7 +96,8 @@ def _number(path: str, default: int | None, low: int, high: int) -> Control:
     return Control(path, default, gr.Number, {"minimum": low, "maximum": high, "precision": 0}, read)
 
 
-def _models(task: SeparationTask) -> list[str]:
+def separation_models(task: SeparationTask) -> list[str]:
+    """Models of a task, the automatic choice first."""
     return [AUTO_MODEL, *(name for name, model in SEPARATION_MODELS.items() if task in model.tasks)]
 
 
@@ -135,11 +136,11 @@ CONVERSION = (
     _slider("conversion.source_noise_scale", _conversion.source_noise_scale, 0, 2, 0.01),
 )
 STEMS = (
-    _choice("stems.vocals_model", _stems.vocals_model, _models(SeparationTask.VOCALS)),
+    _choice("stems.vocals_model", _stems.vocals_model, separation_models(SeparationTask.VOCALS)),
     _choice("stems.split_backing", _stems.split_backing.value, _words(StepSwitch)),
-    _choice("stems.backing_model", _stems.backing_model, _models(SeparationTask.LEAD)),
+    _choice("stems.backing_model", _stems.backing_model, separation_models(SeparationTask.LEAD)),
     _choice("stems.remove_reverb", _stems.remove_reverb.value, _words(StepSwitch)),
-    _choice("stems.reverb_model", _stems.reverb_model, _models(SeparationTask.REVERB)),
+    _choice("stems.reverb_model", _stems.reverb_model, separation_models(SeparationTask.REVERB)),
 )
 MIX = (
     _slider("main_gain", _cover.main_gain, -PAGE_GAIN_DB, PAGE_GAIN_DB, 0.5),

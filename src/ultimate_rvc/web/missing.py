@@ -12,8 +12,9 @@ from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.voices.library import voice_card
 from ultimate_rvc.web import display
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.panel import JobPanel, of_kind
 
 # Without these a cover is made all the same, only rougher: each has something built in to stand in for it.
 FOR_ANY_COVER = ("separation-vocals", "rmvpe")
@@ -42,9 +43,9 @@ def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
     """Lay out the footer; it follows the chosen voice and what is downloaded."""
     texts = desk.texts
     with gr.Column(elem_classes="footer"):
-        line = gr.HTML()
-        fetch = gr.Button(texts("missing.fetch"), size="sm", visible=False)
-        panel = JobPanel(desk, "download", "")
+        line = gr.HTML(padding=False)
+        fetch = ActionButton(desk, texts("missing.fetch"), size="sm", visible=False)
+        panel = JobPanel(desk, of_kind("download"), "")
     ended = gr.State(0)
     panel.shows([ended], lambda job: [job.id if job is not None else 0])
     panel.connect()
@@ -64,8 +65,8 @@ def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
         return desk.submit("download", {"names": names}, client).id
 
     gr.on(
-        [voice.change, desk.library.change, ended.change], look, voice, [line, fetch],
+        [voice.change, desk.library.change, ended.change], look, voice, [line, fetch.button],
         concurrency_limit=None, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    fetch.click(desk.told(start), [voice, desk.client], panel.job_id, api_visibility="private")
+    fetch.runs(start, [voice, desk.client], panel.job_id)
     return panel

@@ -36,7 +36,7 @@ def build_page(server: Server) -> gr.Blocks:
 
 
 def _language_page(server: Server, texts: Texts) -> None:
-    gr.HTML(_header(texts), elem_classes="top")
+    gr.HTML(_header(texts), elem_classes="top", padding=False)
     desk = Desk(
         server=server,
         texts=texts,
@@ -49,7 +49,10 @@ def _language_page(server: Server, texts: Texts) -> None:
     with gr.Tabs(overflow_behavior="wrap", elem_id="rail"):
         for name, build in TABS.items():
             with gr.Tab(texts(f"tab.{name}"), id=name, elem_id=f"tab-{name}"):
-                gr.HTML(f"<h2>{escape(texts(f'tab.{name}'))}</h2><p>{escape(texts(f'{name}.lead'))}</p>")
+                gr.HTML(
+                    f"<h2>{escape(texts(f'tab.{name}'))}</h2><p>{escape(texts(f'{name}.lead'))}</p>",
+                    padding=False,
+                )
                 panels += build(desk)
 
     def arrive(client: str) -> list[Any]:

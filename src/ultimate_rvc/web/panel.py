@@ -16,22 +16,27 @@ from ultimate_rvc.web.desk import Desk
 Updates = Sequence[Any]
 
 
+def of_kind(kind: str) -> Callable[[Job], bool]:
+    """For :class:`JobPanel`: all jobs of a kind."""
+    return lambda job: job.kind == kind
+
+
 class JobPanel:
     """Follows the job whose id is in ``job_id``.
 
     Parameters
     ----------
-    kind : str
-        Of its jobs: after a reload the browser's latest of this kind is shown again.
+    belongs : callable
+        Whether a job is one of this panel's: after a reload the browser's latest is shown again.
     empty : str
         What stands there before the first.
     """
 
-    def __init__(self, desk: Desk, kind: str, empty: str) -> None:
-        self._desk, self._kind, self._empty = desk, kind, empty
+    def __init__(self, desk: Desk, belongs: Callable[[Job], bool], empty: str) -> None:
+        self._desk, self._belongs, self._empty = desk, belongs, empty
         self.job_id: gr.State = gr.State(None)
         self._shown: gr.State = gr.State(None)
-        self._status = gr.HTML(display.status(None, desk.texts, empty))
+        self._status = gr.HTML(display.status(None, desk.texts, empty), padding=False)
         self._cancel = gr.Button(desk.texts("job.cancel"), visible=False, size="sm", variant="stop")
         self._outputs: list[Any] = []
         self._show: Callable[[Job | None], Updates] = lambda _: ()
@@ -66,7 +71,7 @@ class JobPanel:
     def latest(self, client: str) -> int | None:
         """The job that a browser sees again after a reload."""
         jobs = self._desk.queue.list(client=client)
-        return next((job.id for job in reversed(jobs) if job.kind == self._kind), None)
+        return next((job.id for job in reversed(jobs) if self._belongs(job)), None)
 
     def _cancel_job(self, job_id: int | None) -> None:
         job = self.find(job_id)
@@ -80,6 +85,8 @@ class JobPanel:
         if job is None or job.group is None:
             return ""
         jobs = self._desk.queue.list(group=job.group)
+        if len(jobs) == 1:
+            return ""
         finished = sum(each.state.is_finished for each in jobs)
         line = self._desk.texts("job.playlist", finished=finished, count=len(jobs))
         return f'<p class="hint">{escape(line)}</p>'

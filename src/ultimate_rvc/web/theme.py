@@ -46,6 +46,8 @@ def make_theme() -> Base:
         body_background_fill_dark="*neutral_950",
         background_fill_primary_dark="*neutral_900",
         background_fill_secondary_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
         block_background_fill="white",
         block_background_fill_dark="*neutral_900",
         block_border_color="*neutral_200",

@@ -6,7 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.voices.library import list_voices, packaged_voices
+from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
+from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, Door, problem
 
 
@@ -35,6 +37,32 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
 
     desk.library.change(read_again, dropdown, dropdown, concurrency_limit=None, api_visibility="private")
     return dropdown
+
+
+def follow_preset(desk: Desk, voice: gr.Dropdown, form: Form) -> None:
+    """Let the form take over what the preset of the chosen voice says."""
+    voice.change(
+        desk.told(lambda name: _preset_values(form, name)), voice, list(form.components),
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+
+
+def _preset_values(form: Form, name: str | None) -> list[Any]:
+    """What a voice's preset sets; the rest stays as it is."""
+    preset: dict[str, Any] = {}
+    if name:
+        try:
+            preset = find_voice(name).preset.to_json()
+        except UltimateRVCError:  # deleted meanwhile; Generate will say so
+            preset = {}
+    if "n_semitones" in preset:
+        preset["n_octaves"] = 0  # the preset's pitch is the whole shift
+    return [
+        control.show(preset[control.name])
+        if control.path.startswith("conversion.") and control.name in preset
+        else gr.skip()
+        for control in form.controls
+    ]
 
 
 def checked_voice(desk: Door, name: str | None) -> str:

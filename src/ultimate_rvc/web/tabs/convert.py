@@ -10,11 +10,10 @@ import gradio as gr
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import controls, display
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.start_button import StartButton
-from ultimate_rvc.web.tabs.cover import preset_values
-from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
+from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 
 
 def build(desk: Desk) -> list[JobPanel]:
@@ -34,17 +33,14 @@ def build(desk: Desk) -> list[JobPanel]:
                 [word.value for word in AudioFormat], value=AudioFormat.WAV.value,
                 label=texts("setting.output_format.label"), info=texts("setting.output_format.info"),
             )  # fmt: skip
-            go = StartButton(desk, texts("convert.go"), size="lg")
+            go = ActionButton(desk, texts("convert.go"), variant="primary", size="lg")
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, "convert", texts("convert.empty"))
+            panel = JobPanel(desk, _is_ours, texts("convert.empty"))
             outputs = _result(desk)
     form = controls.joined(pitch, more)
     panel.shows(outputs, lambda job: _shown(desk, job))
     panel.connect()
-    voice.change(
-        desk.told(lambda name: preset_values(form, name)), voice, list(form.components),
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    follow_preset(desk, voice, form)
 
     def start(
         uploads: list[str] | None, name: str | None, audio_format: str, client: str,
@@ -69,6 +65,11 @@ def build(desk: Desk) -> list[JobPanel]:
     return [panel]
 
 
+def _is_ours(job: Job) -> bool:
+    """Conversions in a group are steps of a cover."""
+    return job.kind == "convert" and job.group is None
+
+
 def _result(desk: Desk) -> list[Any]:
     texts = desk.texts
     choice = gr.Dropdown(
@@ -82,7 +83,7 @@ def _result(desk: Desk) -> list[Any]:
         editable=False,
         buttons=["download"],
     )
-    told = gr.HTML(visible=False)
+    told = gr.HTML(visible=False, padding=False)
     results = gr.File(
         label=texts("convert.results.label"), file_count="multiple", interactive=False, visible=False
     )

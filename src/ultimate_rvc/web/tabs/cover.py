@@ -6,24 +6,30 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.voices.library import find_voice
 from ultimate_rvc.web import controls, display
-from ultimate_rvc.web.controls import Form
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.missing import missing_footer
-from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
 from ultimate_rvc.web.sources import song_sources
-from ultimate_rvc.web.start_button import StartButton
-from ultimate_rvc.web.tabs import advanced
-from ultimate_rvc.web.tabs.melody import melody
-from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
+from ultimate_rvc.web.tabs import advanced, melody, steps
+from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 
 
 def build(desk: Desk) -> list[JobPanel]:
-    """Lay out the tab; its panel follows the browser's covers."""
+    """Lay out the tab: all at once, or step by step."""
+    texts = desk.texts
+    with gr.Tabs(elem_classes="ways"):
+        with gr.Tab(texts("cover.at_once"), id="at-once", elem_id="way-at-once"):
+            panel = _at_once(desk)
+        with gr.Tab(texts("cover.steps"), id="steps", elem_id="way-steps"):
+            panels = steps.build(desk)
+    return [panel, *panels]
+
+
+def _at_once(desk: Desk) -> JobPanel:
     texts = desk.texts
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
@@ -46,20 +52,16 @@ def build(desk: Desk) -> list[JobPanel]:
             voice = voice_dropdown(desk)
             pitch = controls.lay_out(controls.PITCH, texts)
             more = advanced.cover_settings(desk)
-            generate = StartButton(desk, texts("cover.generate"), size="lg")
+            generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
             missing_footer(desk, voice)
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, "cover", texts("cover.empty"))
-            outputs = _result(desk)
-            melody(desk, panel)
+            panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
+            outputs = [*_result(desk), *melody.melody(desk, panel)]
     form = controls.joined(pitch, more.form)
-    panel.shows(outputs, lambda job: _shown(desk, job))
+    panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
     panel.connect()
     demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
-    voice.change(
-        desk.told(lambda name: preset_values(form, name)), voice, list(form.components),
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    follow_preset(desk, voice, form)
 
     def start(
         uploads: list[str] | None, link: str, name: str | None, effects: bool, backing: str,
@@ -82,25 +84,7 @@ def build(desk: Desk) -> list[JobPanel]:
         [song, link, voice, more.effects, more.backing, desk.client, desk.optimization, *form.components],
         panel.job_id,
     )
-    return [panel]
-
-
-def preset_values(form: Form, name: str | None) -> list[Any]:
-    """What a voice's preset sets; the rest stays as it is."""
-    preset: dict[str, Any] = {}
-    if name:
-        try:
-            preset = find_voice(name).preset.to_json()
-        except UltimateRVCError:  # deleted meanwhile; Generate will say so
-            preset = {}
-    if "n_semitones" in preset:
-        preset["n_octaves"] = 0  # the preset's pitch is the whole shift
-    return [
-        control.show(preset[control.name])
-        if control.path.startswith("conversion.") and control.name in preset
-        else gr.skip()
-        for control in form.controls
-    ]
+    return panel
 
 
 def _result(desk: Desk) -> list[Any]:
@@ -109,7 +93,7 @@ def _result(desk: Desk) -> list[Any]:
         label=texts("cover.result.label"), type="filepath", interactive=False, visible=False, editable=False,
         buttons=["download"], elem_id="cover-result",
     )  # fmt: skip
-    told = gr.HTML(visible=False)
+    told = gr.HTML(visible=False, padding=False)
     with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
         gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
         players = [

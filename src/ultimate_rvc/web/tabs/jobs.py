@@ -11,7 +11,9 @@ import gradio as gr
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.endpoints_jobs import KINDS_WITH_FILES
 from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.panel import JobPanel
 
@@ -27,19 +29,19 @@ def build(desk: Desk) -> list[JobPanel]:
             choice = gr.Radio(
                 [], label=texts("jobs.choice.label"), info=texts("jobs.choice.info"), elem_classes="job-list"
             )
-            clear = gr.Button(texts("jobs.clear"), size="sm")
+            clear = ActionButton(desk, texts("jobs.clear"), size="sm")
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, "", texts("jobs.none_open"))
+            panel = JobPanel(desk, lambda _: False, texts("jobs.none_open"))
             files = gr.File(
                 label=texts("jobs.files.label"), file_count="multiple", interactive=False, visible=False
             )
-            told = gr.HTML(visible=False)
+            told = gr.HTML(visible=False, padding=False)
             with gr.Accordion(texts("jobs.again.title"), open=False):
                 changes = gr.Code(
                     language="json", label=texts("jobs.settings.label"), interactive=True, max_lines=24
                 )
                 gr.Markdown(texts("jobs.settings.info"), elem_classes="hint")
-                again = gr.Button(texts("jobs.again.go"), variant="primary")
+                again = ActionButton(desk, texts("jobs.again.go"), variant="primary")
     panel.shows([files, told, changes], lambda job: _shown(desk, job))
     panel.connect()
 
@@ -59,15 +61,11 @@ def build(desk: Desk) -> list[JobPanel]:
     }
     desk.revision.change(look, [choice, desk.client], [choice, empty], **quiet)
     choice.change(desk.told(lambda job_id: job_id), choice, panel.job_id, **quiet)
-    clear.click(
-        desk.told(lambda client: desk.queue.clear(client=desk.seen_by(client)) and None), desk.client, None,
-        api_visibility="private",
-    )  # fmt: skip
-    again.click(
-        desk.told(lambda job_id, text, client: _again(desk, job_id, text, client)),
+    clear.runs(lambda client: desk.queue.clear(client=desk.seen_by(client)), desk.client, None)
+    again.runs(
+        lambda job_id, text, client: _again(desk, job_id, text, client),
         [panel.job_id, changes, desk.client],
         choice,
-        api_visibility="private",
     )
     return []
 
@@ -83,7 +81,7 @@ def _shown(desk: Desk, job: Job | None) -> list[Any]:
     result = job.result if job is not None else None
     paths = [str(file.path) for file in result.files if file.path.is_file()] if result else []
     # Voices and models lie in folders of their own, which the page does not serve.
-    if job is None or job.kind not in ("cover", "convert", "separate"):
+    if job is None or job.kind not in KINDS_WITH_FILES:
         paths = []
     told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
     settings = json.dumps(job.settings, indent=2, ensure_ascii=False) if job is not None else ""

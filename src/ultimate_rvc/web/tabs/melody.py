@@ -6,17 +6,19 @@ from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import pitch_picture
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
 
 
-def melody(desk: Desk, panel: JobPanel) -> None:
-    """Lay it out for the jobs of a panel."""
+def melody(desk: Desk, panel: JobPanel) -> list[Any]:
+    """Lay it out for the jobs of a panel; returns what :func:`shown` changes."""
     texts = desk.texts
-    with gr.Accordion(texts("melody.title"), open=False):
+    with gr.Accordion(texts("melody.title"), open=False, visible=False) as folder:
         gr.Markdown(texts("melody.info"), elem_classes="hint")
-        show = gr.Button(texts("melody.show"), size="sm")
+        show = ActionButton(desk, texts("melody.show"), size="sm")
         picture = gr.Plot(show_label=False, visible=False)
 
     def draw(job_id: int | None) -> Any:
@@ -26,4 +28,11 @@ def melody(desk: Desk, panel: JobPanel) -> None:
         labels = (texts("melody.source"), texts("melody.result"), texts("melody.seconds"), texts("melody.hz"))
         return gr.Plot(value=pitch_picture.draw(*paths, labels), visible=True)
 
-    show.click(desk.told(draw), panel.job_id, picture, api_visibility="private")
+    show.runs(draw, panel.job_id, picture)
+    return [folder, picture]
+
+
+def shown(job: Job | None) -> list[Any]:
+    """There is something to draw once both vocals are there; the picture of another job goes."""
+    is_there = pitch_picture.source_and_result(job) is not None
+    return [gr.Accordion(visible=is_there, open=False), gr.Plot(value=None, visible=False)]

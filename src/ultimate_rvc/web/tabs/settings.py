@@ -30,10 +30,10 @@ def build(desk: Desk) -> list[JobPanel]:
             settings_switches.build(desk)
         with gr.Column(scale=6, min_width=320):
             panel = settings_models.build(desk)
-            gr.HTML(_languages(desk))
+            gr.HTML(_languages(desk), padding=False)
             if desk.server.is_local:  # the layout of the machine is nobody else's business
                 with gr.Accordion(texts("settings.folders"), open=False):
-                    gr.HTML(_folders(desk))
+                    gr.HTML(_folders(desk), padding=False)
     return [panel]
 
 

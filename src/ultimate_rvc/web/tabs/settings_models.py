@@ -9,9 +9,9 @@ import gradio as gr
 from ultimate_rvc.assets import manage
 from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.web import display
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
-from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.start_button import StartButton
+from ultimate_rvc.web.panel import JobPanel, of_kind
 
 
 def build(desk: Desk) -> JobPanel:
@@ -22,11 +22,13 @@ def build(desk: Desk) -> JobPanel:
         label=texts("models.kind.label"), info=texts("models.kind.info"),
     )  # fmt: skip
     names = gr.CheckboxGroup([], label=texts("models.names.label"), info=texts("models.names.info"))
-    download = StartButton(desk, texts("models.download"))
+    line = ProblemLine(desk, later=True)
     with gr.Row():
-        verify = gr.Button(texts("models.verify"))
-        remove = gr.Button(texts("models.remove"), variant="stop")
-    panel = JobPanel(desk, "download", "")
+        download = ActionButton(desk, texts("models.download"), line, variant="primary")
+        verify = ActionButton(desk, texts("models.verify"), line)
+        remove = ActionButton(desk, texts("models.remove"), line, variant="stop")
+    line.place()
+    panel = JobPanel(desk, of_kind("download"), "")
     ended = gr.State(0)
     panel.shows([ended], lambda job: [job.id if job is not None else 0])
     panel.connect()
@@ -63,8 +65,8 @@ def build(desk: Desk) -> JobPanel:
 
     gr.on([kind.change, ended.change, desk.library.change], desk.told(look), kind, names, **desk_kind)
     download.runs(start, [names, desk.client], panel.job_id)
-    verify.click(desk.told(check), [names, kind], names, api_visibility="private")
-    remove.click(desk.told(take_away), [names, kind], names, api_visibility="private")
+    verify.runs(check, [names, kind], names)
+    remove.runs(take_away, [names, kind], names)
     return panel
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from ultimate_rvc.choices import Device
 from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig, resolve_config
 from ultimate_rvc.web import settings_files
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
 
 USUAL = ""  # what variables, settings file and hardware decide
@@ -21,9 +22,10 @@ def build(desk: Desk) -> None:
     """Lay out the switches and the settings files."""
     texts = desk.texts
     gr.Markdown(texts("settings.switches.info"), elem_classes="hint")
+    line = ProblemLine(desk)
     switches = [_switch(desk, name) for name in SWITCHES]
     with gr.Accordion(texts("settings.in_force"), open=False) as folded:
-        in_force = gr.HTML()
+        in_force = gr.HTML(padding=False)
     quiet: dict[str, Any] = {
         "concurrency_limit": None,
         "show_progress": "hidden",
@@ -32,7 +34,9 @@ def build(desk: Desk) -> None:
 
     for switch in switches:
         # `input` and not `change`: only a person's choice is written, not what was read from the browser.
-        switch.input(desk.told(lambda *values: read_switches(values)), switches, desk.optimization, **quiet)
+        line.watches(
+            switch.input, lambda *values: read_switches(values), switches, desk.optimization, **quiet
+        )
     desk.optimization.change(
         desk.told(lambda chosen: [*show_switches(chosen or {}), ""]),
         desk.optimization,
@@ -108,12 +112,15 @@ def _files(desk: Desk) -> None:
             label=texts("files.known.label"),
             info=texts("files.known.info"),
         )
-        load = gr.Button(texts("files.load"))
-        reset = gr.Button(texts("files.reset"))
+        line = ProblemLine(desk, later=True)
+        with gr.Row():
+            load = ActionButton(desk, texts("files.load"), line)
+            reset = gr.Button(texts("files.reset"))
+        line.place()
         name = gr.Textbox(
             value="", label=texts("files.name.label"), info=texts("files.name.info"), max_lines=1
         )
-        save = gr.Button(texts("files.save"), variant="primary", interactive=desk.server.is_local)
+        save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
     def loaded(name: str | None) -> dict[str, Any]:
         if not name:
@@ -127,6 +134,6 @@ def _files(desk: Desk) -> None:
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 
-    load.click(desk.told(loaded), known, desk.optimization, api_visibility="private")
+    load.runs(loaded, known, desk.optimization)
     reset.click(lambda: {}, None, desk.optimization, concurrency_limit=None, api_visibility="private")
-    save.click(desk.told(saved), [name, desk.optimization], known, api_visibility="private")
+    save.runs(saved, [name, desk.optimization], known)

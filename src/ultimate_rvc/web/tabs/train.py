@@ -9,10 +9,10 @@ import gradio as gr
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.web import train_check, train_curves
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
-from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
-from ultimate_rvc.web.start_button import StartButton
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
 LEFT_OUT = frozenset(
@@ -37,13 +37,13 @@ def build(desk: Desk) -> list[JobPanel]:
                 label=texts("train.files.label"), file_count="multiple", file_types=["audio"],
                 type="filepath", height=170, elem_classes="drop",
             )  # fmt: skip
-            check = gr.Button(texts("train.check"))
-            report = gr.HTML()
+            check = ActionButton(desk, texts("train.check"))
+            report = gr.HTML(padding=False)
             forms = [_folded(desk, group, kind) for group, kind in _GROUPS.items()]
-            go = StartButton(desk, texts("train.go"), size="lg")
+            go = ActionButton(desk, texts("train.go"), variant="primary", size="lg")
             gr.Markdown(texts("train.go.info"), elem_classes="hint")
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, "train", texts("train.empty"))
+            panel = JobPanel(desk, of_kind("train"), texts("train.empty"))
             curves = gr.Plot(label=texts("train.curves.label"), visible=False)
             with gr.Accordion(texts("train.samples"), open=False):
                 gr.Markdown(texts("train.samples.info"), elem_classes="hint")
@@ -68,10 +68,11 @@ def build(desk: Desk) -> list[JobPanel]:
         desk.told(lambda tag, job_id: train_curves.heard(desk, tag, job_id)), [samples, panel.job_id], player,
         **quiet,
     )  # fmt: skip
-    check.click(
-        desk.told(lambda name, given, *values: train_check.report(desk, name, given, forms[0].read(values))),
-        [name, files, *forms[0].components], report, api_visibility="private",
-    )  # fmt: skip
+    check.runs(
+        lambda name, given, *values: train_check.report(desk, name, given, forms[0].read(values)),
+        [name, files, *forms[0].components],
+        report,
+    )
     components = [component for form in forms for component in form.components]
 
     def start(

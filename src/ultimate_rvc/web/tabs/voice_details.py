@@ -11,6 +11,7 @@ from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.voices import library
 from ultimate_rvc.web import display
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_voices import EXPORTS
 from ultimate_rvc.web.voice_choice import checked_voice
@@ -20,9 +21,9 @@ def build(desk: Desk, chosen: gr.State) -> None:
     """Lay out the details of the voice whose name is in ``chosen``."""
     texts = desk.texts
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
-    facts = gr.HTML(f'<div class="job empty">{escape(texts("details.none"))}</div>')
+    facts = gr.HTML(f'<div class="job empty">{escape(texts("details.none"))}</div>', padding=False)
     with gr.Column(visible=False) as form:
-        inspect = gr.Button(texts("details.inspect"), size="sm")
+        inspect = ActionButton(desk, texts("details.inspect"), size="sm")
         note = gr.Textbox(
             value="",
             label=texts("details.note.label"),
@@ -35,7 +36,7 @@ def build(desk: Desk, chosen: gr.State) -> None:
         )
         gr.Markdown(texts("details.preset"), elem_classes="hint")
         preset = _preset(desk)
-        save = gr.Button(texts("details.save"), variant="primary")
+        save = ActionButton(desk, texts("details.save"), variant="primary")
         with gr.Accordion(texts("details.files"), open=False):
             picture = gr.File(
                 label=texts("details.picture.label"), file_types=[".png", ".jpg", ".jpeg", ".webp"],
@@ -47,25 +48,31 @@ def build(desk: Desk, chosen: gr.State) -> None:
             rename = gr.Textbox(
                 value="", label=texts("details.rename.label"), info=texts("details.rename.info"), max_lines=1
             )
+            files_line = ProblemLine(desk, later=True)
             with gr.Row():
-                apply = gr.Button(texts("details.apply"))
-                refresh = gr.Button(texts("details.refresh"))
+                apply = ActionButton(desk, texts("details.apply"), files_line)
+                refresh = ActionButton(desk, texts("details.refresh"), files_line)
+            files_line.place()
+        line = ProblemLine(desk, later=True)
         with gr.Row():
-            export = gr.Button(texts("details.export"))
-            delete = gr.Button(texts("details.delete"), variant="stop")
+            export = ActionButton(desk, texts("details.export"), line)
+            delete = ActionButton(desk, texts("details.delete"), line, variant="stop")
+        line.place()
         exported = gr.File(label=texts("details.exported"), interactive=False, visible=False)
 
     shown = [facts, form, note, tags, *preset, exported]
     chosen.change(desk.told(lambda name: _look(desk, name)), chosen, shown, **quiet)
-    inspect.click(desk.told(lambda name: _inspected(desk, name)), chosen, facts, **quiet)
-    save.click(desk.told(lambda *values: _save(desk, *values)), [chosen, note, tags, *preset], facts, **quiet)
-    apply.click(
-        desk.told(lambda *values: _apply(desk, *values)), [chosen, picture, index, rename],
-        [chosen, picture, index, rename, facts], **quiet,
-    )  # fmt: skip
-    refresh.click(desk.told(lambda name: _refreshed(desk, name)), chosen, facts, **quiet)
-    export.click(desk.told(lambda name: _export(desk, name)), chosen, exported, **quiet)
-    delete.click(desk.told(lambda name: _delete(desk, name)), chosen, chosen, **quiet)
+    inspect.runs(lambda name: _inspected(desk, name), chosen, facts, **quiet)
+    save.runs(lambda *values: _save(desk, *values), [chosen, note, tags, *preset], facts, **quiet)
+    apply.runs(
+        lambda *values: _apply(desk, *values),
+        [chosen, picture, index, rename],
+        [chosen, picture, index, rename, facts],
+        **quiet,
+    )
+    refresh.runs(lambda name: _refreshed(desk, name), chosen, facts, **quiet)
+    export.runs(lambda name: _export(desk, name), chosen, exported, **quiet)
+    delete.runs(lambda name: _delete(desk, name), chosen, chosen, **quiet)
 
 
 def _preset(desk: Desk) -> list[Any]:

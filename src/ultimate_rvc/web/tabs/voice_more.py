@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.voices import library
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
 
@@ -26,7 +27,7 @@ def _blend(desk: Desk) -> None:
     second = voice_dropdown(desk, "blend.second")
     share = gr.Slider(0, 1, 0.5, step=0.01, label=texts("blend.share.label"), info=texts("blend.share.info"))
     name = gr.Textbox(value="", label=texts("blend.name.label"), info=texts("blend.name.info"), max_lines=1)
-    go = gr.Button(texts("blend.go"), variant="primary")
+    go = ActionButton(desk, texts("blend.go"), variant="primary")
 
     def blend(first: str | None, second: str | None, share: float, name: str) -> str:
         if not name.strip():
@@ -37,16 +38,18 @@ def _blend(desk: Desk) -> None:
         gr.Info(texts("blend.done", name=made.name))
         return ""
 
-    go.click(desk.told(blend), [first, second, share, name], name, api_visibility="private")
+    go.runs(blend, [first, second, share, name], name)
 
 
 def _trash(desk: Desk) -> None:
     texts = desk.texts
     entries = gr.Dropdown([], label=texts("trash.entries.label"), info=texts("trash.entries.info"))
     name = gr.Textbox(value="", label=texts("trash.name.label"), info=texts("trash.name.info"), max_lines=1)
+    line = ProblemLine(desk, later=True)
     with gr.Row():
-        restore = gr.Button(texts("trash.restore"), variant="primary")
-        empty = gr.Button(texts("trash.empty"), variant="stop")
+        restore = ActionButton(desk, texts("trash.restore"), line, variant="primary")
+        empty = ActionButton(desk, texts("trash.empty"), line, variant="stop")
+    line.place()
 
     def look() -> gr.Dropdown:
         known = [
@@ -73,5 +76,5 @@ def _trash(desk: Desk) -> None:
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
     desk.library.change(look, None, entries, concurrency_limit=None, **quiet)
-    restore.click(desk.told(bring_back), [entries, name], name, **quiet)
-    empty.click(desk.told(throw_out), None, None, **quiet)
+    restore.runs(bring_back, [entries, name], name, **quiet)
+    empty.runs(throw_out, None, None, **quiet)

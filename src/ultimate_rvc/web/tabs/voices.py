@@ -8,10 +8,10 @@ import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.voices.library import known_voices, search_voices
+from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.sources import voice_source
-from ultimate_rvc.web.start_button import StartButton
 from ultimate_rvc.web.tabs import voice_details, voice_more
 from ultimate_rvc.web.voice_cards import CARD_CLICKS, cards
 from ultimate_rvc.web.voice_choice import checked_voice
@@ -26,7 +26,7 @@ def build(desk: Desk) -> list[JobPanel]:
             search = gr.Textbox(
                 value="", label=texts("voices.search.label"), info=texts("voices.search.info"), max_lines=1
             )
-            library = gr.HTML(js_on_load=CARD_CLICKS)
+            library = gr.HTML(js_on_load=CARD_CLICKS, padding=False)
             panel = _import(desk)
             voice_more.build(desk)
         with gr.Column(scale=6, min_width=320):
@@ -56,8 +56,7 @@ def _import(desk: Desk) -> JobPanel:
             file_types=[".pth", ".safetensors", ".zip", ".index"], elem_classes="drop",
         )  # fmt: skip
         link = gr.Textbox(
-                value="",
-            label=texts("voices.import.link.label"), info=texts("voices.import.link.info"),
+            value="", label=texts("voices.import.link.label"), info=texts("voices.import.link.info"),
             placeholder="https://", max_lines=1,
         )  # fmt: skip
         published = gr.Dropdown(
@@ -65,12 +64,11 @@ def _import(desk: Desk) -> JobPanel:
             info=texts("voices.import.published.info"),
         )  # fmt: skip
         name = gr.Textbox(
-                value="",
-            label=texts("voices.import.name.label"), info=texts("voices.import.name.info"),
+            value="", label=texts("voices.import.name.label"), info=texts("voices.import.name.info"),
             max_lines=1, max_length=120,
         )  # fmt: skip
-        go = StartButton(desk, texts("voices.import.go"))
-        panel = JobPanel(desk, "import-voice", "")
+        go = ActionButton(desk, texts("voices.import.go"), variant="primary")
+        panel = JobPanel(desk, of_kind("import-voice"), "")
     ended = gr.State(None)
     panel.shows([ended, files, link, published, name], lambda job: _cleared(desk, job))
     panel.connect()
