@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultimate_rvc.errors import SettingError
@@ -62,8 +63,11 @@ def prepare_environment() -> None:
 
 def launch_options(options: ServerOptions) -> dict[str, Any]:
     """For ``Blocks.launch``: all that does not depend on how it is waited for."""
+    from fastapi.exceptions import RequestValidationError
+    from gradio.utils import get_upload_folder
     from starlette.middleware import Middleware
 
+    from ultimate_rvc.web.gate import Gate, tell_unfit
     from ultimate_rvc.web.origins import OwnOrigin
     from ultimate_rvc.web.theme import SCRIPT, STYLE, make_theme
 
@@ -75,11 +79,18 @@ def launch_options(options: ServerOptions) -> dict[str, Any]:
         "max_file_size": options.max_upload_mb * MEGABYTE,
         "allowed_paths": [str(output_dir()), str(cache_dir())],
         "show_error": True,
+        "enable_monitoring": False,
         "theme": make_theme(),
         "css_paths": STYLE,
         "head": SCRIPT.read_text(encoding="utf-8"),
         "footer_links": ["api"],
-        "app_kwargs": {"middleware": [Middleware(OwnOrigin, only_local=options.is_local)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(OwnOrigin, only_local=options.is_local),
+                Middleware(Gate, uploads=Path(get_upload_folder())),
+            ],
+            "exception_handlers": {RequestValidationError: tell_unfit},
+        },
         "ssr_mode": False,
         "pwa": False,
     }
@@ -109,7 +120,10 @@ def run_server(options: ServerOptions) -> None:
 def serve(server: Server, options: ServerOptions, *, wait: bool = True) -> tuple[Any, str]:
     """Launch the page; returns it and its address, at once without ``wait``."""
     from ultimate_rvc.web.page import build_page
+    from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, load_texts
+    from ultimate_rvc.web.unfit import tell_in_one_sentence
 
     page = build_page(server).queue(default_concurrency_limit=REQUESTS_AT_ONCE)
+    tell_in_one_sentence(page, load_texts(DEFAULT_LANGUAGE))
     _, url, _ = page.launch(prevent_thread_lock=not wait, quiet=not wait, **launch_options(options))
     return page, url
