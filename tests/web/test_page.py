@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -58,3 +60,20 @@ def test_the_list_of_jobs_is_not_served(running: Running) -> None:
     assert database.is_file()
     assert httpx.get(f"{running.url}gradio_api/file={database}", timeout=60).status_code in (403, 404)
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+LAID_OUT = """
+import sys
+from ultimate_rvc.web.server import prepare_environment
+prepare_environment()
+from ultimate_rvc.web.desk import Server
+from ultimate_rvc.web.page import build_page
+build_page(Server(None))
+print(*sorted({"torch", "transformers", "faiss", "matplotlib", "librosa", "numba"} & set(sys.modules)))
+"""
+
+
+def test_the_page_is_laid_out_without_the_libraries_that_only_work_needs() -> None:
+    """Each of them would take a second or more from the time to the first page."""
+    answer = subprocess.run([sys.executable, "-c", LAID_OUT], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout.split()) == (0, []), answer.stderr

@@ -42,8 +42,11 @@ class Control:
     def name(self) -> str:
         return self.path.rpartition(".")[2]
 
-    def component(self, texts: Texts) -> Any:
+    def component(self, texts: Texts, given: Mapping[str, Any]) -> Any:
+        """The control, with its value in ``given``, nested settings, or its default."""
         options = dict(self.options)
+        if self.make is gr.Number and self.default is None:
+            options["placeholder"] = texts("setting.automatic")  # without it an empty box would show 0
         if "choices" in options:
             options["choices"] = [
                 (texts("setting.automatic") if choice == NOTHING else str(choice), choice)
@@ -52,9 +55,16 @@ class Control:
         return self.make(
             label=texts(f"setting.{self.name}.label"),
             info=texts(f"setting.{self.name}.info"),
-            value=self.show(self.default),
+            value=self.shown(given),
             **options,
         )
+
+    def shown(self, settings: Mapping[str, Any]) -> Any:
+        """The control's value from nested settings; what is left out has its default."""
+        value: Any = settings
+        for name in self.path.split("."):
+            value = value.get(name, self.default) if isinstance(value, Mapping) else self.default
+        return self.show(value)
 
 
 def _slider(path: str, default: float, low: float, high: float, step: float) -> Control:
@@ -198,18 +208,12 @@ class Form:
 
     def show(self, settings: Mapping[str, Any]) -> list[Any]:
         """Values of the components from nested settings; what is left out has its default."""
-        shown = []
-        for control in self.controls:
-            value: Any = settings
-            for name in control.path.split("."):
-                value = value.get(name, control.default) if isinstance(value, Mapping) else control.default
-            shown.append(control.show(value))
-        return shown
+        return [control.shown(settings) for control in self.controls]
 
 
-def lay_out(controls: Sequence[Control], texts: Texts) -> Form:
-    """Put controls where the layout stands."""
-    return Form(controls, [control.component(texts) for control in controls])
+def lay_out(controls: Sequence[Control], texts: Texts, given: Mapping[str, Any] | None = None) -> Form:
+    """Put controls where the layout stands, with what is ``given`` instead of the defaults."""
+    return Form(controls, [control.component(texts, given or {}) for control in controls])
 
 
 def joined(*forms: Form) -> Form:

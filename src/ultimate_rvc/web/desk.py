@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
 
@@ -18,6 +18,9 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.web.texts import Texts
+
+if TYPE_CHECKING:
+    from ultimate_rvc.web.tabs.advanced import CoverForm
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,8 @@ class Desk(Door):
     """Follows ``JobQueue.revision``; its change event is when panels look again."""
     library: gr.State
     """Counts changes of the voice library; its change event is when voice lists are read again."""
+    forms: list[CoverForm] = field(default_factory=list)
+    """The form of the cover's settings, once it is laid out: settings files hold it as well."""
 
 
 def in_one_sentence(texts: Texts) -> Callable[[Callable[P, R]], Callable[P, R]]:

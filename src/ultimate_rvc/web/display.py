@@ -7,11 +7,14 @@ import re
 import time
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
+from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.jobs.model import Job, JobState, StepTime
 from ultimate_rvc.web.texts import Texts
 
 SHADES = 6  # colours of the bar of stage times, `.shade-0` and on in style.css
+SHOWN_NAMES = 2  # of files in a title
 LEAST_SHARE = 0.004  # thinner stages are told in the list below the bar only
 
 
@@ -38,8 +41,21 @@ def status(job: Job | None, texts: Texts, empty: str) -> str:
     """The state of a job: a bar while it runs, one sentence when it failed."""
     if job is None:
         return f'<div class="job empty">{escape(empty)}</div>' if empty else ""
-    head = f'<div class="job-head"><b>{escape(job.title)}</b>{badge(job, texts)}</div>'
+    head = f'<div class="job-head"><b>{escape(title(job, texts))}</b>{badge(job, texts)}</div>'
     return f'<div class="job {job.state}" role="status">{head}{_body(job, texts)}</div>'
+
+
+def title(job: Job, texts: Texts) -> str:
+    """What a job does, in the page's language."""
+    given = job.settings
+    if job.kind not in ("cover", "convert"):
+        return job.title
+    sources = [given["source"]] if job.kind == "cover" else list(given["sources"])
+    names = [str(source) if is_link(str(source)) else Path(source).name for source in sources]
+    shown = ", ".join(names[:SHOWN_NAMES])
+    if len(names) > SHOWN_NAMES:
+        shown = texts("title.more", names=shown, count=len(names) - SHOWN_NAMES)
+    return texts("title.by", name=shown, voice=given["voice"])
 
 
 def badge(job: Job, texts: Texts) -> str:
@@ -106,26 +122,37 @@ def facts(job: Job, texts: Texts) -> str:
 
 
 def stage_times(job: Job, texts: Texts) -> str:
-    """A bar of the stages of a finished job, by their seconds, with the total."""
-    steps = job.result.steps if job.result else ()
+    """Bars of a finished job's steps and, where they were measured, of the stages within its conversion."""
+    if job.result is None:
+        return ""
+    # The profiler's are nested ("synthesize/vocoder"): the outer ones hold all of the time.
+    measured = [
+        StepTime(stage["name"], stage["seconds"])
+        for stage in job.result.facts.get("stages", ())
+        if "/" not in stage["name"]
+    ]
+    return _times("step", job.result.steps, texts) + _times("stage", measured, texts)
+
+
+def _times(group: str, steps: Sequence[StepTime], texts: Texts) -> str:
+    """A bar; ``group`` is that of the names in the catalogue."""
     total = sum(step.seconds for step in steps)
     if not steps or total <= 0:
         return ""
     bars = "".join(
         f'<div class="shade-{number % SHADES}" style="flex-grow:{step.seconds / total:.4f}" '
-        f'title="{escape(texts.named("step", step.name))}: {step.seconds:.1f} s"></div>'
+        f'title="{escape(texts.named(group, step.name))}: {step.seconds:.1f} s"></div>'
         for number, step in enumerate(steps)
         if step.seconds / total >= LEAST_SHARE
     )
-    title = escape(texts("result.stages", seconds=f"{total:.1f}"))
-    return (
-        f'<div class="stages"><b>{title}</b><div class="stage-bar">{bars}</div>{_legend(steps, texts)}</div>'
-    )
+    title = escape(texts(f"result.{group}s", seconds=f"{total:.1f}"))
+    legend = _legend(group, steps, texts)
+    return f'<div class="stages"><b>{title}</b><div class="stage-bar">{bars}</div>{legend}</div>'
 
 
-def _legend(steps: Sequence[StepTime], texts: Texts) -> str:
+def _legend(group: str, steps: Sequence[StepTime], texts: Texts) -> str:
     entries = "".join(
-        f'<li><i class="shade-{number % SHADES}"></i>{escape(texts.named("step", step.name))} '
+        f'<li><i class="shade-{number % SHADES}"></i>{escape(texts.named(group, step.name))} '
         f"<span>{escape(texts('result.cached')) if step.cached else f'{step.seconds:.1f} s'}</span></li>"
         for number, step in enumerate(steps)
     )

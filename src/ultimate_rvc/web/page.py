@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from html import escape
 from typing import Any
@@ -82,8 +83,10 @@ def _header(texts: Texts) -> str:
         f"{escape(load_texts(language)('language.name'))}</a>"
         for language in languages()
     )
+    # Gradio's drop zones speak the browser's language, which need not be the page's.
+    words = f"<style>.drop {{ --drop-words: {json.dumps(texts('drop'))}; }}</style>"
     return (
-        f"<header><h1>Ultimate RVC</h1><p>{escape(texts('page.lead'))}</p>"
+        f"{words}<header><h1>Ultimate RVC</h1><p>{escape(texts('page.lead'))}</p>"
         f'<nav aria-label="{escape(texts("language.label"))}">{links}</nav>'
         f'<span class="version">{escape(__version__)}</span></header>'
     )

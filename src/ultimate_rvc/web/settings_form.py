@@ -77,5 +77,6 @@ def _control(name: str, kind: type[Any], default: Any, texts: Texts) -> Any:
         choices = [word.value for word in kind if word.value not in ("custom", "tiny")]
         return gr.Dropdown(choices, value=str(default), **words)
     if issubclass(kind, int | float):
-        return gr.Number(default, precision=0 if issubclass(kind, int) else None, **words)
+        # Without a placeholder an empty box would show 0.
+        return gr.Number(default, precision=0 if issubclass(kind, int) else None, placeholder="-", **words)
     return gr.Textbox(default, max_lines=1, **words)

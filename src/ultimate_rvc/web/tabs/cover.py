@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.settings_file import cover_settings
 from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
@@ -50,28 +51,25 @@ def _at_once(desk: Desk) -> JobPanel:
             )
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
-            pitch = controls.lay_out(controls.PITCH, texts)
-            more = advanced.cover_settings(desk)
+            given = cover_settings()
+            pitch = controls.lay_out(controls.PITCH, texts, given)
+            form = advanced.cover_form(desk, pitch, given)
             generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
             missing_footer(desk, voice)
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
             outputs = [*_result(desk), *melody.melody(desk, panel)]
-    form = controls.joined(pitch, more.form)
     panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
     panel.connect()
     demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
-    follow_preset(desk, voice, form)
+    desk.forms.append(form)
+    follow_preset(desk, voice, form.form)
 
     def start(
-        uploads: list[str] | None, link: str, name: str | None, effects: bool, backing: str,
-        client: str, optimization: dict[str, Any], *values: Any,
+        uploads: list[str] | None, link: str, name: str | None, client: str, optimization: dict[str, Any],
+        *values: Any,
     ) -> int:  # fmt: skip
         cover = form.read(values)
-        if not effects:
-            cover["effects"] = None
-        if backing != advanced.KEPT:
-            cover["backing"] = {"voice": None if backing == advanced.LEADS else checked_voice(desk, backing)}
         rest = {"voice": checked_voice(desk, name), "cover": cover, "optimization": optimization or {}}
         songs = [{"source": source, **rest} for source in song_sources(desk, uploads, link)]
         if len(songs) > 1:
@@ -81,7 +79,7 @@ def _at_once(desk: Desk) -> JobPanel:
 
     generate.runs(
         start,
-        [song, link, voice, more.effects, more.backing, desk.client, desk.optimization, *form.components],
+        [song, link, voice, desk.client, desk.optimization, *form.components],
         panel.job_id,
     )
     return panel

@@ -32,6 +32,10 @@ def build(desk: Desk) -> list[JobPanel]:
             clear = ActionButton(desk, texts("jobs.clear"), size="sm")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, lambda _: False, texts("jobs.none_open"))
+            player = gr.Audio(
+                label=texts("jobs.player.label"), type="filepath", interactive=False, visible=False,
+                editable=False, buttons=["download"],
+            )  # fmt: skip
             files = gr.File(
                 label=texts("jobs.files.label"), file_count="multiple", interactive=False, visible=False
             )
@@ -42,7 +46,7 @@ def build(desk: Desk) -> list[JobPanel]:
                 )
                 gr.Markdown(texts("jobs.settings.info"), elem_classes="hint")
                 again = ActionButton(desk, texts("jobs.again.go"), variant="primary")
-    panel.shows([files, told, changes], lambda job: _shown(desk, job))
+    panel.shows([player, files, told, changes], lambda job: _shown(desk, job))
     panel.connect()
 
     def look(chosen: int | None, client: str) -> list[Any]:
@@ -74,7 +78,7 @@ def _line(job: Job, desk: Desk) -> str:
     when = datetime.fromtimestamp(job.created).strftime("%m-%d %H:%M")
     state = desk.texts(f"state.{job.state}")
     kind = desk.texts.named("kind", job.kind)
-    return f"#{job.id} · {when} · {kind} · {job.title} · {state}"
+    return f"#{job.id} · {when} · {kind} · {display.title(job, desk.texts)} · {state}"
 
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
@@ -86,6 +90,7 @@ def _shown(desk: Desk, job: Job | None) -> list[Any]:
     told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
     settings = json.dumps(job.settings, indent=2, ensure_ascii=False) if job is not None else ""
     return [
+        gr.Audio(value=paths[0] if paths else None, visible=bool(paths)),
         gr.File(value=paths or None, visible=bool(paths)),
         gr.HTML(told, visible=bool(told)),
         settings,

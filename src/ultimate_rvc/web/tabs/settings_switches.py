@@ -122,18 +122,23 @@ def _files(desk: Desk) -> None:
         )
         save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
-    def loaded(name: str | None) -> dict[str, Any]:
+    (form,) = desk.forms  # the cover's tab comes first
+    places = [desk.optimization, *form.components]
+
+    def loaded(name: str | None) -> list[Any]:
         if not name:
             raise problem(texts, texts("error.no_settings_file"))
-        return settings_files.load(name)
+        switches, cover = settings_files.load(name)
+        gr.Info(texts("files.loaded", name=escape(name, quote=False)))
+        return [switches, *form.show(cover)]
 
-    def saved(name: str, chosen: dict[str, Any]) -> gr.Dropdown:
+    def saved(name: str, chosen: dict[str, Any], *values: Any) -> gr.Dropdown:
         if not desk.server.is_local:
             raise problem(texts, texts("error.local_only"))
-        settings_files.save(name, chosen or {})
+        settings_files.save(name, chosen or {}, form.read(values))
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 
-    load.runs(loaded, known, desk.optimization)
-    reset.click(lambda: {}, None, desk.optimization, concurrency_limit=None, api_visibility="private")
-    save.runs(saved, [name, desk.optimization], known)
+    load.runs(loaded, known, places)
+    reset.click(lambda: [{}, *form.show({})], None, places, concurrency_limit=None, api_visibility="private")
+    save.runs(saved, [name, *places], known)
