@@ -157,6 +157,31 @@ def test_a_song_is_taken_apart(queue: JobQueue, recordings: Path) -> None:
     assert (result.device, result.facts["separation_model"]) == ("cpu", "dsp")
 
 
+def test_vocals_get_effects_and_are_mixed_with_the_music(queue: JobQueue, recordings: Path) -> None:
+    dry = recordings / "singing.wav"
+    (wet,) = done(queue, "effects", {"source": str(dry), "effects": {"wet_level": 1.0}}).files
+    assert probe(wet.path).duration_seconds > probe(dry).duration_seconds
+    settings = {
+        "sources": [str(wet.path), str(recordings / "song.wav")],
+        "gains_db": [-60, 0],
+        "semitones": [0, 12],
+        "output_format": "flac",
+        "output_name": "mixed here",
+    }
+    (mixed,) = done(queue, "mix", settings).files
+    assert mixed.path.name == "mixed here.flac"
+    assert probe(mixed.path).duration_seconds == pytest.approx(probe(wet.path).duration_seconds, abs=0.01)
+    octave_up, rate = decode_mono(mixed.path, 16_000), 16_000
+    plain = decode_mono(recordings / "song.wav", 16_000)
+    assert centroid_hz(octave_up[: len(plain)], rate) > 1.5 * centroid_hz(plain, rate)
+
+
+def centroid_hz(waveform: np.ndarray, sample_rate: int) -> float:
+    magnitude = np.abs(np.fft.rfft(waveform))
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / sample_rate)
+    return float((frequencies * magnitude**2).sum() / (magnitude**2).sum())
+
+
 def test_a_voice_is_imported(queue: JobQueue) -> None:
     result = done(queue, "import-voice", {"source": str(DEMO_VOICE), "name": "mine"})
     assert result.facts["voice"] == "mine"
@@ -225,6 +250,13 @@ COVER = {"source": "demo", "voice": "demo"}
             UltimateRVCError,
         ),
         ("separate", {"source": "/nowhere.wav"}, AudioError),
+        ("effects", {"source": "/nowhere.wav"}, AudioError),
+        ("effects", {"source": str(DEMO_VOICE), "effects": {"room_size": 2}}, SettingError),
+        ("mix", {"sources": ["/nowhere.wav"]}, AudioError),
+        ("mix", {"sources": []}, SettingError),
+        ("mix", {"sources": [str(DEMO_VOICE)], "gains_db": [1, 2]}, SettingError),
+        ("mix", {"sources": [str(DEMO_VOICE)], "gains_db": [21]}, SettingError),
+        ("mix", {"sources": [str(DEMO_VOICE)], "semitones": [25]}, SettingError),
         ("import-voice", {"source": "/nowhere.zip"}, UltimateRVCError),
         ("import-voice", {"source": str(DEMO_VOICE), "sha256": "0" * 64}, SettingError),
         ("download", {"names": ["rmvpe", "rmvp"]}, SettingError),

@@ -1,49 +1,79 @@
-"""The page through its own server and client."""
+"""The page as a server: it answers in every language, and refuses what is not from itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
-from gradio_client import Client, handle_file
-from gradio_client.exceptions import AppError
 
-from ultimate_rvc.audio.decode import decode, probe
-from ultimate_rvc.audio.encode import encode
+from web.running import Running
+
+pytestmark = pytest.mark.usefixtures("folders_of_the_server")
+
+
+@pytest.mark.parametrize(("path", "word"), [("", "Song cover"), ("zh-TW", "翻唱歌曲")])
+def test_each_language_has_a_page_of_its_own(running: Running, path: str, word: str) -> None:
+    answer = httpx.get(running.url + path, timeout=60)
+    assert answer.status_code == 200
+    assert word in answer.text or json.dumps(word)[1:-1] in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "elsewhere.example"},
+    ],
+)
+def test_requests_of_another_site_are_refused(running: Running, headers: dict[str, str]) -> None:
+    answer = httpx.post(running.url + "gradio_api/queue/join", json={}, headers=headers, timeout=60)
+    assert answer.status_code == 403
+
+
+def test_a_link_from_another_site_opens_the_page(running: Running) -> None:
+    assert httpx.get(running.url, headers={"Sec-Fetch-Site": "cross-site"}, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd"])
+def test_files_outside_the_output_folders_are_not_served(running: Running, path: str) -> None:
+    answer = httpx.get(f"{running.url}gradio_api/file={path}", timeout=60)
+    assert answer.status_code in (403, 404)
+    assert "root:" not in answer.text
+
+
+def test_a_result_is_served(running: Running) -> None:
+    result = running.output / "cover.txt"
+    result.write_text("made here")
+    answer = httpx.get(f"{running.url}gradio_api/file={result}", timeout=60)
+    assert (answer.status_code, answer.text) == (200, "made here")
+
+
+def test_the_list_of_jobs_is_not_served(running: Running) -> None:
+    database = Path(running.queue.folder) / "jobs.sqlite3"
+    assert database.is_file()
+    assert httpx.get(f"{running.url}gradio_api/file={database}", timeout=60).status_code in (403, 404)
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+LAID_OUT = """
+import sys
+from ultimate_rvc.web.server import prepare_environment
+prepare_environment()
+from ultimate_rvc.web.desk import Server
 from ultimate_rvc.web.page import build_page
-from voice_factory import write_voice
-
-SONG = Path(__file__).parent.parent / "data" / "songs" / "real_song.ogg"
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    page = build_page()
-    _, url, _ = page.queue().launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-    yield Client(url, verbose=False)
-    page.close()
+build_page(Server(None))
+print(*sorted({"torch", "transformers", "faiss", "matplotlib", "librosa", "numba"} & set(sys.modules)))
+"""
 
 
-def test_a_song_and_an_uploaded_voice_become_a_cover(client: Client, tmp_path: Path) -> None:
-    voice = write_voice(tmp_path / "uploaded.pth", "Applio", embedder="starter", sample_rate=32000)
-    choice = client.predict(handle_file(voice), api_name="/import_voice")
-    assert "uploaded" in [name for name, _ in choice["choices"]]
-    samples, sample_rate = decode(SONG)
-    song = tmp_path / "short.wav"
-    encode(song, samples[:, : 2 * sample_rate], sample_rate)
-    cover, steps, warnings = client.predict(handle_file(song), "", "uploaded", 0, 0, api_name="/song_cover")
-    assert probe(Path(cover)).duration_seconds == pytest.approx(2, abs=0.05)
-    assert [row[0] for row in steps["data"]][:2] == ["retrieve", "separate"]
-    assert "dsp" in warnings
-
-
-def test_what_is_wrong_is_one_sentence(client: Client, tmp_path: Path) -> None:
-    text = tmp_path / "renamed.pth"
-    text.write_text("no voice")
-    with pytest.raises(AppError, match=r"renamed\.pth"):
-        client.predict(handle_file(text), api_name="/import_voice")
-    with pytest.raises(AppError, match="Drop a song"):
-        client.predict(None, " ", "demo", 0, 0, api_name="/song_cover")
-    with pytest.raises(AppError, match="A link begins with"):
-        client.predict(None, str(SONG), "demo", 0, 0, api_name="/song_cover")
+def test_the_page_is_laid_out_without_the_libraries_that_only_work_needs() -> None:
+    """Each of them would take a second or more from the time to the first page."""
+    answer = subprocess.run([sys.executable, "-c", LAID_OUT], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout.split()) == (0, []), answer.stderr

@@ -109,7 +109,9 @@ _CONVERSION_OPTIONS = (
 def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command all conversion options; it receives those that were asked for as ``asked``.
 
-    ``asked`` holds fields of ``ConversionSettings``, checked already; the rest is for the voice's preset.
+    ``asked`` holds fields of ``ConversionSettings``, checked already: what the command line or else the
+    settings file says; the rest is for the voice's preset. A command that has a parameter ``decided``
+    receives in it the names of all parameters that the command line gave.
 
     ``subject`` names the switches as users know them: ``--split-voice`` or ``--split-vocals``.
     """
@@ -118,18 +120,23 @@ def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[.
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-            if name != "asked"
+            if name not in ("asked", "decided")
         ]
+        wants_names = "decided" in inspect.signature(command).parameters
         shared = {option.parameter(subject).name: option for option in _CONVERSION_OPTIONS}
 
         @functools.wraps(command)
         def wrapper(context: typer.Context, **given: Any) -> None:
-            asked: dict[str, Any] = {
+            from ultimate_rvc.cli.settings_file import conversion_settings
+
+            asked: dict[str, Any] = conversion_settings() | {
                 option.field: tuple(given[name]) if option.field == "f0_methods" else given[name]
                 for name, option in shared.items()
                 if _was_asked_for(context, name)
             }
             ConversionSettings(**asked)
+            if wants_names:
+                given["decided"] = {name for name in given if _was_asked_for(context, name)}
             command(asked=asked, **{name: value for name, value in given.items() if name not in shared})
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)

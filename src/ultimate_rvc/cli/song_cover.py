@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ from ultimate_rvc.cli.console import (
     show_warning,
 )
 from ultimate_rvc.cli.profiling import profile_shown
+from ultimate_rvc.cli.settings_file import with_file
 from ultimate_rvc.covers.settings import AUTO_MODEL, BackingVoice, CoverSettings, SourceSettings, StemSettings
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -45,6 +46,7 @@ def one_of(option: str, given: str | None, positional: str | None, what: str) ->
 def song_cover(
     asked: Mapping[str, Any],
     switches: Mapping[str, object],
+    decided: Set[str],
     source_argument: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="The same as --source.", show_default=False)
     ] = None,
@@ -185,6 +187,7 @@ def song_cover(
         output_path=output,
         optimization=optimization.config,
     )
+    settings = with_file(settings, decided)
     from ultimate_rvc.covers.recipe import make_cover
 
     with profile_shown(optimization.config.enable_profiling), progress_bar() as progress:

@@ -13,10 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import AudioFormat, Device
-from ultimate_rvc.covers.settings import LOSSLESS_FORMATS, CoverSettings
+from ultimate_rvc.covers.settings import (
+    LOSSLESS_FORMATS,
+    MAX_GAIN_DB,
+    MAX_REST_SEMITONES,
+    MIN_GAIN_DB,
+    CoverSettings,
+)
 from ultimate_rvc.covers.source_checks import is_url
-from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceError, VoiceFileError
+from ultimate_rvc.errors import (
+    AudioError,
+    DatasetError,
+    SettingError,
+    SourceError,
+    VoiceFileError,
+    check_setting,
+)
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.plain import absolute, from_plain, merged, to_plain
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
@@ -92,6 +106,52 @@ class SeparateJob:
     def __post_init__(self) -> None:
         check_optimization(self.optimization)
         _check_bitrate(self.output_format, self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectsJob:
+    """High-pass, compressor and reverb on a file of vocals; the reverb's tail is kept."""
+
+    source: Path
+    effects: EffectSettings = field(default_factory=EffectSettings)
+    output_format: AudioFormat = AudioFormat.WAV
+    bitrate_kbps: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_bitrate(self.output_format, self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixJob:
+    """Files into one as long as the longest, each shifted and louder or softer."""
+
+    sources: tuple[Path, ...]
+    gains_db: tuple[float, ...] = ()
+    """Of each source in order, -60 to 20 dB; empty: 0 for all."""
+    semitones: tuple[int, ...] = ()
+    """Shift of each source in order, -24 to 24; empty: none."""
+    output_name: str | None = None
+    """Without folder and suffix; None: that of the first source."""
+    output_sr: int = CoverSettings.output_sr
+    output_format: AudioFormat = AudioFormat.MP3
+    bitrate_kbps: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise SettingError("sources is empty; name at least one file.")
+        for name in ("gains_db", "semitones"):
+            if (count := len(getattr(self, name))) not in (0, len(self.sources)):
+                raise SettingError(
+                    f"{name} has {count} values for {len(self.sources)} sources; give one for each."
+                )
+        for gain_db in self.gains_db:
+            check_setting("gains_db", gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
+        for shift in self.semitones:
+            check_setting("semitones", shift, -MAX_REST_SEMITONES, MAX_REST_SEMITONES)
+        # Knows the ranges of the output.
+        CoverSettings(
+            output_sr=self.output_sr, output_format=self.output_format, bitrate_kbps=self.bitrate_kbps
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,15 +354,18 @@ def _check_cover(settings: CoverJob) -> None:
 
 
 def _check_convert(settings: ConvertJob) -> None:
-    for source in settings.sources:
-        if not source.is_file():
-            raise AudioError(f"There is no file {source}; check its name.")
+    _check_files(settings.sources)
     _check_voice(settings.voice, settings.index_path)
 
 
-def _check_separate(settings: SeparateJob) -> None:
-    if not settings.source.is_file():
-        raise AudioError(f"There is no file {settings.source}; check its name.")
+def _check_source(settings: SeparateJob | EffectsJob) -> None:
+    _check_files((settings.source,))
+
+
+def _check_files(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise AudioError(f"There is no file {path}; check its name.")
 
 
 def _check_import(settings: ImportVoiceJob) -> None:
@@ -385,8 +448,22 @@ KINDS: dict[str, Kind] = {
         settings=SeparateJob,
         work="ultimate_rvc.jobs.work.separate:separate",
         title=lambda job: f"{job.source.name} ({job.task})",
-        check=_check_separate,
+        check=_check_source,
         shares={"separate": 0.95, "write": 0.05},
+    ),
+    "effects": Kind(
+        settings=EffectsJob,
+        work="ultimate_rvc.jobs.work.mixing:add_effects",
+        title=lambda job: f"{job.source.name} (effects)",
+        check=_check_source,
+        shares={"effects": 0.9, "write": 0.1},
+    ),
+    "mix": Kind(
+        settings=MixJob,
+        work="ultimate_rvc.jobs.work.mixing:mix_files",
+        title=lambda job: job.output_name or _names(job.sources),
+        check=lambda job: _check_files(job.sources),
+        shares={"transpose": 0.5, "mix": 0.2, "encode": 0.3},
     ),
     "import-voice": Kind(
         settings=ImportVoiceJob,

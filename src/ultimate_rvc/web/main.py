@@ -1,11 +1,7 @@
-"""``urvc-web``: a page on which a song becomes a cover.
-
-One screen for the main job; everything else is on the command line.
-"""
+"""``urvc-web``: the page on which songs become covers, and everything else is at hand."""
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -16,6 +12,7 @@ from ultimate_rvc.openmp import wait_briefly
 
 LOCAL_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
+UPLOAD_MB = 2000  # an hour of stereo in 24 bits is 950
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,18 +22,21 @@ def serve(
     listen_host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")
     ] = LOCAL_HOST,
-    listen_port: Annotated[int, typer.Option(help="Port of the page.")] = DEFAULT_PORT,
+    listen_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = DEFAULT_PORT,
+    share: Annotated[
+        bool, typer.Option("--share", help="Also open a public link through Gradio's servers.")
+    ] = False,
+    auth: Annotated[
+        str | None, typer.Option(metavar="USER:PASS", help="Ask for this name and password.")
+    ] = None,
+    max_upload_mb: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Largest file that is taken, in millions of bytes.")
+    ] = UPLOAD_MB,
 ) -> None:
     """Open the web page of Ultimate RVC."""
-    # Gradio would tell its makers about every start; a local tool has nobody to tell, nor often a network.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    from ultimate_rvc.paths import output_dir
-    from ultimate_rvc.web.page import build_page
+    from ultimate_rvc.web.server import ServerOptions, run_server
 
-    output_dir().mkdir(parents=True, exist_ok=True)
-    build_page().queue(default_concurrency_limit=1).launch(
-        server_name=listen_host, server_port=listen_port, allowed_paths=[str(output_dir())], show_error=True
-    )
+    run_server(ServerOptions(listen_host, listen_port, share, auth, max_upload_mb))
 
 
 def run() -> None:

@@ -1,102 +1,92 @@
-"""The page: lay out, call, show."""
+"""The page: one Blocks application, with a page of its own for each language."""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+import json
+import secrets
+from html import escape
+from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.covers.settings import CoverSettings
-from ultimate_rvc.errors import UltimateRVCError
-from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.voices.library import import_voice, list_voices, packaged_voices
+from ultimate_rvc import __version__
+from ultimate_rvc.web import endpoints
+from ultimate_rvc.web.desk import Desk, Server
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.tabs import TABS
+from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
 
-log = logging.getLogger(__name__)
-
-NO_VOICES = "No voices of your own yet: add a voice file below. The demo voice is untrained."
-
-
-def build_page() -> gr.Blocks:
-    """One screen: song, voice, pitch, Generate."""
-    with gr.Blocks(title="Ultimate RVC") as page:
-        gr.Markdown("# Ultimate RVC\nDrop a song, choose a voice, press Generate.")
-        with gr.Row():
-            with gr.Column():
-                song = gr.File(label="Song (any audio or video file)", type="filepath")
-                link = gr.Textbox(label="... or a link", placeholder="https://")
-                voice = gr.Dropdown(label="Voice", choices=_voice_names(), info=_voice_hint())
-                octaves = gr.Slider(
-                    -3, 3, 0, step=1, label="Octaves", info="About +1 from a male to a female voice."
-                )
-                semitones = gr.Slider(-12, 12, 0, step=1, label="Semitones")
-                generate = gr.Button("Generate", variant="primary")
-                with gr.Accordion("Add a voice", open=not list_voices()):
-                    files = gr.File(label="Voice file (.pth, .safetensors or .zip)", type="filepath")
-                    add = gr.Button("Add to the library")
-            with gr.Column():
-                cover = gr.Audio(label="Cover", interactive=False)
-                steps = gr.Dataframe(label="Steps", headers=["step", "took"], interactive=False)
-                warnings = gr.Markdown()
-        generate.click(
-            _generate,
-            [song, link, voice, octaves, semitones],
-            [cover, steps, warnings],
-            api_name="song_cover",
-        )
-        add.click(_add_voice, [files], [voice], api_name="import_voice")
-        page.load(
-            lambda: gr.Dropdown(choices=_voice_names(), info=_voice_hint()), None, voice, api_name=False
-        )
-    return page  # type: ignore[no-any-return]
+LOOK_SECONDS = 0.7  # how often a page asks whether anything changed
+# No secret: it only lets a browser's own notes be read after a restart of the server.
+BROWSER_KEY = "ultimate-rvc"
+CLIENT_BYTES = 8
 
 
-def _voice_names() -> list[str]:
-    return [voice.name for voice in [*list_voices(), *packaged_voices()]]
+def build_page(server: Server) -> gr.Blocks:
+    """Lay out the page in every language: the default one at ``/``, others at ``/<language>``."""
+    with gr.Blocks(title="Ultimate RVC", analytics_enabled=False, fill_width=True) as page:
+        texts = load_texts(DEFAULT_LANGUAGE)
+        _language_page(server, texts)
+        endpoints.add(server, texts)
+    for language in languages():
+        if language != DEFAULT_LANGUAGE:
+            texts = load_texts(language)
+            with page.route(texts("language.name"), f"/{language}", show_in_navbar=False):
+                _language_page(server, texts)
+    return page
 
 
-def _voice_hint() -> str:
-    return "" if list_voices() else NO_VOICES
-
-
-def _generate(
-    song: str | None,
-    link: str,
-    voice: str | None,
-    octaves: float,
-    semitones: float,
-    bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio fills it in)
-) -> tuple[str, list[list[str]], str]:
-    from ultimate_rvc.covers.recipe import make_cover
-    from ultimate_rvc.covers.source_checks import is_url
-    from ultimate_rvc.covers.sources import DEMO_SOURCE
-
-    source = song or link.strip()
-    if not source:
-        raise gr.Error("Drop a song or paste a link first.")
-    if not song and source != DEMO_SOURCE and not is_url(source):
-        # Others may reach this page: what they type must not open files of this machine.
-        raise gr.Error("A link begins with https:// or http://; drop a file for anything else.")
-    if not voice:
-        raise gr.Error("Choose a voice first.")
-    settings = CoverSettings(
-        conversion=ConversionSettings(n_octaves=int(octaves), n_semitones=int(semitones))
+def _language_page(server: Server, texts: Texts) -> None:
+    gr.HTML(_header(texts), elem_classes="top", padding=False)
+    desk = Desk(
+        server=server,
+        texts=texts,
+        client=gr.BrowserState("", storage_key="urvc-client", secret=BROWSER_KEY),
+        optimization=gr.BrowserState({}, storage_key="urvc-optimization", secret=BROWSER_KEY),
+        revision=gr.State(-1),
+        library=gr.State([]),
     )
-    progress = Progress(lambda step, fraction, text: bar(fraction, desc=text or step))
-    try:
-        result = make_cover(source, voice, settings, progress)
-    except UltimateRVCError as error:
-        raise gr.Error(str(error)) from error
-    rows = [[step.name, "cached" if step.cached else f"{step.seconds:.1f} s"] for step in result.steps]
-    return str(result.path), rows, "\n\n".join(result.warnings)
+    panels: list[JobPanel] = []
+    with gr.Tabs(overflow_behavior="wrap", elem_id="rail"):
+        for name, build in TABS.items():
+            with gr.Tab(texts(f"tab.{name}"), id=name, elem_id=f"tab-{name}"):
+                gr.HTML(
+                    f"<h2>{escape(texts(f'tab.{name}'))}</h2><p>{escape(texts(f'{name}.lead'))}</p>",
+                    padding=False,
+                )
+                panels += build(desk)
+
+    def arrive(client: str) -> list[Any]:
+        client = client or secrets.token_hex(CLIENT_BYTES)
+        return [client, *(panel.latest(client) for panel in panels)]
+
+    def look() -> list[Any]:
+        return [server.queue.revision, server.library_stamp()]
+
+    # Queued, though they are quick: only a queued event lets the change events of states follow.
+    quiet: dict[str, Any] = {
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    page = gr.context.Context.root_block
+    assert page is not None  # a Blocks is open: components were just put into it
+    page.load(arrive, desk.client, [desk.client, *(panel.job_id for panel in panels)], **quiet)
+    gr.Timer(LOOK_SECONDS).tick(look, None, [desk.revision, desk.library], **quiet)
 
 
-def _add_voice(path: str | None) -> gr.Dropdown:
-    if path is None:
-        raise gr.Error("Drop a voice file first.")
-    try:
-        voice = import_voice(Path(path))
-    except UltimateRVCError as error:
-        raise gr.Error(str(error)) from error
-    return gr.Dropdown(choices=_voice_names(), value=voice.name, info="")
+def _header(texts: Texts) -> str:
+    links = " ".join(
+        f'<a href="/{"" if language == DEFAULT_LANGUAGE else language}" data-language="{language}" '
+        f'lang="{language}"'
+        f"{' aria-current=page' if language == texts.language else ''}>"
+        f"{escape(load_texts(language)('language.name'))}</a>"
+        for language in languages()
+    )
+    # Gradio's drop zones speak the browser's language, which need not be the page's.
+    words = f"<style>.drop {{ --drop-words: {json.dumps(texts('drop'))}; }}</style>"
+    return (
+        f"{words}<header><h1>Ultimate RVC</h1><p>{escape(texts('page.lead'))}</p>"
+        f'<nav aria-label="{escape(texts("language.label"))}">{links}</nav>'
+        f'<span class="version">{escape(__version__)}</span></header>'
+    )

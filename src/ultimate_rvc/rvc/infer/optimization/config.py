@@ -160,7 +160,8 @@ PRECISIONS = {
     "bfloat16": {"use_fp16": False, "use_bf16": True},
 }
 PRECISION_CHOICES = "float32, float16 or bfloat16"
-FILE_KEYS = (*FIELDS, PRECISION)
+COVER_PART = "cover"  # in settings files: what covers sound like, which is read elsewhere
+FILE_KEYS = (*FIELDS, PRECISION, COVER_PART)
 VARIABLES = {spec.variable: name for name, spec in SWITCHES.items()}
 HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
     Device.MPS.value: {
@@ -312,13 +313,12 @@ def _from_file(environment: Mapping[str, str]) -> _Layer:
     name = environment.get(FILE_VARIABLE)
     if not name:
         return _Layer({})
-    path = config_dir() / f"{name}.yaml"
-    content = _read_settings_file(path, name)
+    path, content = read_settings_file(name)
     for key in content:
         if key not in FILE_KEYS:
             raise SettingError(f"{path} has the key {key!r}, which is none; {_nearest(str(key), FILE_KEYS)}")
     values = {
-        key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key != PRECISION
+        key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key in FIELDS
     }
     if PRECISION in content:
         values = _with_precision(values, content[PRECISION], path)
@@ -339,9 +339,17 @@ def _with_precision(values: dict[str, Any], precision: object, path: Path) -> di
     return values | implied
 
 
-def _read_settings_file(path: Path, name: str) -> dict[Any, Any]:
+def read_settings_file(name: str) -> tuple[Path, dict[Any, Any]]:
+    """Where the settings file of this name is, and its keys and values.
+
+    Raises
+    ------
+    SettingError
+        It is not there, or holds something else.
+    """
     import yaml
 
+    path = config_dir() / f"{name}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -353,12 +361,12 @@ def _read_settings_file(path: Path, name: str) -> dict[Any, Any]:
         reason = " ".join(str(error).split())
         raise SettingError(f"The settings file {path} cannot be read: {reason}.") from error
     if content is None:
-        return {}
+        return path, {}
     if not isinstance(content, dict):
         raise SettingError(
             f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
         )
-    return content
+    return path, content
 
 
 def _parsed(name: str, value: object, where: str) -> Any:

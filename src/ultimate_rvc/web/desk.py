@@ -1,0 +1,129 @@
+"""What every tab of the page works with."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import gradio as gr
+
+from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.queue import JobQueue
+from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.web.texts import Texts
+
+if TYPE_CHECKING:
+    from ultimate_rvc.web.tabs.advanced import CoverForm
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What does not depend on the language: the jobs, and who may reach the page."""
+
+    queue: JobQueue
+    is_local: bool = True
+    """Whether only this machine reaches it; then its user sees all jobs, and may write settings files."""
+    _edits: list[int] = field(default_factory=list)
+
+    def mark_edit(self) -> None:
+        """Let every open page read the library again, after a change that its folder does not show."""
+        self._edits.append(1)
+
+    def library_stamp(self) -> list[int]:
+        """Another value after every change of the voice library."""
+        folder = voice_models_dir()
+        return [len(self._edits), folder.stat().st_mtime_ns if folder.is_dir() else 0]
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way in, page or endpoint, in one language."""
+
+    server: Server
+    texts: Texts
+
+    @property
+    def queue(self) -> JobQueue:
+        return self.server.queue
+
+    def submit(self, kind: str, settings: Mapping[str, Any], client: str) -> Job:
+        """Queue a job; what is wrong is told where it was asked for."""
+        return self.told(self.queue.submit)(kind, settings, client=client)
+
+    def seen_by(self, client: str) -> str | None:
+        """Whose jobs a browser may see: None stands for all."""
+        return None if self.server.is_local else client
+
+    def told(self, work: Callable[P, R]) -> Callable[P, R]:
+        """``work`` whose errors are one sentence on the page."""
+        return in_one_sentence(self.texts)(work)
+
+
+@dataclass(frozen=True)
+class Desk(Door):
+    """One language's page while it is laid out."""
+
+    client: gr.BrowserState
+    """Who asks: drawn once per browser, so that a reload finds its jobs."""
+    optimization: gr.BrowserState
+    """Switches chosen under Settings, kept by the browser and sent with each job."""
+    revision: gr.State
+    """Follows ``JobQueue.revision``; its change event is when panels look again."""
+    library: gr.State
+    """Counts changes of the voice library; its change event is when voice lists are read again."""
+    forms: list[CoverForm] = field(default_factory=list)
+    """The form of the cover's settings, once it is laid out: settings files hold it as well."""
+
+
+def in_one_sentence(texts: Texts) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Turn what a user can mend into its sentence; a bug is logged and told without its traceback."""
+
+    def decorate(work: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(work):
+
+            @functools.wraps(work)
+            async def patient(*given: P.args, **named: P.kwargs) -> Any:
+                with _sentences(texts):
+                    return await work(*given, **named)
+
+            return cast(Callable[P, R], patient)
+
+        @functools.wraps(work)
+        def wrapper(*given: P.args, **named: P.kwargs) -> R:
+            with _sentences(texts):
+                return work(*given, **named)
+
+        return wrapper
+
+    return decorate
+
+
+@contextmanager
+def _sentences(texts: Texts) -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except UltimateRVCError as error:
+        raise problem(texts, str(error)) from error
+    except Exception as error:
+        log.exception("A bug of the page")
+        raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
+
+
+def problem(texts: Texts, sentence: str) -> gr.Error:
+    """An error for the page, with our title and without a traceback in the log."""
+    # Gradio shows messages as HTML, and a file's name may hold anything.
+    return gr.Error(html.escape(sentence, quote=False), title=texts("error.title"), print_exception=False)

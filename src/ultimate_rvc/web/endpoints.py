@@ -1,0 +1,135 @@
+"""The HTTP API: named endpoints for covers, conversions, voices and jobs, which stay as they are.
+
+docs/user-guide.md shows them with ``gradio_client``. What takes or gives files is an event of components that
+nobody sees, because only those look after uploads; all else is a function with types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.voices.library import find_voice
+from ultimate_rvc.web.desk import Door, Server
+from ultimate_rvc.web.endpoints_jobs import JobEndpoints, job_json
+from ultimate_rvc.web.endpoints_voices import VoiceEndpoints
+from ultimate_rvc.web.local_files import refuse_local_files
+from ultimate_rvc.web.sources import song_source, voice_source
+from ultimate_rvc.web.texts import Texts
+from ultimate_rvc.web.voice_choice import checked_voice
+
+LISTED: dict[str, Any] = {"api_visibility": "public", "show_progress": "hidden", "concurrency_limit": None}
+
+
+def add(server: Server, texts: Texts) -> None:
+    """Put all endpoints into the Blocks that are open."""
+    door = Door(server, texts)
+    _Makers(door).add()
+    jobs, voices = JobEndpoints(door), VoiceEndpoints(door)
+    for work in (*jobs.functions(), *voices.functions()):
+        gr.events.api(door.told(work), api_name=work.__name__, concurrency_limit=None)
+    number = gr.Number(precision=0, label="job", visible=False)
+    client = gr.Textbox("", label="client", visible=False)
+    name = gr.Textbox("", label="voice", visible=False)
+    many = gr.File(file_count="multiple", label="files", visible=False)
+    one = gr.File(label="file", visible=False)
+    _event(door, jobs.job_files, [number, client], many)
+    _event(door, voices.export_voice, [name], one)
+
+
+def _event(door: Door, work: Callable[..., Any], inputs: Sequence[Any], output: Any) -> None:
+    trigger = gr.Button(visible=False)
+    trigger.click(
+        door.told(work),
+        list(inputs),
+        output,
+        api_name=work.__name__,
+        api_description=work.__doc__,
+        **LISTED,
+    )
+
+
+class _Makers:
+    """What makes a job out of files: cover, convert, import_voice."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def add(self) -> None:
+        song = gr.File(type="filepath", label="song", visible=False)
+        files = gr.File(type="filepath", file_count="multiple", label="files", visible=False)
+        link, voice, name, client = (
+            gr.Textbox("", label=label, visible=False) for label in ("link", "voice", "name", "client")
+        )
+        settings, optimization = (
+            gr.JSON({}, label=label, visible=False) for label in ("settings", "optimization")
+        )
+        audio_format = gr.Textbox(AudioFormat.WAV.value, label="output_format", visible=False)
+        job = gr.JSON(label="job", visible=False)
+        _event(self._door, self.cover, [song, link, voice, settings, optimization, client], job)
+        _event(self._door, self.convert, [files, voice, settings, audio_format, optimization, client], job)
+        _event(self._door, self.import_voice, [files, link, name, client], job)
+
+    def cover(
+        self, song: str | None, link: str, voice: str, settings: object, optimization: object, client: str
+    ) -> dict[str, Any]:
+        """Queue a song cover; settings are fields of CoverSettings. Returns the job."""
+        chosen = self._checked(settings)
+        chosen["conversion"] = self._with_preset(voice, _mapping(chosen.get("conversion"), "conversion"))
+        job = self._door.submit(
+            "cover",
+            {
+                "source": song_source(self._door, song, link),
+                "voice": checked_voice(self._door, voice),
+                "cover": chosen,
+                "optimization": _mapping(optimization, "optimization"),
+            },
+            client,
+        )
+        return job_json(job)
+
+    def convert(
+        self, files: list[str] | None, voice: str, settings: object, output_format: str,
+        optimization: object, client: str,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Queue a conversion of files; settings are fields of ConversionSettings. Returns the job."""
+        job = self._door.submit(
+            "convert",
+            {
+                "sources": files or [],
+                "voice": checked_voice(self._door, voice),
+                "conversion": self._with_preset(voice, self._checked(settings)),
+                "output_format": output_format,
+                "optimization": _mapping(optimization, "optimization"),
+            },
+            client,
+        )
+        return job_json(job)
+
+    def import_voice(self, files: list[str] | None, link: str, name: str, client: str) -> dict[str, Any]:
+        """Queue the import of a voice from a model with its index, an archive or a link. Returns the job."""
+        source = voice_source(self._door, files, link.strip(), "")
+        allowed = {"allow_local": self._door.server.is_local}
+        job = self._door.submit("import-voice", {**source, **allowed, "name": name.strip() or None}, client)
+        return job_json(job)
+
+    def _checked(self, settings: object) -> dict[str, Any]:
+        chosen = _mapping(settings, "settings")
+        refuse_local_files(self._door, chosen)
+        return chosen
+
+    def _with_preset(self, voice: str, conversion: dict[str, Any]) -> dict[str, Any]:
+        preset = find_voice(checked_voice(self._door, voice)).preset.fill(conversion)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in preset.items()}
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise SettingError(f"{name} must be an object with names and values.")
+    return dict(value)

@@ -1,0 +1,108 @@
+"""Convert voice: files of speech or singing through one voice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.web import controls, display
+from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
+
+
+def build(desk: Desk) -> list[JobPanel]:
+    """Lay out the tab."""
+    texts = desk.texts
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            files = gr.File(
+                label=texts("convert.files.label"), file_count="multiple", file_types=["audio", "video"],
+                type="filepath", height=170, elem_classes="drop",
+            )  # fmt: skip
+            voice = voice_dropdown(desk)
+            pitch = controls.lay_out(controls.PITCH, texts)
+            with gr.Accordion(texts("advanced.conversion"), open=False):
+                more = controls.lay_out(controls.CONVERSION, texts)
+            audio_format = gr.Dropdown(
+                [word.value for word in AudioFormat], value=AudioFormat.WAV.value,
+                label=texts("setting.output_format.label"), info=texts("setting.output_format.info"),
+            )  # fmt: skip
+            go = ActionButton(desk, texts("convert.go"), variant="primary", size="lg")
+        with gr.Column(scale=6, min_width=320):
+            panel = JobPanel(desk, _is_ours, texts("convert.empty"))
+            outputs = _result(desk)
+    form = controls.joined(pitch, more)
+    panel.shows(outputs, lambda job: _shown(desk, job))
+    panel.connect()
+    follow_preset(desk, voice, form)
+
+    def start(
+        uploads: list[str] | None, name: str | None, audio_format: str, client: str,
+        optimization: dict[str, Any], *values: Any,
+    ) -> int:  # fmt: skip
+        if not uploads:
+            raise problem(texts, texts("error.no_files"))
+        settings = {
+            "sources": uploads,
+            "voice": checked_voice(desk, name),
+            "output_format": audio_format,
+            "optimization": optimization or {},
+            **form.read(values),
+        }
+        return desk.submit("convert", settings, client).id
+
+    go.runs(
+        start,
+        [files, voice, audio_format, desk.client, desk.optimization, *form.components],
+        panel.job_id,
+    )
+    return [panel]
+
+
+def _is_ours(job: Job) -> bool:
+    """Conversions in a group are steps of a cover."""
+    return job.kind == "convert" and job.group is None
+
+
+def _result(desk: Desk) -> list[Any]:
+    texts = desk.texts
+    choice = gr.Dropdown(
+        [], label=texts("convert.choice.label"), info=texts("convert.choice.info"), visible=False
+    )
+    player = gr.Audio(
+        label=texts("convert.result.label"),
+        type="filepath",
+        interactive=False,
+        visible=False,
+        editable=False,
+        buttons=["download"],
+    )
+    told = gr.HTML(visible=False, padding=False)
+    results = gr.File(
+        label=texts("convert.results.label"), file_count="multiple", interactive=False, visible=False
+    )
+
+    choice.change(
+        lambda path: gr.Audio(value=path), choice, player,
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+    return [choice, player, told, results]
+
+
+def _shown(desk: Desk, job: Job | None) -> list[Any]:
+    made = job.result.files if job is not None and job.result is not None else ()
+    paths = [file.path for file in made if file.path.is_file()]
+    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    first = str(paths[0]) if paths else None
+    return [
+        gr.Dropdown([(Path(path).name, str(path)) for path in paths], value=first, visible=len(paths) > 1),
+        gr.Audio(value=first, visible=bool(paths)),
+        gr.HTML(told, visible=bool(told)),
+        gr.File(value=[str(path) for path in paths] or None, visible=bool(paths)),
+    ]

@@ -1,0 +1,117 @@
+"""Song cover: a song, a voice, Generate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.settings_file import cover_settings
+from ultimate_rvc.web import controls, display
+from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.missing import missing_footer
+from ultimate_rvc.web.panel import JobPanel, of_kind
+from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
+from ultimate_rvc.web.sources import song_sources
+from ultimate_rvc.web.tabs import advanced, melody, steps
+from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
+
+
+def build(desk: Desk) -> list[JobPanel]:
+    """Lay out the tab: all at once, or step by step."""
+    texts = desk.texts
+    with gr.Tabs(elem_classes="ways"):
+        with gr.Tab(texts("cover.at_once"), id="at-once", elem_id="way-at-once"):
+            panel = _at_once(desk)
+        with gr.Tab(texts("cover.steps"), id="steps", elem_id="way-steps"):
+            panels = steps.build(desk)
+    return [panel, *panels]
+
+
+def _at_once(desk: Desk) -> JobPanel:
+    texts = desk.texts
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            song = gr.File(
+                label=texts("cover.song.label"),
+                file_count="multiple",
+                file_types=["audio", "video"],
+                type="filepath",
+                height=170,
+                elem_classes="drop",
+            )
+            link = gr.Textbox(
+                value="",
+                label=texts("cover.link.label"),
+                info=texts("cover.link.info"),
+                placeholder="https://",
+                max_lines=1,
+            )
+            demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
+            voice = voice_dropdown(desk)
+            given = cover_settings()
+            pitch = controls.lay_out(controls.PITCH, texts, given)
+            form = advanced.cover_form(desk, pitch, given)
+            generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
+            missing_footer(desk, voice)
+        with gr.Column(scale=6, min_width=320):
+            panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
+            outputs = [*_result(desk), *melody.melody(desk, panel)]
+    panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
+    panel.connect()
+    demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
+    desk.forms.append(form)
+    follow_preset(desk, voice, form.form)
+
+    def start(
+        uploads: list[str] | None, link: str, name: str | None, client: str, optimization: dict[str, Any],
+        *values: Any,
+    ) -> int:  # fmt: skip
+        cover = form.read(values)
+        rest = {"voice": checked_voice(desk, name), "cover": cover, "optimization": optimization or {}}
+        songs = [{"source": source, **rest} for source in song_sources(desk, uploads, link)]
+        if len(songs) > 1:
+            cover["output_name"] = None  # one name cannot be that of several
+            return desk.queue.submit_many("cover", songs, client=client)[0].id
+        return desk.submit("cover", songs[0], client).id
+
+    generate.runs(
+        start,
+        [song, link, voice, desk.client, desk.optimization, *form.components],
+        panel.job_id,
+    )
+    return panel
+
+
+def _result(desk: Desk) -> list[Any]:
+    texts = desk.texts
+    cover = gr.Audio(
+        label=texts("cover.result.label"), type="filepath", interactive=False, visible=False, editable=False,
+        buttons=["download"], elem_id="cover-result",
+    )  # fmt: skip
+    told = gr.HTML(visible=False, padding=False)
+    with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
+        gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
+        players = [
+            gr.Audio(type="filepath", interactive=False, visible=False, editable=False, buttons=["download"])
+            for _ in range(MOST_STEMS)
+        ]
+    return [cover, told, folder, *players]
+
+
+def _shown(desk: Desk, job: Job | None) -> list[Any]:
+    """What ``_result`` becomes for a finished job."""
+    path = cover_file(job)
+    found = stems(job, desk.texts)
+    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    players = [
+        gr.Audio(value=str(path), label=label, visible=True) for label, path in found
+    ] + [gr.Audio(value=None, visible=False)] * (MOST_STEMS - len(found))  # fmt: skip
+    return [
+        gr.Audio(value=str(path) if path else None, visible=path is not None),
+        gr.HTML(told, visible=bool(told)),
+        gr.Accordion(visible=bool(found)),
+        *players,
+    ]

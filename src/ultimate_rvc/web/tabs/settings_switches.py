@@ -1,0 +1,144 @@
+"""The optimisation switches: chosen in this browser, sent with each job, saved and loaded by name."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.choices import Device
+from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig, resolve_config
+from ultimate_rvc.web import settings_files
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
+from ultimate_rvc.web.desk import Desk, problem
+
+USUAL = ""  # what variables, settings file and hardware decide
+ON, OFF = "true", "false"
+BATCH_SIZES = ("auto", "1", "2", "4", "8", "16", "32", "64")
+
+
+def build(desk: Desk) -> None:
+    """Lay out the switches and the settings files."""
+    texts = desk.texts
+    gr.Markdown(texts("settings.switches.info"), elem_classes="hint")
+    line = ProblemLine(desk)
+    switches = [_switch(desk, name) for name in SWITCHES]
+    with gr.Accordion(texts("settings.in_force"), open=False) as folded:
+        in_force = gr.HTML(padding=False)
+    quiet: dict[str, Any] = {
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+
+    for switch in switches:
+        # `input` and not `change`: only a person's choice is written, not what was read from the browser.
+        line.watches(
+            switch.input, lambda *values: read_switches(values), switches, desk.optimization, **quiet
+        )
+    desk.optimization.change(
+        desk.told(lambda chosen: [*show_switches(chosen or {}), ""]),
+        desk.optimization,
+        [*switches, in_force],
+        **quiet,
+    )
+    folded.expand(
+        desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **quiet
+    )
+    _files(desk)
+
+
+def _switch(desk: Desk, name: str) -> Any:
+    texts = desk.texts
+    words: Any = {"label": texts(f"switch.{name}.label"), "info": texts(f"switch.{name}.info")}
+    if SWITCHES[name].is_boolean:
+        choices = [(texts("switch.usual"), USUAL), (texts("switch.on"), ON), (texts("switch.off"), OFF)]
+        return gr.Radio(choices, value=USUAL, **words)
+    if name == "batch_size":
+        return gr.Dropdown([(texts("switch.usual"), USUAL), *BATCH_SIZES], value=USUAL, **words)
+    devices = [word.value for word in Device if word is not Device.AUTO]
+    return gr.Dropdown(
+        [(texts("switch.usual"), USUAL), *devices], value=USUAL, allow_custom_value=True, **words
+    )
+
+
+def read_switches(values: Any) -> dict[str, Any]:
+    """Fields of ``OptimizationConfig`` that were chosen; what is no choice is refused with its sentence."""
+    chosen: dict[str, Any] = {}
+    for (name, spec), value in zip(SWITCHES.items(), values, strict=True):
+        if value in (USUAL, None):
+            continue
+        if spec.is_boolean:
+            chosen[name] = value == ON
+        elif name == "batch_size" and str(value).isdigit():
+            chosen[name] = int(value)
+        else:
+            chosen[name] = value
+    OptimizationConfig(**chosen)  # knows the choices; resolving them would load torch
+    return chosen
+
+
+def show_switches(chosen: dict[str, Any]) -> list[Any]:
+    """The controls' values for what was chosen."""
+
+    def shown(name: str) -> str:
+        value = chosen.get(name)
+        if value is None:
+            return USUAL
+        return (ON if value else OFF) if isinstance(value, bool) else str(value)
+
+    return [shown(name) for name in SWITCHES]
+
+
+def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
+    """Every switch with its value, and who decided it."""
+    texts = desk.texts
+    resolved = resolve_config(chosen)
+    rows = "".join(
+        f"<tr><th>{escape(texts(f'switch.{switch.name}.label'))}</th><td>{escape(str(switch.value))}</td>"
+        f"<td>{escape(texts('switch.page') if switch.name in chosen else switch.origin)}</td></tr>"
+        for switch in resolved.switches
+    )
+    return f'<table class="voice">{rows}</table>'
+
+
+def _files(desk: Desk) -> None:
+    texts = desk.texts
+    with gr.Accordion(texts("files.title"), open=False):
+        known = gr.Dropdown(
+            settings_files.names(),
+            value=None,
+            label=texts("files.known.label"),
+            info=texts("files.known.info"),
+        )
+        line = ProblemLine(desk, later=True)
+        with gr.Row():
+            load = ActionButton(desk, texts("files.load"), line)
+            reset = gr.Button(texts("files.reset"))
+        line.place()
+        name = gr.Textbox(
+            value="", label=texts("files.name.label"), info=texts("files.name.info"), max_lines=1
+        )
+        save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
+
+    (form,) = desk.forms  # the cover's tab comes first
+    places = [desk.optimization, *form.components]
+
+    def loaded(name: str | None) -> list[Any]:
+        if not name:
+            raise problem(texts, texts("error.no_settings_file"))
+        switches, cover = settings_files.load(name)
+        gr.Info(texts("files.loaded", name=escape(name, quote=False)))
+        return [switches, *form.show(cover)]
+
+    def saved(name: str, chosen: dict[str, Any], *values: Any) -> gr.Dropdown:
+        if not desk.server.is_local:
+            raise problem(texts, texts("error.local_only"))
+        settings_files.save(name, chosen or {}, form.read(values))
+        gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
+        return gr.Dropdown(settings_files.names(), value=name.strip())
+
+    load.runs(loaded, known, places)
+    reset.click(lambda: [{}, *form.show({})], None, places, concurrency_limit=None, api_visibility="private")
+    save.runs(saved, [name, *places], known)

@@ -1,0 +1,207 @@
+"""Song cover step by step: every step by itself, its result heard, and sent on to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.covers.settings import rest_semitones
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+from ultimate_rvc.web import controls, display, step_flow
+from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
+
+MOST_SHIFT = 12  # semitones; the music of another octave is in the same key
+Inputs = dict[str, Any]
+"""Audio inputs by their names in ``step_flow.PROVIDERS``."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that was laid out: its panel, what it told, and its players by role."""
+
+    name: str
+    panel: JobPanel
+    told: Any
+    players: dict[str, Any]
+
+
+def build(desk: Desk) -> list[JobPanel]:
+    """Lay out the steps below each other."""
+    texts = desk.texts
+    inputs: Inputs = {}
+    gr.HTML(f'<p class="hint">{texts("steps.intro")}</p>', padding=False)
+    parts = (
+        (SeparationTask.VOCALS, ("vocals", "instrumental")),
+        (SeparationTask.LEAD, ("lead", "backing")),
+        (SeparationTask.REVERB, ("dry", "reverb")),
+    )
+    laid_out = [_part(desk, number, *part, inputs) for number, part in enumerate(parts, start=1)]
+    laid_out += [_convert(desk, inputs), _effects(desk, inputs)]
+    mix, shift = _mix(desk, inputs)
+    for step in [*laid_out, mix]:
+        _follow(desk, step, inputs, shift if step.name == "convert" else None)
+    return [step.panel for step in [*laid_out, mix]]
+
+
+def _folded(desk: Desk, number: int, name: str) -> Any:
+    return gr.Accordion(f"{number}. {desk.texts(f'steps.title.{name}')}", open=number == 1)
+
+
+def _audio(desk: Desk, inputs: Inputs, name: str) -> Any:
+    inputs[name] = gr.Audio(
+        label=desk.texts(f"steps.{name}"), type="filepath", sources=["upload"], elem_classes="drop",
+        elem_id=f"steps-{name.replace('.', '-')}",
+    )  # fmt: skip
+    return inputs[name]
+
+
+def _result(desk: Desk, name: str, roles: Sequence[str]) -> _Step:
+    panel = JobPanel(desk, lambda job: step_flow.step_of(job) == name, "")
+    told = gr.HTML(visible=False, padding=False)
+    players = {
+        role: gr.Audio(
+            label=desk.texts.named("stem", role), type="filepath", interactive=False, visible=False,
+            editable=False, buttons=["download"], elem_id=f"steps-{name}-{role}",
+        )
+        for role in roles
+    }  # fmt: skip
+    return _Step(name, panel, told, players)
+
+
+def _follow(desk: Desk, step: _Step, inputs: Inputs, shift: Any) -> None:
+    """Show what the step made, and put it into the inputs of the steps that take it."""
+    targets = step_flow.targets(step.name)
+    extra = [] if shift is None else [shift]
+
+    def show(job: Job | None) -> list[Any]:
+        made = {} if job is None else step_flow.made(job)
+        told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job else ""
+        players = [gr.Audio(value=made.get(role), visible=role in made) for role in step.players]
+        sent = [step_flow.newest(desk.queue, job.client, name) if made and job else None for name in targets]
+        updates = [gr.skip() if path is None else gr.Audio(value=path) for path in sent]
+        return [gr.HTML(told, visible=bool(told)), *players, *updates, *(_in_key(job) for _ in extra)]
+
+    outputs = [step.told, *step.players.values(), *(inputs[name] for name in targets), *extra]
+    step.panel.shows(outputs, show)
+    step.panel.connect()
+
+
+def _in_key(job: Job | None) -> Any:
+    """The shift of the music that stays in key with the voice as it was shifted."""
+    shifts = job.result.facts.get("shifts_semitones") if job is not None and job.result else None
+    return rest_semitones(shifts[0]) if shifts else gr.skip()
+
+
+def _given(desk: Desk, path: str | None) -> str:
+    if not path:
+        raise problem(desk.texts, desk.texts("error.no_input"))
+    return path
+
+
+# ------------------------------------------------------------------ the steps
+
+
+def _part(desk: Desk, number: int, task: SeparationTask, roles: Sequence[str], inputs: Inputs) -> _Step:
+    texts = desk.texts
+    with _folded(desk, number, task.value):
+        gr.HTML(f'<p class="hint">{texts(f"steps.{task.value}.info")}</p>', padding=False)
+        source = _audio(desk, inputs, f"{task.value}.input")
+        model = gr.Dropdown(
+            controls.separation_models(task), value=AUTO_MODEL, label=texts("setting.vocals_model.label"),
+            info=texts("steps.model.info"),
+        )  # fmt: skip
+        go = ActionButton(desk, texts("steps.go"), variant="primary")
+        step = _result(desk, task.value, roles)
+
+    def start(path: str | None, model: str, client: str, optimization: dict[str, Any]) -> int:
+        settings = {
+            "source": _given(desk, path),
+            "task": task.value,
+            "model": model,
+            "optimization": optimization or {},
+        }
+        return desk.submit("separate", settings, client).id
+
+    go.runs(start, [source, model, desk.client, desk.optimization], step.panel.job_id)
+    return step
+
+
+def _convert(desk: Desk, inputs: Inputs) -> _Step:
+    texts = desk.texts
+    with _folded(desk, 4, "convert"):
+        source = _audio(desk, inputs, "convert.input")
+        voice = voice_dropdown(desk)
+        pitch = controls.lay_out(controls.PITCH, texts)
+        with gr.Accordion(texts("advanced.conversion"), open=False):
+            more = controls.lay_out(controls.CONVERSION, texts)
+        go = ActionButton(desk, texts("convert.go"), variant="primary")
+        step = _result(desk, "convert", ("converted",))
+    form = controls.joined(pitch, more)
+    follow_preset(desk, voice, form)
+
+    def start(
+        path: str | None, name: str | None, client: str, optimization: dict[str, Any], *values: Any
+    ) -> int:
+        settings = {
+            "sources": [_given(desk, path)],
+            "voice": checked_voice(desk, name),
+            "optimization": optimization or {},
+            **form.read(values),
+        }
+        # In a group, so that it is known from those of the tab for conversions.
+        return desk.queue.submit_many("convert", [settings], client=client)[0].id
+
+    go.runs(start, [source, voice, desk.client, desk.optimization, *form.components], step.panel.job_id)
+    return step
+
+
+def _effects(desk: Desk, inputs: Inputs) -> _Step:
+    with _folded(desk, 5, "effects"):
+        source = _audio(desk, inputs, "effects.input")
+        form = controls.lay_out(controls.EFFECTS, desk.texts)
+        go = ActionButton(desk, desk.texts("steps.go"), variant="primary")
+        step = _result(desk, "effects", ("effects",))
+
+    def start(path: str | None, client: str, *values: Any) -> int:
+        return desk.submit("effects", {"source": _given(desk, path), **form.read(values)}, client).id
+
+    go.runs(start, [source, desk.client, *form.components], step.panel.job_id)
+    return step
+
+
+def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
+    """The step, and the control of the music's shift, which follows the conversion."""
+    texts = desk.texts
+    with _folded(desk, 6, "mix"):
+        tracks = [_audio(desk, inputs, f"mix.{name}") for name in ("lead", "instrumental", "backing")]
+        gains = controls.lay_out(controls.MIX[:3], texts)
+        shift = gr.Slider(
+            -MOST_SHIFT, MOST_SHIFT, 0, step=1,
+            label=texts("steps.shift.label"), info=texts("steps.shift.info"),
+        )  # fmt: skip
+        output = controls.lay_out(controls.OUTPUT, texts)
+        go = ActionButton(desk, texts("steps.mix.go"), variant="primary")
+        step = _result(desk, "mix", ("cover",))
+
+    def start(client: str, shift: float, *values: Any) -> int:
+        paths, rest = values[: len(tracks)], values[len(tracks) :]
+        _given(desk, paths[0])
+        gains_db = list(gains.read(rest[: len(tracks)]).values())
+        chosen = {
+            name: value for name, value in output.read(rest[len(tracks) :]).items() if value is not None
+        }
+        shifts = [0, int(shift), int(shift)]
+        given = [track for track in zip(paths, gains_db, shifts, strict=True) if track[0]]
+        sources, louder, shifted = (list(column) for column in zip(*given, strict=True))
+        settings = {"sources": sources, "gains_db": louder, "semitones": shifted, **chosen}
+        return desk.submit("mix", settings, client).id
+
+    go.runs(start, [desk.client, shift, *tracks, *gains.components, *output.components], step.panel.job_id)
+    return step, shift

@@ -1,0 +1,136 @@
+"""Train: recordings, a check of them, a training that can be stopped and gone on with, its curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
+from ultimate_rvc.rvc.train.settings import TrainingSettings
+from ultimate_rvc.web import train_check, train_curves
+from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.panel import JobPanel, of_kind
+from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
+
+# Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
+LEFT_OUT = frozenset(
+    {"device", "cpu_cores", "custom_embedder_model", "pretrained_generator", "pretrained_discriminator"}
+)
+LOOK_SECONDS = 3.0  # how often the curves are drawn anew while a training runs
+
+
+def build(desk: Desk) -> list[JobPanel]:
+    """Lay out the tab."""
+    texts = desk.texts
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            name = gr.Textbox(
+                value="",
+                label=texts("train.name.label"),
+                info=texts("train.name.info"),
+                max_lines=1,
+                max_length=120,
+            )
+            files = gr.File(
+                label=texts("train.files.label"), file_count="multiple", file_types=["audio"],
+                type="filepath", height=170, elem_classes="drop",
+            )  # fmt: skip
+            check = ActionButton(desk, texts("train.check"))
+            report = gr.HTML(padding=False)
+            forms = [_folded(desk, group, kind) for group, kind in _GROUPS.items()]
+            go = ActionButton(desk, texts("train.go"), variant="primary", size="lg")
+            gr.Markdown(texts("train.go.info"), elem_classes="hint")
+        with gr.Column(scale=6, min_width=320):
+            panel = JobPanel(desk, of_kind("train"), texts("train.empty"))
+            curves = gr.Plot(label=texts("train.curves.label"), visible=False)
+            with gr.Accordion(texts("train.samples"), open=False):
+                gr.Markdown(texts("train.samples.info"), elem_classes="hint")
+                samples = gr.Dropdown(
+                    [], label=texts("train.sample.label"), info=texts("train.sample.info"), interactive=True
+                )
+                player = gr.Audio(
+                    interactive=False, editable=False, buttons=["download"], label=texts("train.sample.heard")
+                )
+    panel.shows([curves, samples], lambda job: train_curves.drawn(desk, job))
+    panel.connect()
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    look = gr.Timer(LOOK_SECONDS)
+    look.tick(
+        lambda job_id: train_curves.redrawn(desk, job_id),
+        panel.job_id,
+        [curves, samples],
+        concurrency_limit=None,
+        **quiet,
+    )
+    samples.input(
+        desk.told(lambda tag, job_id: train_curves.heard(desk, tag, job_id)), [samples, panel.job_id], player,
+        **quiet,
+    )  # fmt: skip
+    check.runs(
+        lambda name, given, *values: train_check.report(desk, name, given, forms[0].read(values)),
+        [name, files, *forms[0].components],
+        report,
+    )
+    components = [component for form in forms for component in form.components]
+
+    def start(
+        name: str, uploads: list[str] | None, client: str, optimization: dict[str, Any], *values: Any
+    ) -> int:
+        if not name.strip():
+            raise problem(texts, texts("error.no_name"))
+        settings = {
+            "name": name.strip(),
+            "recordings": uploads or [],
+            "device": (optimization or {}).get("device", "auto"),
+            **_read(forms, values),
+        }
+        _choose_size(settings)
+        return desk.submit("train", settings, client).id
+
+    go.runs(start, [name, files, desk.client, desk.optimization, *components], panel.job_id)
+    return [panel]
+
+
+_GROUPS: dict[str, type[Any]] = {
+    "preprocessing": PreprocessSettings,
+    "extraction": ExtractSettings,
+    "training": TrainingSettings,
+}
+
+
+def _folded(desk: Desk, group: str, kind: type[Any]) -> FieldForm:
+    with gr.Accordion(desk.texts(f"train.{group}"), open=False):
+        return lay_out_fields(kind, desk.texts, LEFT_OUT, _defaults(group))
+
+
+def _defaults(group: str) -> dict[str, Any]:
+    """Where the best default depends on what is here: as the command line chooses it."""
+    if group != "extraction":
+        return {}
+    from ultimate_rvc.assets.manage import AssetState, list_assets
+    from ultimate_rvc.choices import EmbedderModel
+
+    here = {report.name for report in list_assets() if report.state is AssetState.PRESENT}
+    at_hand = EmbedderModel.CONTENTVEC if EmbedderModel.CONTENTVEC in here else EmbedderModel.STARTER
+    return {"embedder_model": at_hand.value}
+
+
+def _read(forms: list[FieldForm], values: tuple[Any, ...]) -> dict[str, Any]:
+    settings, start = {}, 0
+    for group, form in zip(_GROUPS, forms, strict=True):
+        end = start + len(form.components)
+        settings[group] = form.read(values[start:end])
+        start = end
+    return settings
+
+
+def _choose_size(settings: dict[str, Any]) -> None:
+    """A full network takes weeks on a processor, so there the small one is what ``auto`` means."""
+    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.rvc.train.settings import NetworkChoice
+
+    is_open = settings["training"]["network_size"] == NetworkChoice.AUTO
+    if is_open and resolve_device(settings["device"]).type == "cpu":
+        settings["training"]["network_size"] = NetworkChoice.SMALL.value

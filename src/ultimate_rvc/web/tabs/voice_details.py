@@ -1,0 +1,208 @@
+"""What belongs to one voice: what its files hold, note, tags, picture, preset, index, export, deletion."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.choices import F0Method
+from ultimate_rvc.paths import output_dir
+from ultimate_rvc.voices import library
+from ultimate_rvc.web import display
+from ultimate_rvc.web.action_button import ActionButton, ProblemLine
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.endpoints_voices import EXPORTS
+from ultimate_rvc.web.voice_choice import checked_voice
+
+
+def build(desk: Desk, chosen: gr.State) -> None:
+    """Lay out the details of the voice whose name is in ``chosen``."""
+    texts = desk.texts
+    quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+    facts = gr.HTML(f'<div class="job empty">{escape(texts("details.none"))}</div>', padding=False)
+    with gr.Column(visible=False) as form:
+        inspect = ActionButton(desk, texts("details.inspect"), size="sm")
+        note = gr.Textbox(
+            value="",
+            label=texts("details.note.label"),
+            info=texts("details.note.info"),
+            lines=2,
+            max_length=4000,
+        )
+        tags = gr.Textbox(
+            value="", label=texts("details.tags.label"), info=texts("details.tags.info"), max_lines=1
+        )
+        gr.Markdown(texts("details.preset"), elem_classes="hint")
+        preset = _preset(desk)
+        save = ActionButton(desk, texts("details.save"), variant="primary")
+        with gr.Accordion(texts("details.files"), open=False):
+            picture = gr.File(
+                label=texts("details.picture.label"), file_types=[".png", ".jpg", ".jpeg", ".webp"],
+                type="filepath", height=110,
+            )  # fmt: skip
+            index = gr.File(
+                label=texts("details.index.label"), file_types=[".index"], type="filepath", height=110
+            )
+            rename = gr.Textbox(
+                value="", label=texts("details.rename.label"), info=texts("details.rename.info"), max_lines=1
+            )
+            files_line = ProblemLine(desk, later=True)
+            with gr.Row():
+                apply = ActionButton(desk, texts("details.apply"), files_line)
+                refresh = ActionButton(desk, texts("details.refresh"), files_line)
+            files_line.place()
+        line = ProblemLine(desk, later=True)
+        with gr.Row():
+            export = ActionButton(desk, texts("details.export"), line)
+            delete = ActionButton(desk, texts("details.delete"), line, variant="stop")
+        line.place()
+        exported = gr.File(label=texts("details.exported"), interactive=False, visible=False)
+
+    shown = [facts, form, note, tags, *preset, exported]
+    chosen.change(desk.told(lambda name: _look(desk, name)), chosen, shown, **quiet)
+    inspect.runs(lambda name: _inspected(desk, name), chosen, facts, **quiet)
+    save.runs(lambda *values: _save(desk, *values), [chosen, note, tags, *preset], facts, **quiet)
+    apply.runs(
+        lambda *values: _apply(desk, *values),
+        [chosen, picture, index, rename],
+        [chosen, picture, index, rename, facts],
+        **quiet,
+    )
+    refresh.runs(lambda name: _refreshed(desk, name), chosen, facts, **quiet)
+    export.runs(lambda name: _export(desk, name), chosen, exported, **quiet)
+    delete.runs(lambda name: _delete(desk, name), chosen, chosen, **quiet)
+
+
+def _preset(desk: Desk) -> list[Any]:
+    """Empty leaves a setting to its usual default."""
+    texts = desk.texts
+
+    def number(name: str, low: float, high: float, precision: int | None = None) -> gr.Number:
+        return gr.Number(
+            None, label=texts(f"setting.{name}.label"), info=texts(f"setting.{name}.info"),
+            minimum=low, maximum=high, precision=precision, placeholder=texts("details.usual"),
+        )  # fmt: skip
+
+    with gr.Row():
+        numbers = [number("n_semitones", -48, 48, 0), number("index_rate", 0, 1)]
+        numbers.append(number("protect_rate", 0, 0.5))
+    methods = gr.Dropdown(
+        [word.value for word in F0Method], value=[], multiselect=True,
+        label=texts("setting.f0_methods.label"), info=texts("setting.f0_methods.info"),
+    )  # fmt: skip
+    return [*numbers, methods]
+
+
+def _look(desk: Desk, name: str | None) -> list[Any]:
+    if name is None:
+        empty = f'<div class="job empty">{escape(desk.texts("details.none"))}</div>'
+        return [empty, gr.Column(visible=False), "", "", None, None, None, [], gr.File(visible=False)]
+    card = library.voice_card(name)
+    preset = card.preset
+    return [
+        _facts(desk, name),
+        gr.Column(visible=True),
+        card.note,
+        ", ".join(card.tags),
+        preset.n_semitones,
+        preset.index_rate,
+        preset.protect_rate,
+        [str(method) for method in preset.f0_methods or ()],
+        gr.File(value=None, visible=False),
+    ]
+
+
+def _facts(desk: Desk, name: str) -> str:
+    """What is known without opening the voice."""
+    card = library.voice_card(name)
+    rows: dict[str, object] = {
+        "sample_rate": f"{card.sample_rate} Hz" if card.sample_rate else None,
+        "version": card.version,
+        "embedder": card.embedder,
+        "vocoder": card.vocoder,
+        "f0": card.f0,
+        "speakers": card.speakers,
+        "pitch_median_hz": f"{card.pitch_median_hz:.0f} Hz" if card.pitch_median_hz else None,
+        "epoch": card.epoch,
+        "author": card.author,
+        "model_bytes": display.megabytes(card.model_bytes),
+        "index_bytes": display.megabytes(card.index_bytes) if card.index_bytes else None,
+    }
+    return _table(desk, name, rows, card.warnings)
+
+
+def _inspected(desk: Desk, name: str | None) -> str:
+    """All that the files hold, every byte read anew."""
+    name = checked_voice(desk, name)
+    details = library.inspect_voice(library.find_voice(name)).to_json()
+    left_out = ("name", "warnings", "changes", "note", "tags", "preset", "speaker_names")
+    rows = {key: value for key, value in details.items() if key not in left_out and not key.endswith("_path")}
+    return _table(desk, name, rows, (*details["changes"], *details["warnings"]))
+
+
+def _table(desk: Desk, name: str, rows: dict[str, object], warnings: tuple[str, ...]) -> str:
+    lines = "".join(
+        f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(str(value))}</td></tr>"
+        for key, value in rows.items()
+        if value is not None
+    )
+    told = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    title = f"<h3>{escape(name)}</h3>"
+    return (
+        f'<div class="job">{title}<table class="voice">{lines}</table><ul class="warnings">{told}</ul></div>'
+    )
+
+
+def _save(
+    desk: Desk, name: str | None, note: str, tags: str, n_semitones: int | None, index_rate: float | None,
+    protect_rate: float | None, f0_methods: list[str],
+) -> str:  # fmt: skip
+    name = checked_voice(desk, name)
+    preset = library.VoicePreset(
+        n_semitones=n_semitones,
+        index_rate=index_rate,
+        protect_rate=protect_rate,
+        f0_methods=tuple(F0Method(method) for method in f0_methods) or None,
+    )
+    library.set_note(name, note)
+    library.set_tags(name, [tag for tag in map(str.strip, tags.split(",")) if tag])
+    library.set_preset(name, preset)
+    desk.server.mark_edit()
+    gr.Info(desk.texts("details.saved", name=name))
+    return _facts(desk, name)
+
+
+def _apply(desk: Desk, name: str | None, picture: str | None, index: str | None, new_name: str) -> list[Any]:
+    name = checked_voice(desk, name)
+    if not (picture or index or new_name.strip()):
+        raise problem(desk.texts, desk.texts("error.nothing_to_do"))
+    if picture:
+        library.set_picture(name, picture)
+    if index:
+        library.attach_index(name, index)
+    if new_name.strip():
+        name = library.rename_voice(name, new_name.strip()).name
+    desk.server.mark_edit()
+    return [name, None, None, "", _facts(desk, name)]
+
+
+def _refreshed(desk: Desk, name: str | None) -> str:
+    name = library.refresh_voice(checked_voice(desk, name)).name
+    desk.server.mark_edit()
+    return _facts(desk, name)
+
+
+def _export(desk: Desk, name: str | None) -> gr.File:
+    exported = library.export_voice(checked_voice(desk, name), output_dir() / EXPORTS, overwrite=True)
+    for warning in exported.warnings:
+        gr.Warning(escape(warning, quote=False))
+    return gr.File(value=str(exported.path), visible=True)
+
+
+def _delete(desk: Desk, name: str | None) -> None:
+    name = checked_voice(desk, name)
+    library.delete_voice(name)
+    desk.server.mark_edit()
+    gr.Info(desk.texts("details.deleted", name=name))

@@ -1,0 +1,66 @@
+"""The check of recordings before a training: what is in each, and what speaks against it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ultimate_rvc.errors import DatasetError
+from ultimate_rvc.rvc.train.folders import dataset_folder
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.display import clock
+
+MOST_ROWS = 100
+
+
+def report(desk: Desk, name: str, uploads: list[str] | None, preprocessing: dict[str, Any]) -> str:
+    """A table of the recordings, and the sentences that the training itself would say."""
+    from ultimate_rvc.rvc.train.checks import RecordingMeasures, check_recordings
+    from ultimate_rvc.rvc.train.data_settings import PreprocessSettings
+
+    texts = desk.texts
+    paths = [Path(upload) for upload in uploads or []] + _earlier(name)
+    if not paths:
+        raise problem(texts, texts("error.no_files"))
+    measures: list[RecordingMeasures] = [_measure(path) for path in paths]
+    sentences, is_refused = [], False
+    try:
+        sentences = check_recordings(measures, PreprocessSettings(**preprocessing))
+    except DatasetError as error:
+        sentences, is_refused = [str(error)], True
+    rows = "".join(
+        f"<tr><th>{escape(found.name)}</th><td>{clock(found.seconds)}</td>"
+        f"<td>{escape(found.fault or texts('check.sounding', time=clock(found.sounding_seconds)))}</td></tr>"
+        for found in measures[:MOST_ROWS]
+    )
+    total = texts("check.total", count=len(measures), time=clock(sum(found.seconds for found in measures)))
+    verdict = texts("check.refused" if is_refused else "check.warned" if sentences else "check.good")
+    told = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    kind = "error" if is_refused else ""
+    return (
+        f'<div class="job"><p class="{kind}"><b>{escape(verdict)}</b> {escape(total)}</p>'
+        f'<ul class="warnings">{told}</ul><table class="voice">{rows}</table></div>'
+    )
+
+
+def _earlier(name: str) -> list[Path]:
+    """Recordings that the dataset of this name holds already."""
+    from ultimate_rvc.rvc.train.dataset import find_recordings
+
+    if not name.strip() or not (folder := dataset_folder(name.strip())).is_dir():
+        return []
+    return [recording.path for recording in find_recordings(folder)]
+
+
+def _measure(path: Path) -> Any:
+    from ultimate_rvc.audio.decode import decode_stereo
+    from ultimate_rvc.audio.level import to_mono
+    from ultimate_rvc.errors import AudioError
+    from ultimate_rvc.rvc.train.checks import RecordingMeasures, measure
+
+    try:
+        waveform, sample_rate = decode_stereo(path)
+    except AudioError as error:
+        return RecordingMeasures.unreadable(path.name, str(error))
+    return measure(path.name, to_mono(waveform), sample_rate)

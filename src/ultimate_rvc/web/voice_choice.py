@@ -1,0 +1,74 @@
+"""Choosing a voice: names for lists, and what a person typed or sent turned into a name of the library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
+from ultimate_rvc.web.controls import Form
+from ultimate_rvc.web.desk import Desk, Door, problem
+
+
+def voice_names() -> list[str]:
+    """Names of the library, then those that ship with the package."""
+    own = [voice.name for voice in list_voices()]
+    return own + [voice.name for voice in packaged_voices() if voice.name not in own]
+
+
+def own_names() -> list[str]:
+    return [voice.name for voice in list_voices()]
+
+
+def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
+    """A list of voices that follows the library."""
+    texts = desk.texts
+    names = voice_names()
+    dropdown = gr.Dropdown(
+        names, value=names[0] if names else None, label=texts(f"{key}.label"), info=texts(f"{key}.info")
+    )
+
+    def read_again(chosen: str | None) -> Any:
+        names = voice_names()
+        value = chosen if chosen in names else next(iter(names), None)
+        return gr.Dropdown(names, value=value)
+
+    desk.library.change(read_again, dropdown, dropdown, concurrency_limit=None, api_visibility="private")
+    return dropdown
+
+
+def follow_preset(desk: Desk, voice: gr.Dropdown, form: Form) -> None:
+    """Let the form take over what the preset of the chosen voice says."""
+    voice.change(
+        desk.told(lambda name: _preset_values(form, name)), voice, list(form.components),
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+
+
+def _preset_values(form: Form, name: str | None) -> list[Any]:
+    """What a voice's preset sets; the rest stays as it is."""
+    preset: dict[str, Any] = {}
+    if name:
+        try:
+            preset = find_voice(name).preset.to_json()
+        except UltimateRVCError:  # deleted meanwhile; Generate will say so
+            preset = {}
+    if "n_semitones" in preset:
+        preset["n_octaves"] = 0  # the preset's pitch is the whole shift
+    return [
+        control.show(preset[control.name])
+        if control.path.startswith("conversion.") and control.name in preset
+        else gr.skip()
+        for control in form.controls
+    ]
+
+
+def checked_voice(desk: Door, name: str | None) -> str:
+    """A name of the library; the engine would take a path as well, which is not for a page."""
+    if not name:
+        raise problem(desk.texts, desk.texts("error.no_voice"))
+    if name not in voice_names():
+        raise problem(desk.texts, desk.texts("error.unknown_voice", name=name))
+    return name

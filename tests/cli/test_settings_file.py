@@ -1,0 +1,73 @@
+"""``URVC_CONFIG`` on the command line: below what is asked for, above the voice's preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.cli.main import run
+from ultimate_rvc.covers import recipe
+from ultimate_rvc.covers.settings import CoverSettings
+from ultimate_rvc.paths import config_dir
+
+FILE = """
+cover:
+  conversion: {n_semitones: 4, index_rate: 0.8, noise_scale: 0.5}
+  stems: {vocals_model: dsp, remove_reverb: "off"}
+  effects: {room_size: 0.5, highpass_hz: 120}
+  inst_gain: -3
+  output_format: flac
+"""
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[CoverSettings]:
+    """The settings that reach the recipe, which is then left alone."""
+    found: list[CoverSettings] = []
+
+    def stopped(song: str, voice: str, settings: CoverSettings, *_: Any) -> Any:
+        found.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "make_cover", stopped)
+    config_dir().mkdir(parents=True)
+    (config_dir() / "evening.yaml").write_text(FILE)
+    monkeypatch.setenv("URVC_CONFIG", "evening")
+    return found
+
+
+def cover(tmp_path: Path, *options: str) -> None:
+    song = tmp_path / "song.wav"
+    encode(song, np.zeros(16_000, np.float32), 16_000)
+    with pytest.raises(SystemExit):
+        run(["generate", "song-cover", str(song), "demo", *options])
+
+
+def test_the_file_decides_what_is_not_asked_for(tmp_path: Path, seen: list[CoverSettings]) -> None:
+    cover(tmp_path, "--n-semitones", "7", "--inst-gain", "1", "--room-size", "0.1")
+    (settings,) = seen
+    assert settings.conversion.n_semitones == 7
+    assert (settings.conversion.index_rate, settings.conversion.noise_scale) == (0.8, 0.5)
+    assert (settings.inst_gain, settings.output_format) == (1, "flac")
+    assert (settings.stems.vocals_model, settings.stems.remove_reverb) == ("dsp", "off")
+    assert settings.effects is not None
+    assert (settings.effects.room_size, settings.effects.highpass_hz) == (0.1, 120)
+    assert settings.optimization is not None
+
+
+def test_effects_can_be_switched_off_all_the_same(tmp_path: Path, seen: list[CoverSettings]) -> None:
+    cover(tmp_path, "--no-effects")
+    assert seen[0].effects is None
+
+
+def test_a_wrong_value_is_told_before_anything_is_done(
+    tmp_path: Path, seen: list[CoverSettings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config_dir() / "evening.yaml").write_text("cover: {inst_gain: 99}")
+    cover(tmp_path)
+    assert seen == []
+    assert "inst-gain is 99" in capsys.readouterr().err

@@ -1,0 +1,143 @@
+"""The HTTP API through its own client: as a program on another machine would use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.audio.encode import encode
+from voice_factory import write_voice
+from web.running import Running
+
+pytestmark = pytest.mark.usefixtures("folders_of_the_server")
+
+SONG = Path(__file__).parent.parent / "data" / "songs" / "real_song.ogg"
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def client(running: Running) -> Client:
+    return Client(running.url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def short_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    samples, sample_rate = decode(SONG)
+    path = tmp_path_factory.mktemp("songs") / "short.wav"
+    encode(path, samples[:, : 2 * sample_rate], sample_rate)
+    return path
+
+
+@pytest.fixture(scope="module")
+def voice(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("voice") / "uploaded.pth"
+    write_voice(path, "Applio", embedder="starter", sample_rate=32000)
+    job = client.predict([handle_file(path)], "", "", "me", api_name="/import_voice")
+    done = wait(client, job["id"])
+    assert done["state"] == "done", done["error"]
+    return str(done["result"]["facts"]["voice"])
+
+
+def wait(client: Client, job_id: int) -> dict[str, Any]:
+    while True:
+        job: dict[str, Any] = client.predict(job_id, PATIENCE_SECONDS, "me", api_name="/wait_for_job")
+        if job["state"] not in ("queued", "running"):
+            return job
+
+
+def test_a_song_becomes_a_cover(client: Client, voice: str, short_song: Path) -> None:
+    settings = {"conversion": {"n_semitones": 2}, "output_format": "flac"}
+    job = client.predict(handle_file(short_song), "", voice, settings, {}, "me", api_name="/cover")
+    done = wait(client, job["id"])
+    assert done["state"] == "done", done["error"]
+    assert done["result"]["facts"]["shift_semitones"] == 2
+    (cover,) = client.predict(job["id"], "me", api_name="/job_files")
+    assert probe(Path(cover)).duration_seconds == pytest.approx(2, abs=0.05)
+
+
+def test_files_are_converted_with_the_preset_of_their_voice(
+    client: Client, voice: str, short_song: Path
+) -> None:
+    changed = client.predict(voice, "mine", ["alto"], {"n_semitones": 5}, api_name="/change_voice")
+    assert (changed["note"], changed["tags"]) == ("mine", ["alto"])
+    files = [handle_file(short_song), handle_file(short_song)]
+    job = client.predict(files, voice, {}, "wav", {}, "me", api_name="/convert")
+    done = wait(client, job["id"])
+    assert done["state"] == "done", done["error"]
+    assert done["result"]["facts"]["shifts_semitones"] == [5, 5]
+    assert len(client.predict(job["id"], "me", api_name="/job_files")) == 2
+    again = client.predict(job["id"], {"conversion": {"n_semitones": 0}}, "me", api_name="/rerun_job")
+    assert wait(client, again["id"])["result"]["facts"]["shifts_semitones"] == [0, 0]
+
+
+def test_a_voice_is_exported_renamed_deleted_and_restored(client: Client, voice: str) -> None:
+    archive = client.predict(voice, api_name="/export_voice")
+    assert Path(archive).suffix == ".zip"
+    assert client.predict(voice, "renamed", api_name="/rename_voice") == "renamed"
+    deletion = client.predict("renamed", api_name="/delete_voice")
+    assert "renamed" not in [card["name"] for card in client.predict("", api_name="/voices")]
+    assert client.predict(deletion, voice, api_name="/restore_voice") == voice
+    assert client.predict(voice, api_name="/voice")["sample_rate"] == 32000
+
+
+def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path) -> None:
+    ids = [
+        client.predict(handle_file(short_song), "", "demo", {}, {}, "me", api_name="/cover")["id"]
+        for _ in range(2)
+    ]
+    for job_id in reversed(ids):
+        client.predict(job_id, "me", api_name="/cancel_job")
+    assert {wait(client, job_id)["state"] for job_id in ids} == {"cancelled"}
+    assert set(ids) <= set(client.predict("me", api_name="/clear_jobs"))
+    with pytest.raises(AppError, match="There is no job"):
+        client.predict(ids[0], "me", api_name="/job")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "sentence"),
+    [
+        ("/cover", [None, " ", "demo", {}, {}, ""], "Drop a song"),
+        ("/cover", [None, "/etc/passwd", "demo", {}, {}, ""], "A link begins with"),
+        ("/cover", [None, "demo", "/etc/passwd", {}, {}, ""], "There is no voice"),
+        ("/cover", [None, "demo", "demo", {"conversion": {"index_rate": 7}}, {}, ""], "index-rate is 7"),
+        ("/cover", [None, "demo", "demo", {"no_such": 1}, {}, ""], "no_such"),
+        ("/cover", [None, "demo", "demo", {}, {"device": "abacus"}, ""], "abacus"),
+        ("/convert", [[], "demo", {}, "wav", {}, ""], "sources is empty"),
+        ("/convert", [[], "demo", [1], "wav", {}, ""], "must be an object"),
+        ("/job", [10**9, ""], "There is no job"),
+        ("/job", ["one", ""], "must be a whole number"),
+        ("/voice", ["../../etc"], "There is no voice"),
+        ("/restore_voice", ["nothing", ""], "trash"),
+        ("/change_voice", ["demo", None, None, {"index_rate": "much"}], "index_rate"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    client: Client, endpoint: str, given: list[Any], sentence: str
+) -> None:
+    with pytest.raises(AppError, match=sentence) as raised:
+        client.predict(*given, api_name=endpoint)
+    assert "Traceback" not in str(raised.value)
+
+
+def test_a_text_file_that_is_called_a_voice_fails_with_one_sentence(client: Client, tmp_path: Path) -> None:
+    text = tmp_path / "renamed.pth"
+    text.write_text("no voice")
+    job = client.predict([handle_file(text)], "", "", "me", api_name="/import_voice")
+    done = wait(client, job["id"])
+    assert (done["state"], "renamed.pth" in done["error"]) == ("failed", True)
+
+
+def test_the_endpoints_are_these_and_no_others(client: Client) -> None:
+    """A name once given stays: programs rely on it."""
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {
+        "/cover", "/convert", "/import_voice",
+        "/jobs", "/job", "/wait_for_job", "/cancel_job", "/rerun_job", "/clear_jobs", "/job_files",
+        "/voices", "/voice", "/change_voice", "/rename_voice", "/delete_voice", "/trash", "/restore_voice",
+        "/blend_voices", "/export_voice", "/models", "/download_models",
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""Named settings files hold every setting, and come back as they were."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from ultimate_rvc.covers.settings import CoverSettings
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.jobs.settings_file import LEFT_OUT, cover_settings
+from ultimate_rvc.paths import config_dir
+from ultimate_rvc.web import settings_files
+
+SWITCHES = {"use_fp16": True, "batch_size": 4}
+COVER = {
+    "conversion": {"n_semitones": -3, "f0_methods": ["crepe", "rmvpe"], "seed": 7, "noise_scale": 0.5},
+    "stems": {"split_backing": "off"},
+    "effects": {"room_size": 0.6, "highpass_hz": 90.0},
+    "backing": {"voice": "demo"},
+    "inst_gain": -2.5,
+    "output_format": "flac",
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder() -> None:
+    config_dir().mkdir(parents=True, exist_ok=True)
+
+
+def test_what_is_saved_is_loaded() -> None:
+    settings_files.save(" evening ", SWITCHES, COVER)
+    assert settings_files.names() == ["evening"]
+    switches, cover = settings_files.load("evening")
+    # float16 that is asked for here overrules a bfloat16 of lower rank, so that is decided as well.
+    assert {**switches, "use_bf16": False} == {**SWITCHES, "use_bf16": False}
+    for group, values in COVER.items():
+        assert cover[group] == (cover[group] | values if isinstance(values, dict) else values)
+
+
+def test_no_setting_of_a_cover_is_left_out() -> None:
+    settings_files.save("all", {}, {})
+    _, cover = settings_files.load("all")
+    kept_elsewhere = {name.removeprefix("cover.") for name in LEFT_OUT}
+    assert set(cover) == {field.name for field in fields(CoverSettings)} - kept_elsewhere
+
+
+def test_effects_that_are_switched_off_stay_off() -> None:
+    settings_files.save("dry", {}, {"effects": None})
+    assert settings_files.load("dry")[1]["effects"] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("cover: {conversion: {index_rate: 7}}", ("index-rate", "7", "0 to 1")),
+        ("cover: {conversion: {f0_methods: [harp]}}", ("f0_methods", "harp", "rmvpe")),
+        ("cover: {inst_gain: loud}", ("inst_gain", "loud", "number")),
+        ("cover: {output_sr: 1}", ("output-sr", "1", "44100")),
+        ("cover: {gain: 1}", ("cover.gain", "main_gain")),
+        ("cover: [1]", ("cover", "object")),
+        ("batch_size: 99", ("batch_size", "99", "64")),
+        ("bath_size: 1", ("bath_size", "batch_size")),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_key_value_and_range(line: str, words: tuple[str, ...]) -> None:
+    path = config_dir() / "wrong.yaml"
+    path.write_text(line)
+    with pytest.raises(SettingError) as raised:
+        settings_files.load("wrong")
+    for word in (str(path), *words):
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "switches", "cover"),
+    [
+        ("cpu", {}, {}),
+        ("../up", {}, {}),
+        ("a", {"batch_size": 0}, {}),
+        ("a", {}, {"main_gain": 99}),
+        ("a", {}, {"output_path": "/etc/passwd"}),
+    ],
+)
+def test_what_is_wrong_is_not_written(name: str, switches: dict[str, int], cover: dict[str, object]) -> None:
+    with pytest.raises(SettingError):
+        settings_files.save(name, switches, cover)
+    assert not list(Path(config_dir()).glob("*.yaml"))
+
+
+def test_without_a_file_nothing_is_decided() -> None:
+    assert cover_settings({}) == {}

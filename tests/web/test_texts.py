@@ -1,0 +1,56 @@
+"""The catalogues of the page: every language says everything, with the same places for values."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, LOCALES_DIR, languages, load_texts
+
+WEB = LOCALES_DIR.parent
+KEY = re.compile(r'texts\(\s*f?"([^"]+)"')
+
+
+def _places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_english_and_traditional_chinese_are_there() -> None:
+    assert languages()[0] == DEFAULT_LANGUAGE
+    assert {"en", "zh-TW"} <= set(languages())
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_language_has_the_keys_and_places_of_the_default_one(language: str) -> None:
+    wanted, given = load_texts(DEFAULT_LANGUAGE).catalogue, load_texts(language).catalogue
+    assert given.keys() == wanted.keys()
+    assert {key: _places(text) for key, text in given.items()} == {
+        key: _places(text) for key, text in wanted.items()
+    }
+    assert not [key for key, text in given.items() if not text.strip()]
+
+
+def _modules() -> list[Path]:
+    return sorted(WEB.rglob("*.py"))
+
+
+def test_every_key_that_the_page_asks_for_is_in_the_catalogue() -> None:
+    known = load_texts(DEFAULT_LANGUAGE).catalogue
+    for module in _modules():
+        for asked in KEY.findall(module.read_text(encoding="utf-8")):
+            pattern = re.compile(re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(asked)))
+            assert any(pattern.fullmatch(key) for key in known), f"{module.name} asks for {asked}"
+
+
+def test_no_module_of_the_page_is_long() -> None:
+    long = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in _modules()}
+    assert {name: count for name, count in long.items() if count > 250} == {}
+
+
+def test_an_unknown_word_of_the_engine_is_shown_as_it_is() -> None:
+    texts = load_texts("zh-TW")
+    assert texts.named("step", "split backing") == texts("step.split_backing")
+    assert texts.named("step", "something new") == "something new"
