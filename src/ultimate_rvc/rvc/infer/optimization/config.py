@@ -317,9 +317,7 @@ def _from_file(environment: Mapping[str, str]) -> _Layer:
     for key in content:
         if key not in FILE_KEYS:
             raise SettingError(f"{path} has the key {key!r}, which is none; {_nearest(str(key), FILE_KEYS)}")
-    values = {
-        key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key in FIELDS
-    }
+    values = {key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key in FIELDS}
     if PRECISION in content:
         values = _with_precision(values, content[PRECISION], path)
     return _Layer(values, dict.fromkeys(values, f"{FILE_VARIABLE}={name}"))
