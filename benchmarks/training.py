@@ -24,7 +24,8 @@ Different, as each program has it:
 - in the generator's step rvc-next also finds the gradients of the discriminators' weights, which nobody uses;
   here they are frozen meanwhile, and recordings go through them without a way back. While discriminators
   learn, recordings and renders go through them together here, one after the other there;
-- the mel of a recording is made of the rendered part here and of the whole piece there;
+- the mel of a recording is made of the rendered part here and of the whole piece there, where it also goes
+  down to 2e-6 instead of 1e-5, so that silence weighs more in its loss;
 - gradients longer than 1000 are shortened here; there their length is measured alone;
 - data come from a thread here, and from four processes there, whose memory is not counted.
 

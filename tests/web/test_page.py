@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from ultimate_rvc.web.texts import load_texts
 from web.running import Running
 
 pytestmark = pytest.mark.usefixtures("folders_of_the_server")
@@ -21,6 +23,18 @@ def test_each_language_has_a_page_of_its_own(running: Running, path: str, word: 
     answer = httpx.get(running.url + path, timeout=60)
     assert answer.status_code == 200
     assert word in answer.text or json.dumps(word)[1:-1] in answer.text
+
+
+def test_the_words_of_drop_zones_are_letters_that_style_sheets_know(running: Running) -> None:
+    (layout,) = httpx.get(f"{running.url}zh-TW", timeout=60).text.split("window.gradio_config = ")[1:]
+    config, _ = json.JSONDecoder().raw_decode(layout)
+    (header,) = [value for value in map(_html_of, config["components"]) if "--drop-words" in value]
+    assert f'--drop-words: "{load_texts("zh-TW")("drop")}";' in header
+
+
+def _html_of(component: dict[str, Any]) -> str:
+    value = component["props"].get("value")
+    return value if component["type"] == "html" and isinstance(value, str) else ""
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def _header(texts: Texts) -> str:
         for language in languages()
     )
     # Gradio's drop zones speak the browser's language, which need not be the page's.
-    words = f"<style>.drop {{ --drop-words: {json.dumps(texts('drop'))}; }}</style>"
+    words = f"<style>.drop {{ --drop-words: {json.dumps(texts('drop'), ensure_ascii=False)}; }}</style>"
     return (
         f"{words}<header><h1>Ultimate RVC</h1><p>{escape(texts('page.lead'))}</p>"
         f'<nav aria-label="{escape(texts("language.label"))}">{links}</nav>'
