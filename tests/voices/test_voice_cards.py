@@ -293,7 +293,7 @@ def test_cards_tell_of_every_voice_without_opening_it(
     assert (first.model_bytes, first.packaged) == (first.model_path.stat().st_size, False)
     assert (another.name, another.sample_rate) == ("another", None)
     assert json.loads(json.dumps(first.to_json()))["preset"] == {}
-    assert [card.name for card in list_cards(packaged=True) if card.packaged] == ["demo"]
+    assert [card.name for card in list_cards(packaged=True) if card.packaged] == ["demo", "starter"]
 
 
 def test_values_of_the_wrong_kind_in_a_record_are_left_out(singer: str) -> None:
