@@ -67,7 +67,7 @@ def main() -> None:
     if asked.ship:
         shipped = packaged_assets_dir() / "voices" / asked.name
         shutil.rmtree(shipped, ignore_errors=True)
-        shutil.copytree(voices / asked.name, shipped)
+        shutil.copytree(voices / asked.name, shipped, ignore=shutil.ignore_patterns(".*"))
         print(f"{shipped}: {sum(file.stat().st_size for file in shipped.iterdir()) / 1e6:.1f} MB")
 
 
