@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from gradio_client import Client
 
 PROGRAM = "from ultimate_rvc.web.main import run; run()"
 PATIENCE_SECONDS = 300.0  # a server is there after 5 s; the machine may be busy or stand still
@@ -35,6 +36,10 @@ class ServerProcess:
     @property
     def log(self) -> str:
         return (self.machine / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def client(self) -> Client:
+        """A program elsewhere; its own patience of 5 s is too short for a busy machine."""
+        return Client(self.url, verbose=False, httpx_kwargs={"timeout": PATIENCE_SECONDS})
 
     def kill(self) -> None:
         """As when the power fails."""

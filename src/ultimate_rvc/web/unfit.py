@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 
 from ultimate_rvc.web.desk import problem
 from ultimate_rvc.web.gate import UNFIT
@@ -28,7 +29,8 @@ def tell_in_one_sentence(page: gr.Blocks, texts: Texts) -> None:
 
     async def checked(block_fn: Any, *given: Any, **named: Any) -> Any:
         try:
-            return await preprocess(block_fn, *given, **named)
+            values = await preprocess(block_fn, *given, **named)
+            return [_of_its_type(*pair) for pair in zip(block_fn.inputs, values, strict=True)]
         except gr.Error as error:  # a sentence already, as "Value 50 is greater than maximum value 48."
             raise problem(texts, shorten(html.unescape(error.message), LONGEST_SENTENCE)) from error
         except Exception as error:
@@ -46,3 +48,23 @@ def tell_in_one_sentence(page: gr.Blocks, texts: Texts) -> None:
             raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
 
     page.preprocess_data, page.process_api = checked, answered
+
+
+def _of_its_type(component: Any, value: Any) -> Any:
+    """The value, if functions behind the page can take it for what they were promised.
+
+    Gradio hands on an empty text box as None, and what is in a browser's notes as whatever it is: a client
+    that were None would be everybody.
+
+    Raises
+    ------
+    TypeError
+        A parameter whose default is a text was given something else.
+    """
+    if isinstance(component, gr.Textbox | gr.Code) and value is None:
+        return None if component.value is None else ""
+    if isinstance(component, gr.BrowserState):
+        return value if isinstance(value, type(component.default_value)) else component.default_value
+    if isinstance(component, Api) and isinstance(component.value, str) and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
