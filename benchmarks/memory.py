@@ -25,7 +25,7 @@ from ultimate_rvc.voices.library import find_voice
 
 minutes, method = float(sys.argv[1]), F0Method(sys.argv[2])
 settings = ConversionSettings(f0_methods=(method,), rms_mix_rate=0.5)
-pipeline = Pipeline.open(find_voice("demo").model_path, settings, device="cpu")
+pipeline = Pipeline.open(find_voice("starter").model_path, settings, device="cpu")
 song = decode_mono(packaged_assets_dir() / "demo.ogg", 16_000)
 audio = np.tile(song, -(-int(minutes * 60 * 16_000) // len(song)))[: int(minutes * 60 * 16_000)]
 started = time.perf_counter()

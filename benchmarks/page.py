@@ -35,7 +35,7 @@ LIMIT_SECONDS = 5.0
 LONGEST_START_SECONDS = 300.0
 LOOK_SECONDS = 0.02
 SOURCE = Path(__file__).resolve().parents[1] / "tests" / "data" / "songs" / "water_vocals.ogg"
-VOICE = "demo"
+VOICE = "starter"
 
 
 @dataclass(frozen=True)

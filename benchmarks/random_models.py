@@ -30,7 +30,7 @@ SMALL_PHONE_DIM = 384  # of the starter encoder
 SMALL_INDEX_VECTORS, SMALL_INDEX_CELLS = 1_000, 20
 INDEX_FILE = "voice.index"
 VOICE_FILE = "voice.pth"
-PACKAGED_VOICE = Path("voices", "demo", "demo.safetensors")
+PACKAGED_VOICE = Path("voices", "starter", "starter.pth")
 # 10 s of the demo song's vocal as it was before it was mixed, pauses included.
 VOCAL_FILE = Path(__file__).resolve().parent.parent / "tests" / "data" / "songs" / "water_vocals.ogg"
 

@@ -1,9 +1,9 @@
 """From the command to the first sample of work: what starting `urvc` costs, cold and warm.
 
-    python benchmarks/startup.py [--repeats 5] [--subjects help,demo,official] [--json]
+    python benchmarks/startup.py [--repeats 5] [--subjects help,starter,official] [--json]
 
 help        `urvc --help`
-demo        `urvc generate convert-voice` of one second, with the voice and the encoder in the package
+starter     `urvc generate convert-voice` of one second, with the voice and the encoder in the package
 official    the same with models of the official sizes (random weights): ContentVec, RMVPE, a v2 voice at
             40 kHz, an index of 50,000 vectors
 
@@ -82,7 +82,7 @@ def subjects(names: Iterable[str], folder: Path) -> list[Subject]:
     official += ["--f0-method", "rmvpe", "--embedder-model", "contentvec"]
     known = {
         "help": Subject("help", ["--help"]),
-        "demo": Subject("demo", [*convert, "--model", "demo", "--f0-method", "fcpe"]),
+        "starter": Subject("starter", [*convert, "--model", "starter", "--f0-method", "fcpe"]),
         "official": Subject("official", [*convert, *official], models),
     }
     chosen = [known[name] for name in names]
@@ -233,12 +233,12 @@ def text(seconds: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--subjects", default="help,demo,official")
+    parser.add_argument("--subjects", default="help,starter,official")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = options.subjects.split(",")
-    if unknown := set(names) - {"help", "demo", "official"}:
-        parser.error(f"--subjects knows help, demo and official, not {', '.join(sorted(unknown))}")
+    if unknown := set(names) - {"help", "starter", "official"}:
+        parser.error(f"--subjects knows help, starter and official, not {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as temporary:
         chosen = subjects(names, Path(temporary))
         for subject in chosen:

@@ -29,7 +29,7 @@ from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 from ultimate_rvc.web.texts import load_texts
 
 TEXTS = load_texts("en")
-VOICE = "demo"
+VOICE = "starter"
 TABS = ("cover", "convert", "voices", "train", "jobs", "settings")
 SIZES = {"wide": (1280, 900), "narrow": (400, 860)}
 THEMES = ("light", "dark")

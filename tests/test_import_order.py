@@ -187,7 +187,7 @@ def test_a_conversion_loads_only_what_it_uses(tmp_path: Path) -> None:
     source, converted = tmp_path / "tone.wav", tmp_path / "converted.wav"
     tone = 0.3 * np.sin(2 * np.pi * 220 / 16_000 * np.arange(16_000))
     encode(source, tone.astype(np.float32), 16_000)
-    words = ["generate", "convert-voice", str(source), "--model", "demo", "--output", str(converted)]
+    words = ["generate", "convert-voice", str(source), "--model", "starter", "--output", str(converted)]
     words += ["--f0-method", "fcpe"]
     loaded = loaded_by(
         f"import contextlib\nfrom {PACKAGE}.cli.main import run\n"

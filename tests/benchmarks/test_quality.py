@@ -332,8 +332,12 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     ("arguments", "code", "sentence"),
     [
         ((), 2, "--voice"),
-        (("--voice", "demo"), 2, "add --target with a folder"),
-        (("--voice", "demo", "--configs", "loud"), 2, "--configs names 'loud'; choose from default, index-0"),
+        (("--voice", "mine"), 2, "add --target with a folder"),
+        (
+            ("--voice", "starter", "--configs", "loud"),
+            2,
+            "--configs names 'loud'; choose from default",
+        ),
         (("--voice", "nobody", "--target", "flite:slt"), 1, "There is no voice 'nobody'"),
     ],
 )

@@ -19,7 +19,7 @@ from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import JobStore
 from ultimate_rvc.paths import jobs_dir, packaged_assets_dir, voice_models_dir
 
-DEMO_VOICE = packaged_assets_dir() / "voices" / "demo" / "demo.safetensors"
+STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -39,7 +39,7 @@ def store() -> Iterator[JobStore]:
 
 
 def add(store: JobStore, **changes: object) -> Job:
-    job = new_job(KINDS, "import-voice", {"source": str(DEMO_VOICE), "name": "mine"})
+    job = new_job(KINDS, "import-voice", {"source": str(STARTER), "name": "mine"})
     (job,) = store.add([replace(job, **changes)])  # type: ignore[arg-type]
     return job
 

@@ -44,7 +44,7 @@ def cover(tmp_path: Path, *options: str) -> None:
     song = tmp_path / "song.wav"
     encode(song, np.zeros(16_000, np.float32), 16_000)
     with pytest.raises(SystemExit):
-        run(["generate", "song-cover", str(song), "demo", *options])
+        run(["generate", "song-cover", str(song), "starter", *options])
 
 
 def test_the_file_decides_what_is_not_asked_for(tmp_path: Path, seen: list[CoverSettings]) -> None:

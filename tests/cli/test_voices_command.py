@@ -114,7 +114,7 @@ def test_what_cannot_be_done_is_one_sentence(urvc: Urvc, singer: str, tmp_path: 
         (("picture", singer, tmp_path / "x.png", "--remove"), 2, "not both"),
         (("picture", singer, evil), 2, "no PNG, JPEG or WebP"),
         (("restore", "nobody"), 1, "The trash has no voice"),
-        (("delete", "demo"), 1, "ships with the package"),
+        (("delete", "starter"), 1, "ships with the package"),
     ):
         got, out, err = urvc(*words)
         assert (got, out) == (code, ""), words

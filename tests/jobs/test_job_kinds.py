@@ -20,7 +20,7 @@ from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import packaged_assets_dir, voice_models_dir
 
 DATA = Path(__file__).parents[1] / "data"
-DEMO_VOICE = packaged_assets_dir() / "voices" / "demo" / "demo.safetensors"
+STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
 FAST = {"f0_methods": ["fcpe"]}
 
 
@@ -68,7 +68,7 @@ def test_many_files_sent_at_once_take_the_memory_of_one(queue: JobQueue, tmp_pat
         tone = 0.3 * np.sin(2 * np.pi * (200 + 9 * number) / 16_000 * np.arange(samples))
         source = tmp_path / f"{number}.wav"
         encode(source, tone.astype(np.float32), 16_000)
-        settings = {"sources": [str(source)], "voice": "demo", "conversion": FAST}
+        settings = {"sources": [str(source)], "voice": "starter", "conversion": FAST}
         jobs.append(queue.submit("convert", settings, client=f"client {number % 3}"))
         if number == 0:
             assert finished(queue, jobs[0]).state is JobState.DONE
@@ -87,7 +87,7 @@ def test_files_are_converted_and_a_bad_one_does_not_cost_the_others(
 ) -> None:
     names = ("singing.wav", "text.wav", "song.wav")
     sources = [str(recordings / name) for name in names]
-    settings = {"sources": sources, "voice": "demo", "conversion": FAST, "output_format": "flac"}
+    settings = {"sources": sources, "voice": "starter", "conversion": FAST, "output_format": "flac"}
     first = done(queue, "convert", settings)
     assert [file.source for file in first.files] == [sources[0], sources[2]]
     assert [file.path.name for file in first.files] == ["singing (demo).flac", "song (demo).flac"]
@@ -108,16 +108,20 @@ def test_a_conversion_is_that_of_the_python_api(queue: JobQueue, recordings: Pat
     import ultimate_rvc
 
     source = recordings / "singing.wav"
-    settings = {"sources": [str(source)], "voice": str(DEMO_VOICE), "conversion": {**FAST, "n_semitones": 5}}
+    settings = {
+        "sources": [str(source)],
+        "voice": str(STARTER),
+        "conversion": {**FAST, "n_semitones": 5},
+    }
     result = done(queue, "convert", settings)
-    expected, rate = ultimate_rvc.convert(source, DEMO_VOICE, f0_methods=("fcpe",), n_semitones=5)
+    expected, rate = ultimate_rvc.convert(source, STARTER, f0_methods=("fcpe",), n_semitones=5)
     converted, converted_rate = decode(result.files[0].path)
     assert converted_rate == rate
     np.testing.assert_allclose(converted[0], expected, atol=2e-3)
 
 
 def test_when_no_file_can_be_converted_the_job_fails(queue: JobQueue, recordings: Path) -> None:
-    job = queue.submit("convert", {"sources": [str(recordings / "text.wav")], "voice": "demo"})
+    job = queue.submit("convert", {"sources": [str(recordings / "text.wav")], "voice": "starter"})
     assert finished(queue, job).state is JobState.FAILED
     assert "text.wav" in (queue.get(job.id).error or "")
 
@@ -125,7 +129,7 @@ def test_when_no_file_can_be_converted_the_job_fails(queue: JobQueue, recordings
 def test_a_cover_is_made_and_made_again_with_changes(queue: JobQueue, recordings: Path) -> None:
     settings = {
         "source": str(recordings / "song.wav"),
-        "voice": "demo",
+        "voice": "starter",
         "cover": {"conversion": FAST, "stems": {"vocals_model": "dsp"}, "output_format": "wav"},
         "optimization": {"enable_profiling": True},
     }
@@ -183,10 +187,10 @@ def centroid_hz(waveform: np.ndarray, sample_rate: int) -> float:
 
 
 def test_a_voice_is_imported(queue: JobQueue) -> None:
-    result = done(queue, "import-voice", {"source": str(DEMO_VOICE), "name": "mine"})
+    result = done(queue, "import-voice", {"source": str(STARTER), "name": "mine"})
     assert result.facts["voice"] == "mine"
     assert result.files[0].path.parent.name == "mine"
-    taken = finished(queue, queue.submit("import-voice", {"source": str(DEMO_VOICE), "name": "mine"}))
+    taken = finished(queue, queue.submit("import-voice", {"source": str(STARTER), "name": "mine"}))
     assert taken.state is JobState.FAILED
     assert "mine" in (taken.error or "")
 
@@ -233,7 +237,7 @@ def test_a_training_that_is_stopped_leaves_a_voice_and_goes_on(queue: JobQueue, 
     assert went_on.result.facts["step"] == steps + 2
 
 
-COVER = {"source": "demo", "voice": "demo"}
+COVER = {"source": "demo", "voice": "starter"}
 
 
 @pytest.mark.parametrize(
@@ -242,23 +246,23 @@ COVER = {"source": "demo", "voice": "demo"}
         ("cover", {**COVER, "source": "/nowhere.mp3"}, SourceError),
         ("cover", {**COVER, "voice": "nobody"}, UltimateRVCError),
         ("cover", {**COVER, "cover": {"backing": {"voice": "nobody"}}}, UltimateRVCError),
-        ("convert", {"sources": ["/nowhere.wav"], "voice": "demo"}, AudioError),
-        ("convert", {"sources": [str(DEMO_VOICE)], "voice": "nobody"}, UltimateRVCError),
+        ("convert", {"sources": ["/nowhere.wav"], "voice": "starter"}, AudioError),
+        ("convert", {"sources": [str(STARTER)], "voice": "nobody"}, UltimateRVCError),
         (
             "convert",
-            {"sources": [str(DEMO_VOICE)], "voice": "demo", "index_path": "/no.index"},
+            {"sources": [str(STARTER)], "voice": "starter", "index_path": "/no.index"},
             UltimateRVCError,
         ),
         ("separate", {"source": "/nowhere.wav"}, AudioError),
         ("effects", {"source": "/nowhere.wav"}, AudioError),
-        ("effects", {"source": str(DEMO_VOICE), "effects": {"room_size": 2}}, SettingError),
+        ("effects", {"source": str(STARTER), "effects": {"room_size": 2}}, SettingError),
         ("mix", {"sources": ["/nowhere.wav"]}, AudioError),
         ("mix", {"sources": []}, SettingError),
-        ("mix", {"sources": [str(DEMO_VOICE)], "gains_db": [1, 2]}, SettingError),
-        ("mix", {"sources": [str(DEMO_VOICE)], "gains_db": [21]}, SettingError),
-        ("mix", {"sources": [str(DEMO_VOICE)], "semitones": [25]}, SettingError),
+        ("mix", {"sources": [str(STARTER)], "gains_db": [1, 2]}, SettingError),
+        ("mix", {"sources": [str(STARTER)], "gains_db": [21]}, SettingError),
+        ("mix", {"sources": [str(STARTER)], "semitones": [25]}, SettingError),
         ("import-voice", {"source": "/nowhere.zip"}, UltimateRVCError),
-        ("import-voice", {"source": str(DEMO_VOICE), "sha256": "0" * 64}, SettingError),
+        ("import-voice", {"source": str(STARTER), "sha256": "0" * 64}, SettingError),
         ("download", {"names": ["rmvpe", "rmvp"]}, SettingError),
         ("train", {"name": "new"}, DatasetError),
         ("train", {"name": "new", "recordings": ["/nowhere"]}, DatasetError),
@@ -278,10 +282,10 @@ def test_what_is_not_there_is_told_at_the_door(
     [
         ("cover", COVER, "demo by demo"),
         ("cover", {**COVER, "source": "https://example.org/song"}, "https://example.org/song by demo"),
-        ("convert", {"sources": [str(DEMO_VOICE)] * 4, "voice": "demo"},
-         "demo.safetensors, demo.safetensors and 2 more by demo"),
-        ("separate", {"source": str(DEMO_VOICE)}, "demo.safetensors (vocals)"),
-        ("import-voice", {"source": str(DEMO_VOICE)}, "demo.safetensors"),
+        ("convert", {"sources": [str(STARTER)] * 4, "voice": "starter"},
+         "starter.pth, starter.pth and 2 more by starter"),
+        ("separate", {"source": str(STARTER)}, "starter.pth (vocals)"),
+        ("import-voice", {"source": str(STARTER)}, "starter.pth"),
         ("download", {"names": ["rmvpe", "contentvec"]}, "rmvpe, contentvec"),
         ("train", {"name": "new", "recordings": [str(DATA)]}, "new"),
     ],
@@ -300,6 +304,6 @@ def test_a_training_of_a_dataset_needs_no_recordings() -> None:
 def test_a_voice_of_the_library_may_be_named(tmp_path: Path) -> None:
     library = voice_models_dir() / "mine"
     library.mkdir(parents=True)
-    shutil.copy(DEMO_VOICE, library / "mine.safetensors")
-    job: Job = new_job(KINDS, "convert", {"sources": [str(DEMO_VOICE)], "voice": "mine"})
+    shutil.copy(STARTER, library / "mine.pth")
+    job: Job = new_job(KINDS, "convert", {"sources": [str(STARTER)], "voice": "mine"})
     assert job.settings["voice"] == "mine"

@@ -51,7 +51,7 @@ def through_json(plain: Any) -> Any:
 @settings(max_examples=30)
 @given(covers)
 def test_every_setting_of_a_cover_survives(cover: CoverSettings) -> None:
-    job = CoverJob(source="/songs/song.mp3", voice="demo", cover=cover, optimization={"device": "cpu"})
+    job = CoverJob(source="/songs/song.mp3", voice="starter", cover=cover, optimization={"device": "cpu"})
     kind = KINDS["cover"]
     assert kind.read(through_json(kind.plain(job))) == job
 
@@ -59,7 +59,7 @@ def test_every_setting_of_a_cover_survives(cover: CoverSettings) -> None:
 @settings(max_examples=30)
 @given(conversions)
 def test_every_setting_of_a_conversion_survives(conversion: ConversionSettings) -> None:
-    job = ConvertJob(sources=(Path("/a.wav"), Path("/b.wav")), voice="demo", conversion=conversion)
+    job = ConvertJob(sources=(Path("/a.wav"), Path("/b.wav")), voice="starter", conversion=conversion)
     kind = KINDS["convert"]
     assert kind.read(through_json(kind.plain(job))) == job
 
@@ -89,13 +89,15 @@ def test_a_whole_number_of_a_slider_is_one() -> None:
 
 def test_paths_are_made_absolute() -> None:
     """A job may be done by a server that was started elsewhere."""
-    job = KINDS["convert"].read({"sources": ["song.wav", "~/song.wav"], "voice": "demo"})
+    job = KINDS["convert"].read({"sources": ["song.wav", "~/song.wav"], "voice": "starter"})
     assert job.sources == (Path.cwd() / "song.wav", Path.home() / "song.wav")
-    assert KINDS["cover"].read({"source": "song.wav", "voice": "demo"}).source == str(Path.cwd() / "song.wav")
+    assert KINDS["cover"].read({"source": "song.wav", "voice": "starter"}).source == str(
+        Path.cwd() / "song.wav"
+    )
 
 
-COVER = {"source": "demo", "voice": "demo"}
-CONVERT = {"sources": ["a.wav"], "voice": "demo"}
+COVER = {"source": "demo", "voice": "starter"}
+CONVERT = {"sources": ["a.wav"], "voice": "starter"}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ CONVERT = {"sources": ["a.wav"], "voice": "demo"}
     [
         ("cover", None, "The settings must be an object"),
         ("cover", {"source": "demo"}, "voice is missing"),
-        ("cover", {"source": " ", "voice": "demo"}, "source is empty"),
+        ("cover", {"source": " ", "voice": "starter"}, "source is empty"),
         ("cover", {**COVER, "source": "a\0b"}, "source is 'a\\x00b', but must be a text"),
         ("cover", {**COVER, "cover": 3}, "cover must be an object"),
         (
@@ -149,8 +151,8 @@ CONVERT = {"sources": ["a.wav"], "voice": "demo"}
             "batch_size is 99, but must be 1 to 64 or auto",
         ),
         ("cover", {**COVER, "optimization": {"device": "tpu"}}, "device is 'tpu'"),
-        ("convert", {"sources": [], "voice": "demo"}, "sources is empty"),
-        ("convert", {"sources": [""], "voice": "demo"}, "sources[0] is '', but must be a path"),
+        ("convert", {"sources": [], "voice": "starter"}, "sources is empty"),
+        ("convert", {"sources": [""], "voice": "starter"}, "sources[0] is '', but must be a path"),
         ("convert", {**CONVERT, "bitrate_kbps": 128}, "bitrate_kbps has no meaning for wav"),
         ("convert", {**CONVERT, "output_format": "mp3", "bitrate_kbps": 999}, "--bitrate is 999"),
         (

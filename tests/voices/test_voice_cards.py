@@ -153,7 +153,7 @@ def test_a_loose_file_keeps_nothing_and_the_way_out_is_told() -> None:
 
 def test_a_voice_of_the_package_cannot_be_changed() -> None:
     with pytest.raises(VoiceNotFoundError, match="ships with the package"):
-        set_note("demo", "hello")
+        set_note("starter", "hello")
 
 
 def test_a_voice_of_another_tool_gets_its_record_with_the_first_note() -> None:
@@ -293,7 +293,7 @@ def test_cards_tell_of_every_voice_without_opening_it(
     assert (first.model_bytes, first.packaged) == (first.model_path.stat().st_size, False)
     assert (another.name, another.sample_rate) == ("another", None)
     assert json.loads(json.dumps(first.to_json()))["preset"] == {}
-    assert [card.name for card in list_cards(packaged=True) if card.packaged] == ["demo", "starter"]
+    assert [card.name for card in list_cards(packaged=True) if card.packaged] == ["starter"]
 
 
 def test_values_of_the_wrong_kind_in_a_record_are_left_out(singer: str) -> None:

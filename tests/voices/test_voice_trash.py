@@ -199,7 +199,7 @@ def test_spoilt_entries_of_the_trash_are_passed_over(singer: str) -> None:
 
 def test_a_voice_of_the_package_cannot_be_deleted() -> None:
     with pytest.raises(VoiceNotFoundError, match="ships with the package"):
-        delete_voice("demo")
+        delete_voice("starter")
 
 
 # --- indexes -----------------------------------------------------------------------------------

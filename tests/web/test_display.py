@@ -15,7 +15,11 @@ ENGLISH, CHINESE = load_texts("en"), load_texts("zh-TW")
 
 
 def job(kind: str = "cover", **given: Any) -> Job:
-    settings = {"source": "/music/song <b>.mp3", "sources": ["/a.wav", "/b.wav", "/c.wav"], "voice": "demo"}
+    settings = {
+        "source": "/music/song <b>.mp3",
+        "sources": ["/a.wav", "/b.wav", "/c.wav"],
+        "voice": "starter",
+    }
     return Job(**{"id": 1, "kind": kind, "title": "the title", "settings": settings, **given})
 
 

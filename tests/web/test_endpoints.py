@@ -87,7 +87,7 @@ def test_a_voice_is_exported_renamed_deleted_and_restored(client: Client, voice:
 
 def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path) -> None:
     ids = [
-        client.predict(handle_file(short_song), "", "demo", {}, {}, "me", api_name="/cover")["id"]
+        client.predict(handle_file(short_song), "", "starter", {}, {}, "me", api_name="/cover")["id"]
         for _ in range(2)
     ]
     for job_id in reversed(ids):
@@ -101,19 +101,19 @@ def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path
 @pytest.mark.parametrize(
     ("endpoint", "given", "sentence"),
     [
-        ("/cover", [None, " ", "demo", {}, {}, ""], "Drop a song"),
-        ("/cover", [None, "/etc/passwd", "demo", {}, {}, ""], "A link begins with"),
+        ("/cover", [None, " ", "starter", {}, {}, ""], "Drop a song"),
+        ("/cover", [None, "/etc/passwd", "starter", {}, {}, ""], "A link begins with"),
         ("/cover", [None, "demo", "/etc/passwd", {}, {}, ""], "There is no voice"),
-        ("/cover", [None, "demo", "demo", {"conversion": {"index_rate": 7}}, {}, ""], "index-rate is 7"),
-        ("/cover", [None, "demo", "demo", {"no_such": 1}, {}, ""], "no_such"),
-        ("/cover", [None, "demo", "demo", {}, {"device": "abacus"}, ""], "abacus"),
-        ("/convert", [[], "demo", {}, "wav", {}, ""], "sources is empty"),
-        ("/convert", [[], "demo", [1], "wav", {}, ""], "must be an object"),
+        ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index-rate is 7"),
+        ("/cover", [None, "demo", "starter", {"no_such": 1}, {}, ""], "no_such"),
+        ("/cover", [None, "demo", "starter", {}, {"device": "abacus"}, ""], "abacus"),
+        ("/convert", [[], "starter", {}, "wav", {}, ""], "sources is empty"),
+        ("/convert", [[], "starter", [1], "wav", {}, ""], "must be an object"),
         ("/job", [10**9, ""], "There is no job"),
         ("/job", ["one", ""], "must be a whole number"),
         ("/voice", ["../../etc"], "There is no voice"),
         ("/restore_voice", ["nothing", ""], "trash"),
-        ("/change_voice", ["demo", None, None, {"index_rate": "much"}], "index_rate"),
+        ("/change_voice", ["starter", None, None, {"index_rate": "much"}], "index_rate"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

@@ -16,7 +16,7 @@ from ultimate_rvc.audio.encode import encode
 from web.server_process import ServerProcess, server_process
 
 SONG = Path(__file__).parent.parent / "data" / "songs" / "water_vocals.ogg"
-VOICE = "demo"
+VOICE = "starter"
 LONG_SECONDS = 40.0  # long enough that a server is killed within it
 CLIENTS = ("ann", "bob")
 FILES_EACH = 5

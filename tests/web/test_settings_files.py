@@ -18,7 +18,7 @@ COVER = {
     "conversion": {"n_semitones": -3, "f0_methods": ["crepe", "rmvpe"], "seed": 7, "noise_scale": 0.5},
     "stems": {"split_backing": "off"},
     "effects": {"room_size": 0.6, "highpass_hz": 90.0},
-    "backing": {"voice": "demo"},
+    "backing": {"voice": "starter"},
     "inst_gain": -2.5,
     "output_format": "flac",
 }

@@ -6,7 +6,7 @@ import functools
 import html
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -72,6 +72,15 @@ class Door:
 
 
 @dataclass(frozen=True)
+class Follower:
+    """A part of the page that shows jobs: ``look(*inputs)`` says what ``outputs`` become after a change."""
+
+    look: Callable[..., Sequence[Any]]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+
+
+@dataclass(frozen=True)
 class Desk(Door):
     """One language's page while it is laid out."""
 
@@ -79,10 +88,10 @@ class Desk(Door):
     """Who asks: drawn once per browser, so that a reload finds its jobs."""
     optimization: gr.BrowserState
     """Switches chosen under Settings, kept by the browser and sent with each job."""
-    revision: gr.State
-    """Follows ``JobQueue.revision``; its change event is when panels look again."""
     library: gr.State
     """Counts changes of the voice library; its change event is when voice lists are read again."""
+    followers: list[Follower] = field(default_factory=list)
+    """All that look again when a job has changed, in one request."""
     forms: list[CoverForm] = field(default_factory=list)
     """The form of the cover's settings, once it is laid out: settings files hold it as well."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from html import escape
+from itertools import chain, islice
 from typing import Any
 
 import gradio as gr
@@ -43,7 +44,6 @@ def _language_page(server: Server, texts: Texts) -> None:
         texts=texts,
         client=gr.BrowserState("", storage_key="urvc-client", secret=BROWSER_KEY),
         optimization=gr.BrowserState({}, storage_key="urvc-optimization", secret=BROWSER_KEY),
-        revision=gr.State(-1),
         library=gr.State([]),
     )
     panels: list[JobPanel] = []
@@ -63,6 +63,11 @@ def _language_page(server: Server, texts: Texts) -> None:
     def look() -> list[Any]:
         return [server.queue.revision, server.library_stamp()]
 
+    def follow(*given: Any) -> list[Any]:
+        values = iter(given)
+        answers = (each.look(*islice(values, len(each.inputs))) for each in desk.followers)
+        return list(chain.from_iterable(answers))
+
     # Queued, though they are quick: only a queued event lets the change events of states follow.
     quiet: dict[str, Any] = {
         "concurrency_limit": None,
@@ -72,7 +77,11 @@ def _language_page(server: Server, texts: Texts) -> None:
     page = gr.context.Context.root_block
     assert page is not None  # a Blocks is open: components were just put into it
     page.load(arrive, desk.client, [desk.client, *(panel.job_id for panel in panels)], **quiet)
-    gr.Timer(LOOK_SECONDS).tick(look, None, [desk.revision, desk.library], **quiet)
+    revision = gr.State(-1)
+    gr.Timer(LOOK_SECONDS).tick(look, None, [revision, desk.library], **quiet)
+    inputs = [part for each in desk.followers for part in each.inputs]
+    outputs = [part for each in desk.followers for part in each.outputs]
+    revision.change(follow, inputs, outputs, **quiet)
 
 
 def _header(texts: Texts) -> str:

@@ -11,7 +11,7 @@ import gradio as gr
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
-from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.desk import Desk, Follower
 
 Updates = Sequence[Any]
 
@@ -50,16 +50,17 @@ class JobPanel:
 
     def connect(self) -> None:
         """Follow: after every change of the job, of the list, and after a reload."""
+        held = [self.job_id, self._shown]
         places = [self._status, self._cancel, self._shown, *self._outputs]
-        gr.on(
-            [self.job_id.change, self._desk.revision.change],
+        self.job_id.change(
             self._refresh,
-            [self.job_id, self._shown],
+            held,
             places,
             concurrency_limit=None,
             show_progress="hidden",
             api_visibility="private",
         )
+        self._desk.followers.append(Follower(self._refresh, held, places))
         self._cancel.click(
             self._desk.told(self._cancel_job),
             [self.job_id],

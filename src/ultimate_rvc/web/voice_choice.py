@@ -11,14 +11,11 @@ from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, Door, problem
 
-UNTRAINED = "demo"
-
 
 def voice_names() -> list[str]:
-    """Names of the library, then those that ship with the package, the untrained one last."""
-    own = [voice.name for voice in list_voices()]
-    packaged = [voice.name for voice in packaged_voices() if voice.name not in own]
-    return own + sorted(packaged, key=lambda name: name == UNTRAINED)
+    """Names of the library, then those that ship with the package."""
+    own = own_names()
+    return own + [voice.name for voice in packaged_voices() if voice.name not in own]
 
 
 def own_names() -> list[str]:

@@ -19,9 +19,9 @@ from web.server_process import ServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-VOICE = "demo"  # ships with the package
+VOICE = "starter"
 OTHER_LANGUAGE = "zh-TW"
-LONG_SECONDS = 120  # of a song that is still at work when the next thing is done
+LONG_SECONDS = 600  # of a song that is still at work when the next thing is done
 CANCEL_SECONDS = 2.0
 CANCEL_ATTEMPTS = 3  # a machine that stands still for a moment says nothing about the page
 

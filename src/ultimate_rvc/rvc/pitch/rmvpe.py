@@ -52,7 +52,7 @@ class Rmvpe:
         network.eval().requires_grad_(False)
         network.fold_batch_norms()
         if self._device.type == "cpu":
-            _lay_channels_last(network)
+            _move_to_memory(network)
         self._network = network.to(self._device)
         self._log_mel = LogMel(f_min_hz=30, f_max_hz=8000, htk=True).to(self._device)
 
@@ -81,14 +81,15 @@ def _empty_network() -> RMVPENetwork:
         return RMVPENetwork()
 
 
-def _lay_channels_last(network: RMVPENetwork) -> None:
-    """Put each position's channels beside each other: oneDNN is faster so and keeps the planes like that.
+def _move_to_memory(network: RMVPENetwork) -> None:
+    """Copy what are views of the mapped file, with each position's channels beside each other.
 
-    docs/performance.md has the figures.
+    oneDNN is faster so and keeps the planes like that; docs/performance.md has the figures. One view left
+    would keep all of the file in memory beside the folded weights.
     """
-    for parameter in network.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    for tensor in (*network.parameters(), *network.buffers()):
+        layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+        tensor.data = tensor.data.clone(memory_format=layout)
 
 
 def _mirrored_frames(frames: int, device: torch.device) -> Tensor:

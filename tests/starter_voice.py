@@ -9,16 +9,20 @@ import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import packaged_assets_dir
 from ultimate_rvc.rvc.content import load_content_encoder
+from ultimate_rvc.rvc.infer.chunks import sounding_frames
 from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
+from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 FloatArray = NDArray[np.float32]
+Samples = NDArray[np.bool_]
 DATA = Path(__file__).parent / "data"
 RECORDINGS = {"song": DATA / "songs" / "water_vocals.ogg", "speech": DATA / "content" / "speech.wav"}
 INDEX_SOURCE = DATA / "songs" / "thunder_vocals.ogg"
@@ -37,6 +41,18 @@ def recording(name: str, start_seconds: float = 0.0, seconds: float = 6.0) -> Fl
     return decode_mono(RECORDINGS[name], SAMPLE_RATE)[first : first + round(seconds * SAMPLE_RATE)]
 
 
+def heard_and_gaps(waveform_16k: FloatArray, sample_rate: int) -> tuple[Samples, Samples]:
+    """Which samples of a conversion belong to what is heard, and which to gaps; between them it fades."""
+    filtered = ScipyHighpass().apply(torch.from_numpy(waveform_16k)).numpy()
+    sounding = sounding_frames(filtered)
+    length = len(waveform_16k) * sample_rate // SAMPLE_RATE
+    heard, gaps = (
+        frames.repeat(sample_rate // 100)[:length]
+        for frames in (ndimage.binary_erosion(sounding, border_value=1), ~sounding)
+    )
+    return heard, gaps
+
+
 def write_flat_index(path: Path) -> Path:
     """An index of what the encoder makes of another song: exact for faiss as well."""
     waveform = torch.from_numpy(decode_mono(INDEX_SOURCE, SAMPLE_RATE))
@@ -48,6 +64,6 @@ def write_flat_index(path: Path) -> Path:
     return path
 
 
-def open_demo(optimization: OptimizationConfig, index_path: Path | None = None) -> Pipeline:
-    voice = packaged_assets_dir() / "voices" / "demo" / "demo.safetensors"
+def open_starter(optimization: OptimizationConfig, index_path: Path | None = None) -> Pipeline:
+    voice = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
     return Pipeline.open(voice, SETTINGS, index_path=index_path, optimization=optimization)
