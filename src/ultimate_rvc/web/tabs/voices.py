@@ -36,7 +36,7 @@ def build(desk: Desk) -> list[JobPanel]:
         return cards(search_voices(query, packaged=True), texts, searched=bool(query.strip()))
 
     def choose(event: gr.EventData) -> str:
-        return checked_voice(desk, str(event._data.get("voice", "")))
+        return checked_voice(desk, str((event._data or {}).get("voice", "")))
 
     quiet: dict[str, Any] = {
         "concurrency_limit": None,
