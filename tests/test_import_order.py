@@ -183,7 +183,7 @@ def test_the_check_for_heavy_libraries_can_fail() -> None:
 
 
 def test_a_conversion_loads_only_what_it_uses(tmp_path: Path) -> None:
-    """One second of tone through the demo voice, as the command line runs it."""
+    """One second of tone through the starter voice, as the command line runs it."""
     source, converted = tmp_path / "tone.wav", tmp_path / "converted.wav"
     tone = 0.3 * np.sin(2 * np.pi * 220 / 16_000 * np.arange(16_000))
     encode(source, tone.astype(np.float32), 16_000)

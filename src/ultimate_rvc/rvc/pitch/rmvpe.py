@@ -37,7 +37,7 @@ class Rmvpe:
     Parameters
     ----------
     state
-        State dict with the names and shapes of the official file.
+        State dict with the names and shapes of the official file, in any precision.
     device
         Where the network runs.
     """
@@ -49,7 +49,7 @@ class Rmvpe:
         self._device = torch.device(device)
         network = _empty_network()
         network.load_state_dict(state, assign=True)
-        network.eval().requires_grad_(False)
+        network.float().eval().requires_grad_(False)
         network.fold_batch_norms()
         if self._device.type == "cpu":
             _move_to_memory(network)
@@ -114,9 +114,9 @@ def load_rmvpe(device: torch.device | str) -> Rmvpe:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    """The weights in ``path``, in single precision, checked against what the network needs."""
+    """The weights in ``path``, checked against what the network needs."""
     state = read_torch_file(path)
-    tensors = {key: value.float() for key, value in state.items()} if _holds_tensors(state) else {}
+    tensors = state if _holds_tensors(state) else {}
     wanted = _empty_network().state_dict()
     if {key: value.shape for key, value in tensors.items()} != {
         key: value.shape for key, value in wanted.items()

@@ -144,7 +144,7 @@ def _inspected(desk: Desk, name: str | None) -> str:
 
 def _table(desk: Desk, name: str, rows: dict[str, object], warnings: tuple[str, ...]) -> str:
     lines = "".join(
-        f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(str(value))}</td></tr>"
+        f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(_shown(desk, value))}</td></tr>"
         for key, value in rows.items()
         if value is not None
     )
@@ -153,6 +153,10 @@ def _table(desk: Desk, name: str, rows: dict[str, object], warnings: tuple[str, 
     return (
         f'<div class="job">{title}<table class="voice">{lines}</table><ul class="warnings">{told}</ul></div>'
     )
+
+
+def _shown(desk: Desk, value: object) -> str:
+    return desk.texts(f"voice_fact.{'yes' if value else 'no'}") if isinstance(value, bool) else str(value)
 
 
 def _save(

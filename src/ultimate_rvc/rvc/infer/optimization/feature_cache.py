@@ -3,7 +3,7 @@
 Neither depends on the voice's timbre, the transposition or the index, so that another voice, pitch or
 index rate on the same vocal runs retrieval and synthesis only. Features rest in 16 bits, which halves
 their size: as steps between the least and the greatest value that each of them takes in the chunk. That
-is 20 dB nearer than float16, which brought the demo voice's waveform below 60 dB. What was just computed
+is 20 dB nearer than float16, which brought a random voice's waveform below 60 dB. What was just computed
 is rounded the same way, so that a conversion gives the same bytes whether it found or computed them.
 """
 

@@ -1,7 +1,7 @@
 """Half precision where nearly all the work is, float32 wherever rounding would be heard or add up.
 
 Half are the residual blocks of the vocoder, which do 97 % of its multiplications, and the transformer and
-convolution layers of HuBERT. Everything around them stays float32. What the demo voice makes of a sung vocal,
+convolution layers of HuBERT. Everything around them stays float32. What a small random voice makes of singing,
 against float32, with this much in bfloat16 or float16:
 
 ====================================  ========  =======
@@ -219,7 +219,7 @@ class Precision:
                 if isinstance(layer, HALF_LAYERS):
                     self._make_half(layer)
             # What goes around the layers of a vocoder's block is half as well where that costs little: with
-            # the demo voice, 54 dB fall to 42 in float16, but 36 to 24 in bfloat16, which has 3 bits less.
+            # a random voice, 54 dB fall to 42 in float16, but 36 to 24 in bfloat16, which has 3 bits less.
             # It is half the memory to move.
             half_around = self.dtype is torch.float16 and type(block).__name__ in VOCODER_BLOCKS
             block.forward = self._half_forward(block.forward, half_around)
