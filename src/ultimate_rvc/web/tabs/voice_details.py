@@ -143,10 +143,10 @@ def _inspected(desk: Desk, name: str | None) -> str:
 
 
 def _table(desk: Desk, name: str, rows: dict[str, object], warnings: tuple[str, ...]) -> str:
+    shown = {key: _shown(desk, value) for key, value in rows.items() if value is not None}
     lines = "".join(
-        f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(_shown(desk, value))}</td></tr>"
-        for key, value in rows.items()
-        if value is not None
+        f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(value)}</td></tr>"
+        for key, value in shown.items()
     )
     told = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     title = f"<h3>{escape(name)}</h3>"

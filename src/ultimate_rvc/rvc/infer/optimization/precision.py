@@ -1,7 +1,7 @@
 """Half precision where nearly all the work is, float32 wherever rounding would be heard or add up.
 
 Half are the residual blocks of the vocoder, which do 97 % of its multiplications, and the transformer and
-convolution layers of HuBERT. Everything around them stays float32. What a small random voice makes of singing,
+convolution layers of HuBERT. Everything around them stays float32. What a random voice makes of singing,
 against float32, with this much in bfloat16 or float16:
 
 ====================================  ========  =======
