@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.cli import train
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.covers import recipe
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.paths import config_dir
+from ultimate_rvc.rvc.train import preprocess
+from ultimate_rvc.rvc.train.data_settings import PreprocessSettings
 
 FILE = """
 cover:
@@ -71,3 +74,44 @@ def test_a_wrong_value_is_told_before_anything_is_done(
     cover(tmp_path)
     assert seen == []
     assert "inst-gain is 99" in capsys.readouterr().err
+
+
+def test_a_training_asks_the_file_for_what_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+
+    def stopped(folder: Any, dataset: Path, settings: PreprocessSettings, **_: Any) -> Any:
+        found.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocess, "preprocess_dataset", stopped)
+    config_dir().mkdir(parents=True)
+    (config_dir() / "small.yaml").write_text("train: {preprocessing: {sample_rate: 32000, chunk_len: 4}}")
+    monkeypatch.setenv("URVC_CONFIG", "small")
+    with pytest.raises(SystemExit):
+        run(["train", "preprocess-dataset", "mine", str(tmp_path), "--chunk-len", "2"])
+    assert found == [PreprocessSettings(sample_rate=32000, chunk_len=2.0)]
+
+
+@pytest.mark.parametrize(("options", "wanted"), [([], "spin"), (["--embedder-model", "starter"], "starter")])
+def test_a_training_takes_the_encoder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], wanted: str
+) -> None:
+    found: list[Any] = []
+
+    def stopped(*given: Any) -> Any:
+        found.append(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_plan", stopped)
+    encode(tmp_path / "a.wav", np.zeros(16_000, np.float32), 16_000)
+    config_dir().mkdir(parents=True)
+    (config_dir() / "spin.yaml").write_text(
+        "train: {extraction: {embedder_model: spin}, training: {seed: 3, network_size: tiny}}"
+    )
+    monkeypatch.setenv("URVC_CONFIG", "spin")
+    with pytest.raises(SystemExit):
+        run(["train", "voice", "mine", str(tmp_path), "--seed", "5", *options])
+    (_, _, _, _, extraction, training) = found[0]
+    assert (extraction.embedder_model, training.seed, training.network_size) == (wanted, 5, "tiny")

@@ -9,7 +9,9 @@ import pytest
 
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.jobs.settings_file import LEFT_OUT, cover_settings
+from ultimate_rvc.jobs.kinds import TrainParts
+from ultimate_rvc.jobs.plain import to_plain
+from ultimate_rvc.jobs.settings_file import LEFT_OUT, file_part
 from ultimate_rvc.paths import config_dir
 from ultimate_rvc.web import settings_files
 
@@ -22,6 +24,11 @@ COVER = {
     "inst_gain": -2.5,
     "output_format": "flac",
 }
+TRAIN = {
+    "preprocessing": {"sample_rate": 32000, "split_method": "Simple"},
+    "extraction": {"embedder_model": "starter"},
+    "training": {"batch_size": 3, "learn_from": "prior", "discriminator_width": 0.25},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,25 +37,28 @@ def _folder() -> None:
 
 
 def test_what_is_saved_is_loaded() -> None:
-    settings_files.save(" evening ", SWITCHES, COVER)
+    settings_files.save(" evening ", SWITCHES, {"cover": COVER, "train": TRAIN})
     assert settings_files.names() == ["evening"]
-    switches, cover = settings_files.load("evening")
+    switches, parts = settings_files.load("evening")
     # float16 that is asked for here overrules a bfloat16 of lower rank, so that is decided as well.
     assert {**switches, "use_bf16": False} == {**SWITCHES, "use_bf16": False}
-    for group, values in COVER.items():
-        assert cover[group] == (cover[group] | values if isinstance(values, dict) else values)
+    for part, given in (("cover", COVER), ("train", TRAIN)):
+        for group, values in given.items():
+            loaded = parts[part][group]
+            assert loaded == (loaded | values if isinstance(values, dict) else values)
 
 
-def test_no_setting_of_a_cover_is_left_out() -> None:
+def test_no_setting_is_left_out() -> None:
     settings_files.save("all", {}, {})
-    _, cover = settings_files.load("all")
+    _, parts = settings_files.load("all")
     kept_elsewhere = {name.removeprefix("cover.") for name in LEFT_OUT}
-    assert set(cover) == {field.name for field in fields(CoverSettings)} - kept_elsewhere
+    assert set(parts["cover"]) == {field.name for field in fields(CoverSettings)} - kept_elsewhere
+    assert parts["train"] == to_plain(TrainParts())
 
 
 def test_effects_that_are_switched_off_stay_off() -> None:
-    settings_files.save("dry", {}, {"effects": None})
-    assert settings_files.load("dry")[1]["effects"] is None
+    settings_files.save("dry", {}, {"cover": {"effects": None}})
+    assert settings_files.load("dry")[1]["cover"]["effects"] is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,9 @@ def test_effects_that_are_switched_off_stay_off() -> None:
         ("cover: {output_sr: 1}", ("output-sr", "1", "44100")),
         ("cover: {gain: 1}", ("cover.gain", "main_gain")),
         ("cover: [1]", ("cover", "object")),
+        ("train: {training: {batch_size: 0}}", ("batch-size", "0", "1 to")),
+        ("train: {training: {learn_from: luck}}", ("learn_from", "luck", "posterior")),
+        ("train: {trainings: {}}", ("train.trainings", "training")),
         ("batch_size: 99", ("batch_size", "99", "64")),
         ("bath_size: 1", ("bath_size", "batch_size")),
     ],
@@ -74,20 +87,23 @@ def test_a_wrong_file_is_told_with_its_key_value_and_range(line: str, words: tup
 
 
 @pytest.mark.parametrize(
-    ("name", "switches", "cover"),
+    ("name", "switches", "parts"),
     [
         ("cpu", {}, {}),
         ("../up", {}, {}),
         ("a", {"batch_size": 0}, {}),
-        ("a", {}, {"main_gain": 99}),
-        ("a", {}, {"output_path": "/etc/passwd"}),
+        ("a", {}, {"cover": {"main_gain": 99}}),
+        ("a", {}, {"cover": {"output_path": "/etc/passwd"}}),
+        ("a", {}, {"train": {"training": {"num_epochs": 0}}}),
     ],
 )
-def test_what_is_wrong_is_not_written(name: str, switches: dict[str, int], cover: dict[str, object]) -> None:
+def test_what_is_wrong_is_not_written(
+    name: str, switches: dict[str, int], parts: dict[str, dict[str, object]]
+) -> None:
     with pytest.raises(SettingError):
-        settings_files.save(name, switches, cover)
+        settings_files.save(name, switches, parts)
     assert not list(Path(config_dir()).glob("*.yaml"))
 
 
 def test_without_a_file_nothing_is_decided() -> None:
-    assert cover_settings({}) == {}
+    assert file_part("cover", {}) == file_part("train", {}) == {}

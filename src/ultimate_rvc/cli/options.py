@@ -132,11 +132,11 @@ def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[.
             asked: dict[str, Any] = conversion_settings() | {
                 option.field: tuple(given[name]) if option.field == "f0_methods" else given[name]
                 for name, option in shared.items()
-                if _was_asked_for(context, name)
+                if was_asked_for(context, name)
             }
             ConversionSettings(**asked)
             if wants_names:
-                given["decided"] = {name for name in given if _was_asked_for(context, name)}
+                given["decided"] = {name for name in given if was_asked_for(context, name)}
             command(asked=asked, **{name: value for name, value in given.items() if name not in shared})
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -147,7 +147,8 @@ def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[.
     return decorate
 
 
-def _was_asked_for(context: typer.Context, parameter: str) -> bool:
+def was_asked_for(context: typer.Context, parameter: str) -> bool:
+    """Whether the command line gave a parameter."""
     source = context.get_parameter_source(parameter)
     return source is not None and source.name != "DEFAULT"
 

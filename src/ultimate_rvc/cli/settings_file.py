@@ -8,8 +8,8 @@ from typing import Any
 
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.jobs.plain import from_plain, merged
-from ultimate_rvc.jobs.settings_file import LEFT_OUT, cover_part, cover_settings
-from ultimate_rvc.rvc.infer.optimization.config import COVER_PART
+from ultimate_rvc.jobs.settings_file import LEFT_OUT, file_part, plain_part
+from ultimate_rvc.rvc.infer.optimization.config import COVER_PART, TRAIN_PART
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 CONVERSION = "conversion"
@@ -40,8 +40,21 @@ def conversion_settings() -> dict[str, Any]:
     SettingError
         The file is missing or wrong.
     """
-    given = cover_settings().get(CONVERSION) or {}
+    given = file_part(COVER_PART).get(CONVERSION) or {}
     read = from_plain(ConversionSettings, given, CONVERSION)
+    return {name: getattr(read, name) for name in given}
+
+
+def training_settings(group: str, kind: type[Any]) -> dict[str, Any]:
+    """Fields of ``kind`` that the settings file decides; ``group`` is its name in the part ``train``.
+
+    Raises
+    ------
+    SettingError
+        The file is missing or wrong.
+    """
+    given = file_part(TRAIN_PART).get(group) or {}
+    read = from_plain(kind, given, group)
     return {name: getattr(read, name) for name in given}
 
 
@@ -53,10 +66,11 @@ def with_file(settings: CoverSettings, decided: Set[str]) -> CoverSettings:
     asked = {DECIDES.get(name, name) for name in decided} | {CONVERSION}
     if "output" in decided:  # it says name and format
         asked |= {"output_name", "output_format"}
-    given = _without(cover_settings(), asked)
+    given = _without(file_part(COVER_PART), asked)
     if not given:
         return settings
-    filled = from_plain(CoverSettings, merged(cover_part(settings), given), COVER_PART, leave_out=LEFT_OUT)
+    all_given = merged(plain_part(COVER_PART, settings), given)
+    filled = from_plain(CoverSettings, all_given, COVER_PART, leave_out=LEFT_OUT)
     return replace(
         filled,
         conversion=settings.conversion,

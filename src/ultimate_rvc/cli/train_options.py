@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from ultimate_rvc.cli.options import was_asked_for
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 
@@ -20,6 +21,8 @@ EXTRACTION = "Features"
 TRAINING = "Training"
 
 PANELS = {PreprocessSettings: PREPROCESSING, ExtractSettings: EXTRACTION, TrainingSettings: TRAINING}
+# Their names in the part ``train`` of settings files.
+GROUPS = {PreprocessSettings: "preprocessing", ExtractSettings: "extraction", TrainingSettings: "training"}
 HELP = {
     "sample_rate": "Of the voice: 32000, 40000 or 48000 Hz.",
     "normalization_mode": "Bring the level of each file (pre) or piece (post) nearer to the others', or not.",
@@ -75,7 +78,7 @@ def takes_settings(*kinds: type[Settings]) -> Callable[[Callable[..., None]], Ca
     """Give a command an option for each field of ``kinds``.
 
     The command's first parameters receive one object of each kind. Fields of one name in several kinds
-    (``device``, ``cpu_cores``) are one option.
+    (``device``, ``cpu_cores``) are one option. What the command line does not say, the settings file may.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -89,15 +92,22 @@ def takes_settings(*kinds: type[Settings]) -> Callable[[Callable[..., None]], Ca
                     options.setdefault(field.name, _option(field, hints[field.name], PANELS[kind]))
 
         @functools.wraps(command)
-        def with_settings(**values: Any) -> None:
-            chosen = [
-                kind(**{field.name: values[field.name] for field in fields(kind) if field.name in options})
-                for kind in kinds
-            ]
+        def with_settings(context: typer.Context, **values: Any) -> None:
+            from ultimate_rvc.cli.settings_file import training_settings
+
+            chosen = []
+            for kind in kinds:
+                filed = training_settings(GROUPS[kind], kind).items()
+                known = values | {name: value for name, value in filed if not was_asked_for(context, name)}
+                chosen.append(
+                    kind(**{field.name: known[field.name] for field in fields(kind) if field.name in options})
+                )
+                values |= {name: known[name] for name in taken & known.keys()}
             command(*chosen, **{name: value for name, value in values.items() if name in taken})
 
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in given]
-        with_settings.__signature__ = inspect.Signature([*own, *options.values()])  # type: ignore[attr-defined]
+        with_settings.__signature__ = inspect.Signature([context, *own, *options.values()])  # type: ignore[attr-defined]
         return with_settings
 
     return decorate

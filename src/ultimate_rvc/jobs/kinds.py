@@ -190,16 +190,22 @@ class DownloadJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJob:
+class TrainParts:
+    """How any voice is trained: what a settings file says of it."""
+
+    preprocessing: PreprocessSettings = field(default_factory=PreprocessSettings)
+    extraction: ExtractSettings = field(default_factory=ExtractSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob(TrainParts):
     """A voice from recordings; a training of this name that was stopped is gone on with."""
 
     name: str
     """Of the voice, its dataset and its training."""
     recordings: tuple[Path, ...] = ()
     """Files and folders to add to its dataset; none: train on what it holds."""
-    preprocessing: PreprocessSettings = field(default_factory=PreprocessSettings)
-    extraction: ExtractSettings = field(default_factory=ExtractSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
     device: str = Device.AUTO.value
     """Where to prepare and train."""
 

@@ -1,7 +1,7 @@
-"""What a named settings file says of covers and conversions: its part ``cover``, beside the switches.
+"""What a named settings file says of covers and trainings: its parts ``cover`` and ``train``.
 
 ``URVC_CONFIG=evening`` names ``configs/evening.yaml``. Its switches are read by
-:mod:`ultimate_rvc.rvc.infer.optimization.config`; ``cover`` holds fields of ``CoverSettings`` as jobs
+:mod:`ultimate_rvc.rvc.infer.optimization.config`; the parts hold fields of their dataclasses as jobs
 take them.
 """
 
@@ -13,15 +13,22 @@ from typing import Any
 
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.jobs.kinds import TrainParts
 from ultimate_rvc.jobs.plain import from_plain, to_plain
-from ultimate_rvc.rvc.infer.optimization.config import COVER_PART, FILE_VARIABLE, read_settings_file
+from ultimate_rvc.rvc.infer.optimization.config import (
+    COVER_PART,
+    FILE_VARIABLE,
+    TRAIN_PART,
+    read_settings_file,
+)
 
+PARTS: Mapping[str, type[Any]] = {COVER_PART: CoverSettings, TRAIN_PART: TrainParts}
 # How is said by the switches, and where one cover goes is no matter of all of them.
 LEFT_OUT = ("cover.device", "cover.optimization", "cover.output_path")
 
 
-def cover_settings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The part ``cover`` of the settings file that ``URVC_CONFIG`` names, checked; empty without one.
+def file_part(part: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A part of the settings file that ``URVC_CONFIG`` names, checked; empty without one.
 
     Raises
     ------
@@ -33,27 +40,25 @@ def cover_settings(environment: Mapping[str, str] | None = None) -> dict[str, An
     if not name:
         return {}
     path, content = read_settings_file(name)
-    given = content.get(COVER_PART) or {}
+    given = content.get(part) or {}
     try:
-        checked_cover(given)
+        checked_part(part, given)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from None
     return dict(given)
 
 
-def checked_cover(given: object) -> dict[str, Any]:
-    """All settings of a cover from some of them, those left out with their defaults, as plain values.
+def checked_part(part: str, given: object) -> dict[str, Any]:
+    """All settings of a part from some of them, those left out with their defaults, as plain values.
 
     Raises
     ------
     SettingError
         A key is none, or a value is outside its range.
     """
-    return cover_part(from_plain(CoverSettings, given, COVER_PART, leave_out=LEFT_OUT))
+    return plain_part(part, from_plain(PARTS[part], given, part, leave_out=LEFT_OUT))
 
 
-def cover_part(settings: CoverSettings) -> dict[str, Any]:
+def plain_part(part: str, settings: Any) -> dict[str, Any]:
     """The fields that a settings file holds, as plain values."""
-    return {
-        name: value for name, value in to_plain(settings).items() if f"{COVER_PART}.{name}" not in LEFT_OUT
-    }
+    return {name: value for name, value in to_plain(settings).items() if f"{part}.{name}" not in LEFT_OUT}

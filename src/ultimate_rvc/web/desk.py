@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import gradio as gr
 
@@ -18,9 +18,6 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.web.texts import Texts
-
-if TYPE_CHECKING:
-    from ultimate_rvc.web.tabs.advanced import CoverForm
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +77,21 @@ class Follower:
     outputs: Sequence[Any]
 
 
+class PartForm(Protocol):
+    """Controls of a part of settings files."""
+
+    @property
+    def components(self) -> Sequence[Any]: ...
+
+    def read(self, values: Sequence[Any]) -> dict[str, Any]:
+        """The part as plain values, from those of the components."""
+        ...
+
+    def show(self, part: Mapping[str, Any]) -> Sequence[Any]:
+        """The components' values for a part; what it does not say has its default."""
+        ...
+
+
 @dataclass(frozen=True)
 class Desk(Door):
     """One language's page while it is laid out."""
@@ -92,8 +104,8 @@ class Desk(Door):
     """Counts changes of the voice library; its change event is when voice lists are read again."""
     followers: list[Follower] = field(default_factory=list)
     """All that look again when a job has changed, in one request."""
-    forms: list[CoverForm] = field(default_factory=list)
-    """The form of the cover's settings, once it is laid out: settings files hold it as well."""
+    forms: dict[str, PartForm] = field(default_factory=dict)
+    """Forms whose settings a settings file holds as well, by the name of the part, once laid out."""
 
 
 def in_one_sentence(texts: Texts) -> Callable[[Callable[P, R]], Callable[P, R]]:

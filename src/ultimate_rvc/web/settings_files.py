@@ -7,9 +7,9 @@ from typing import Any
 
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.files import atomic_path
-from ultimate_rvc.jobs.settings_file import checked_cover, cover_settings
+from ultimate_rvc.jobs.settings_file import PARTS, checked_part, file_part
 from ultimate_rvc.paths import config_dir
-from ultimate_rvc.rvc.infer.optimization.config import COVER_PART, FILE_VARIABLE, resolve_config
+from ultimate_rvc.rvc.infer.optimization.config import FILE_VARIABLE, resolve_config
 from ultimate_rvc.voices.names import checked_name
 
 SHIPPED = frozenset({"macos_optimized", "nvidia", "cpu"})  # come with the program, and stay as they are
@@ -20,8 +20,8 @@ def names() -> list[str]:
     return sorted(path.stem for path in config_dir().glob("*.yaml"))
 
 
-def load(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The switches that the file decides, and its settings of a cover.
+def load(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The switches that the file decides, and its parts by name.
 
     Raises
     ------
@@ -34,11 +34,11 @@ def load(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     resolved = resolve_config(environment=environment)
     origin = f"{FILE_VARIABLE}={name}"
     switches = {switch.name: switch.value for switch in resolved.switches if switch.origin == origin}
-    return switches, cover_settings(environment)
+    return switches, {part: file_part(part, environment) for part in PARTS}
 
 
-def save(name: str, switches: Mapping[str, Any], cover: Mapping[str, Any]) -> None:
-    """Write switches and settings of a cover as a settings file, in place of one of that name.
+def save(name: str, switches: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write switches and parts as a settings file, in place of one of that name.
 
     Raises
     ------
@@ -51,6 +51,6 @@ def save(name: str, switches: Mapping[str, Any], cover: Mapping[str, Any]) -> No
     if name in SHIPPED:
         raise SettingError(f"The settings file {name!r} comes with the program; choose another name.")
     resolve_config(switches)
-    content = {**switches, COVER_PART: checked_cover(cover)}
+    content = {**switches, **{part: checked_part(part, parts.get(part, {})) for part in PARTS}}
     with atomic_path(config_dir() / f"{name}.yaml") as unfinished:
         unfinished.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -21,6 +21,11 @@ class FieldForm:
     names: Sequence[str]
     types: Sequence[type[Any]]
     components: Sequence[Any]
+    defaults: Sequence[Any]
+
+    def show(self, given: Mapping[str, Any]) -> list[Any]:
+        """The components' values for some of the fields; the others have their defaults."""
+        return [given.get(name, default) for name, default in zip(self.names, self.defaults, strict=True)]
 
     def read(self, values: Sequence[Any]) -> dict[str, Any]:
         """The fields as plain values; an empty box of a number is left out, so that its default holds.
@@ -50,7 +55,7 @@ def lay_out_fields(
     checks them when the settings are used.
     """
     hints = get_type_hints(kind)
-    names, types, components = [], [], []
+    names, types, components, usual = [], [], [], []
     for entry in fields(kind):
         if entry.name in leave_out:
             continue
@@ -58,8 +63,9 @@ def lay_out_fields(
         default = entry.default if entry.default_factory is MISSING else entry.default_factory()
         names.append(entry.name)
         types.append(plain)
-        components.append(_control(entry.name, plain, defaults.get(entry.name, default), texts))
-    return FieldForm(names, types, components)
+        usual.append(defaults.get(entry.name, default))
+        components.append(_control(entry.name, plain, usual[-1], texts))
+    return FieldForm(names, types, components, usual)
 
 
 def _without_none(hint: Any) -> type[Any]:

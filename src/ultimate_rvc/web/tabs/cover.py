@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.jobs.settings_file import cover_settings
+from ultimate_rvc.jobs.settings_file import file_part
+from ultimate_rvc.rvc.infer.optimization.config import COVER_PART
 from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
@@ -51,7 +52,7 @@ def _at_once(desk: Desk) -> JobPanel:
             )
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
-            given = cover_settings()
+            given = file_part(COVER_PART)
             pitch = controls.lay_out(controls.PITCH, texts, given)
             form = advanced.cover_form(desk, pitch, given)
             generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
@@ -62,7 +63,7 @@ def _at_once(desk: Desk) -> JobPanel:
     panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
     panel.connect()
     demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
-    desk.forms.append(form)
+    desk.forms[COVER_PART] = form
     follow_preset(desk, voice, form.form)
 
     def start(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -122,23 +124,31 @@ def _files(desk: Desk) -> None:
         )
         save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
-    (form,) = desk.forms  # the cover's tab comes first
-    places = [desk.optimization, *form.components]
+    places = [desk.optimization, *(part for form in desk.forms.values() for part in form.components)]
 
     def loaded(name: str | None) -> list[Any]:
         if not name:
             raise problem(texts, texts("error.no_settings_file"))
-        switches, cover = settings_files.load(name)
+        switches, parts = settings_files.load(name)
         gr.Info(texts("files.loaded", name=escape(name, quote=False)))
-        return [switches, *form.show(cover)]
+        return [switches, *_shown(desk, parts)]
 
     def saved(name: str, chosen: dict[str, Any], *values: Any) -> gr.Dropdown:
         if not desk.server.is_local:
             raise problem(texts, texts("error.local_only"))
-        settings_files.save(name, chosen or {}, form.read(values))
+        rest = iter(values)
+        parts = {part: form.read([*islice(rest, len(form.components))]) for part, form in desk.forms.items()}
+        settings_files.save(name, chosen or {}, parts)
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 
     load.runs(loaded, known, places)
-    reset.click(lambda: [{}, *form.show({})], None, places, concurrency_limit=None, api_visibility="private")
+    reset.click(
+        lambda: [{}, *_shown(desk, {})], None, places, concurrency_limit=None, api_visibility="private"
+    )
     save.runs(saved, [name, *places], known)
+
+
+def _shown(desk: Desk, parts: Mapping[str, Any]) -> list[Any]:
+    """The values of all forms for the parts of a settings file."""
+    return [value for part, form in desk.forms.items() for value in form.show(parts.get(part, {}))]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.jobs.settings_file import file_part
+from ultimate_rvc.rvc.infer.optimization.config import TRAIN_PART
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.web import train_check, train_curves
@@ -39,7 +44,7 @@ def build(desk: Desk) -> list[JobPanel]:
             )  # fmt: skip
             check = ActionButton(desk, texts("train.check"))
             report = gr.HTML(padding=False)
-            forms = [_folded(desk, group, kind) for group, kind in _GROUPS.items()]
+            form = TrainForm({group: _folded(desk, group, kind) for group, kind in _GROUPS.items()})
             go = ActionButton(desk, texts("train.go"), variant="primary", size="lg")
             gr.Markdown(texts("train.go.info"), elem_classes="hint")
         with gr.Column(scale=6, min_width=320):
@@ -68,12 +73,13 @@ def build(desk: Desk) -> list[JobPanel]:
         desk.told(lambda tag, job_id: train_curves.heard(desk, tag, job_id)), [samples, panel.job_id], player,
         **quiet,
     )  # fmt: skip
+    preprocessing = form.groups["preprocessing"]
     check.runs(
-        lambda name, given, *values: train_check.report(desk, name, given, forms[0].read(values)),
-        [name, files, *forms[0].components],
+        lambda name, given, *values: train_check.report(desk, name, given, preprocessing.read(values)),
+        [name, files, *preprocessing.components],
         report,
     )
-    components = [component for form in forms for component in form.components]
+    desk.forms[TRAIN_PART] = form
 
     def start(
         name: str, uploads: list[str] | None, client: str, optimization: dict[str, Any], *values: Any
@@ -84,12 +90,12 @@ def build(desk: Desk) -> list[JobPanel]:
             "name": name.strip(),
             "recordings": uploads or [],
             "device": (optimization or {}).get("device", "auto"),
-            **_read(forms, values),
+            **form.read(values),
         }
         _choose_size(settings)
         return desk.submit("train", settings, client).id
 
-    go.runs(start, [name, files, desk.client, desk.optimization, *components], panel.job_id)
+    go.runs(start, [name, files, desk.client, desk.optimization, *form.components], panel.job_id)
     return [panel]
 
 
@@ -100,9 +106,32 @@ _GROUPS: dict[str, type[Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class TrainForm:
+    """All controls of a training's settings."""
+
+    groups: Mapping[str, FieldForm]
+
+    @property
+    def components(self) -> list[Any]:
+        return [component for form in self.groups.values() for component in form.components]
+
+    def read(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Fields of ``TrainParts`` from the components' values."""
+        rest = iter(values)
+        return {
+            group: form.read([*islice(rest, len(form.components))]) for group, form in self.groups.items()
+        }
+
+    def show(self, part: Mapping[str, Any]) -> list[Any]:
+        """The components' values for fields of ``TrainParts``."""
+        return [value for group, form in self.groups.items() for value in form.show(part.get(group) or {})]
+
+
 def _folded(desk: Desk, group: str, kind: type[Any]) -> FieldForm:
     with gr.Accordion(desk.texts(f"train.{group}"), open=False):
-        return lay_out_fields(kind, desk.texts, LEFT_OUT, _defaults(group))
+        given = file_part(TRAIN_PART).get(group) or {}
+        return lay_out_fields(kind, desk.texts, LEFT_OUT, {**_defaults(group), **given})
 
 
 def _defaults(group: str) -> dict[str, Any]:
@@ -115,15 +144,6 @@ def _defaults(group: str) -> dict[str, Any]:
     here = {report.name for report in list_assets() if report.state is AssetState.PRESENT}
     at_hand = EmbedderModel.CONTENTVEC if EmbedderModel.CONTENTVEC in here else EmbedderModel.STARTER
     return {"embedder_model": at_hand.value}
-
-
-def _read(forms: list[FieldForm], values: tuple[Any, ...]) -> dict[str, Any]:
-    settings, start = {}, 0
-    for group, form in zip(_GROUPS, forms, strict=True):
-        end = start + len(form.components)
-        settings[group] = form.read(values[start:end])
-        start = end
-    return settings
 
 
 def _choose_size(settings: dict[str, Any]) -> None:

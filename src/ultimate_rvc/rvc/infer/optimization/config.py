@@ -160,8 +160,9 @@ PRECISIONS = {
     "bfloat16": {"use_fp16": False, "use_bf16": True},
 }
 PRECISION_CHOICES = "float32, float16 or bfloat16"
-COVER_PART = "cover"  # in settings files: what covers sound like, which is read elsewhere
-FILE_KEYS = (*FIELDS, PRECISION, COVER_PART)
+# In settings files, read elsewhere: what covers sound like, and how voices are trained.
+COVER_PART, TRAIN_PART = "cover", "train"
+FILE_KEYS = (*FIELDS, PRECISION, COVER_PART, TRAIN_PART)
 VARIABLES = {spec.variable: name for name, spec in SWITCHES.items()}
 HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
     Device.MPS.value: {
