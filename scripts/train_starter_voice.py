@@ -31,9 +31,10 @@ OPTIONS = {
     "batch-size": "8",
     "learn-from": "prior",
     "learning-rate": "4e-4",
-    "warm-up-steps": "5000",
+    "warm-up-steps": "2850",
+    "discriminator-width": "0.25",
     "num-epochs": "100000",  # --max-steps ends it
-    "save-steps": "500",
+    "save-steps": "250",
     "save-seconds": "300",
 }
 
