@@ -356,6 +356,17 @@ def test_the_flow_begins_by_changing_nothing() -> None:
     assert torch.equal(output.z_p, output.mean_q)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_source_is_open_from_the_first_step_whatever_the_seed(seed: int) -> None:
+    """A vocoder that begins without the sine finds no way to it, and never follows the pitch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TrainingSynthesizer(build(NSF).config, has_f0=True, vocoder=Vocoder.HIFI_GAN)
+    source = network.vocoder.excitation(torch.full((1, 20), 200.0), Noise(0.0))
+    assert source is not None
+    assert 0.05 < source.std() < 0.1  # a sine of amplitude 0.1
+
+
 @every_kind
 def test_a_voice_state_becomes_a_voice_that_loads(kind: Kind, tmp_path: Path) -> None:
     network = build(kind)

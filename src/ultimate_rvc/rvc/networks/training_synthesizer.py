@@ -24,6 +24,7 @@ from ultimate_rvc.rvc.networks.noise import BatchDraws, Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.posterior_encoder import PosteriorEncoder
 from ultimate_rvc.rvc.networks.segments import draw_starts, slice_segments
+from ultimate_rvc.rvc.networks.sine_source import SineSource
 from ultimate_rvc.rvc.networks.text_encoder import RelativeAttention, TextEncoder
 from ultimate_rvc.rvc.networks.training_state import load_training_state, norm_weights, paired_state
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, build_vocoder
@@ -251,6 +252,12 @@ def _begin(network: TrainingSynthesizer) -> None:
         assert isinstance(attention, RelativeAttention)
         for projection in (attention.conv_q, attention.conv_k, attention.conv_v):
             nn.init.xavier_uniform_(projection.weight)
+    for module in network.dec.modules():
+        # One number is all that lets the sine in. Where RVC draws it near zero, as a seed may, the vocoder
+        # learns to hum at the frame rate, and no step of its gradient leads back to the pitch.
+        if isinstance(module, SineSource) and module.harmonics == 1:
+            nn.init.ones_(module.l_linear.weight)
+            nn.init.zeros_(module.l_linear.bias)
 
 
 def _inside(lengths: Tensor, spectrogram: Tensor) -> Tensor:
