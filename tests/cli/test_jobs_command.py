@@ -112,7 +112,7 @@ def test_a_job_is_run_again_here_when_there_is_no_server(
     assert code == 0
     job = json.loads(out)
     assert (job["state"], job["settings"]["name"], job["rerun_of"]) == ("done", "again", earlier.id)
-    assert (voice_models_dir() / "again" / "again.safetensors").is_file()
+    assert (voice_models_dir() / "again" / "again.pth").is_file()
     kept = store.get(waiting.id)
     assert kept is not None
     assert kept.state is JobState.QUEUED

@@ -90,7 +90,7 @@ def test_files_are_converted_and_a_bad_one_does_not_cost_the_others(
     settings = {"sources": sources, "voice": "starter", "conversion": FAST, "output_format": "flac"}
     first = done(queue, "convert", settings)
     assert [file.source for file in first.files] == [sources[0], sources[2]]
-    assert [file.path.name for file in first.files] == ["singing (demo).flac", "song (demo).flac"]
+    assert [file.path.name for file in first.files] == ["singing (starter).flac", "song (starter).flac"]
     for file in first.files:
         assert probe(file.path).duration_seconds == pytest.approx(1.0, abs=1e-3)
     (failure,) = first.facts["failed"]
@@ -136,7 +136,7 @@ def test_a_cover_is_made_and_made_again_with_changes(queue: JobQueue, recordings
     first = queue.submit("cover", settings)
     cover = finished(queue, first).result
     assert cover is not None
-    assert [(file.role, file.path.name) for file in cover.files] == [("cover", "song (demo Ver).wav")]
+    assert [(file.role, file.path.name) for file in cover.files] == [("cover", "song (starter Ver).wav")]
     assert cover.facts["duration_seconds"] == pytest.approx(1.0, abs=1e-3)
     assert {"separate", "convert", "mix", "encode"} <= {step.name for step in cover.steps}
     assert all(path.is_file() for step in cover.steps for path in step.files)
@@ -280,8 +280,8 @@ def test_what_is_not_there_is_told_at_the_door(
 @pytest.mark.parametrize(
     ("kind", "settings", "title"),
     [
-        ("cover", COVER, "demo by demo"),
-        ("cover", {**COVER, "source": "https://example.org/song"}, "https://example.org/song by demo"),
+        ("cover", COVER, "demo by starter"),
+        ("cover", {**COVER, "source": "https://example.org/song"}, "https://example.org/song by starter"),
         ("convert", {"sources": [str(STARTER)] * 4, "voice": "starter"},
          "starter.pth, starter.pth and 2 more by starter"),
         ("separate", {"source": str(STARTER)}, "starter.pth (vocals)"),

@@ -31,8 +31,8 @@ def test_a_clock(seconds: float, shown: str) -> None:
 
 
 def test_a_title_is_in_the_language_of_the_page() -> None:
-    assert display.title(job(), ENGLISH) == "song <b>.mp3 by demo"
-    assert display.title(job("convert"), ENGLISH) == "a.wav, b.wav and 1 more by demo"
+    assert display.title(job(), ENGLISH) == "song <b>.mp3 by starter"
+    assert display.title(job("convert"), ENGLISH) == "a.wav, b.wav and 1 more by starter"
     assert "by" not in display.title(job("convert"), CHINESE)
     assert display.title(job("train"), CHINESE) == "the title"
 

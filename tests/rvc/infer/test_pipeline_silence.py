@@ -100,8 +100,8 @@ def test_gaps_are_exactly_silent_and_their_borders_do_not_click(share: float) ->
     borders = np.flatnonzero(np.diff(gaps.astype(np.int8)))
     assert len(borders) == 2 * GAPS
     for border in borders:
-        around = skipped[border - 320 : border + 320]
-        assert np.abs(np.diff(around)).max() < 1e-3
+        around = skipped[border - 16 : border + 16]  # the first of the ramp, whatever the voice makes there
+        assert np.abs(np.diff(around)).max() < 1e-4
 
 
 # With a voice and an encoder that are simple enough to predict.
