@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from ultimate_rvc.web.desk import Desk
 
@@ -27,7 +28,7 @@ class ProblemLine:
 
     def watches(
         self, event: Callable[..., Any], work: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
-    ) -> None:
+    ) -> Dependency:
         """Call ``work`` with the inputs' values at an event, and tell here what goes wrong.
 
         ``outputs`` are one component, several, or None, as ``work`` returns them.
@@ -43,7 +44,7 @@ class ProblemLine:
                 return [*(gr.skip() for _ in places), problem_html(error.message)]
             return [*(made if many else [made] * len(places)), ""]
 
-        event(attempt, inputs, [*places, self._html], **{"api_visibility": "private", **options})
+        return event(attempt, inputs, [*places, self._html], **{"api_visibility": "private", **options})
 
 
 def problem_html(message: str) -> str:
@@ -58,6 +59,6 @@ class ActionButton:
         self.button = gr.Button(label, **look)
         self._line = line or ProblemLine(desk)
 
-    def runs(self, work: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> None:
+    def runs(self, work: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Dependency:
         """Call ``work`` with the inputs' values and put what it returns into the outputs."""
-        self._line.watches(self.button.click, work, inputs, outputs, **options)
+        return self._line.watches(self.button.click, work, inputs, outputs, **options)

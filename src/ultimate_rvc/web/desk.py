@@ -17,6 +17,7 @@ from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.texts import Texts
 
 log = logging.getLogger(__name__)
@@ -68,15 +69,6 @@ class Door:
         return in_one_sentence(self.texts)(work)
 
 
-@dataclass(frozen=True)
-class Follower:
-    """A part of the page that shows jobs: ``look(*inputs)`` says what ``outputs`` become after a change."""
-
-    look: Callable[..., Sequence[Any]]
-    inputs: Sequence[Any]
-    outputs: Sequence[Any]
-
-
 class PartForm(Protocol):
     """Controls of a part of settings files."""
 
@@ -101,9 +93,11 @@ class Desk(Door):
     optimization: gr.BrowserState
     """Switches chosen under Settings, kept by the browser and sent with each job."""
     library: gr.State
-    """Counts changes of the voice library; its change event is when voice lists are read again."""
-    followers: list[Follower] = field(default_factory=list)
-    """All that look again when a job has changed, in one request."""
+    """Counts changes of the voice library."""
+    job_followers: list[Follower] = field(default_factory=list)
+    """All that look again when a job has changed."""
+    library_followers: list[Follower] = field(default_factory=list)
+    """All that look again when the voice library has changed."""
     forms: dict[str, PartForm] = field(default_factory=dict)
     """Forms whose settings a settings file holds as well, by the name of the part, once laid out."""
 

@@ -14,6 +14,7 @@ from ultimate_rvc.voices.library import voice_card
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
 
 # Without these a cover is made all the same, only rougher: each has something built in to stand in for it.
@@ -65,8 +66,9 @@ def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
         return desk.submit("download", {"names": names}, client).id
 
     gr.on(
-        [voice.change, desk.library.change, ended.change], look, voice, [line, fetch.button],
+        [voice.change, ended.change], look, [voice], [line, fetch.button],
         concurrency_limit=None, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    fetch.runs(start, [voice, desk.client], panel.job_id)
+    desk.library_followers.append(Follower(look, [voice], [line, fetch.button]))
+    panel.starts(fetch, start, [voice, desk.client])
     return panel

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from html import escape
-from itertools import chain, islice
 from typing import Any
 
 import gradio as gr
@@ -13,6 +12,7 @@ import gradio as gr
 from ultimate_rvc import __version__
 from ultimate_rvc.web import endpoints
 from ultimate_rvc.web.desk import Desk, Server
+from ultimate_rvc.web.following import follow_together
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.tabs import TABS
 from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
@@ -56,17 +56,12 @@ def _language_page(server: Server, texts: Texts) -> None:
                 )
                 panels += build(desk)
 
-    def arrive(client: str) -> list[Any]:
-        client = client or secrets.token_hex(CLIENT_BYTES)
-        return [client, *(panel.latest(client) for panel in panels)]
-
     def look() -> list[Any]:
         return [server.queue.revision, server.library_stamp()]
 
-    def follow(*given: Any) -> list[Any]:
-        values = iter(given)
-        answers = (each.look(*islice(values, len(each.inputs))) for each in desk.followers)
-        return list(chain.from_iterable(answers))
+    def arrive(client: str) -> list[Any]:
+        client = client or secrets.token_hex(CLIENT_BYTES)
+        return [client, *look(), *(panel.latest(client) for panel in panels), gr.Timer(active=True)]
 
     # Queued, though they are quick: only a queued event lets the change events of states follow.
     quiet: dict[str, Any] = {
@@ -76,12 +71,15 @@ def _language_page(server: Server, texts: Texts) -> None:
     }
     page = gr.context.Context.root_block
     assert page is not None  # a Blocks is open: components were just put into it
-    page.load(arrive, desk.client, [desk.client, *(panel.job_id for panel in panels)], **quiet)
     revision = gr.State(-1)
-    gr.Timer(LOOK_SECONDS).tick(look, None, [revision, desk.library], **quiet)
-    inputs = [part for each in desk.followers for part in each.inputs]
-    outputs = [part for each in desk.followers for part in each.outputs]
-    revision.change(follow, inputs, outputs, **quiet)
+    changes = [revision, desk.library]
+    # It begins with the arrival: before that, all would look once more than they need.
+    timer = gr.Timer(LOOK_SECONDS, active=False)
+    places = [desk.client, *changes, *(panel.job_id for panel in panels), timer]
+    page.load(arrive, desk.client, places, **quiet)
+    timer.tick(look, None, changes, **quiet)
+    follow_together(desk.job_followers, revision.change)
+    follow_together(desk.library_followers, desk.library.change)
 
 
 def _header(texts: Texts) -> str:

@@ -7,11 +7,14 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
-from ultimate_rvc.web.desk import Desk, Follower
+from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.following import Follower
 
 Updates = Sequence[Any]
 
@@ -50,17 +53,8 @@ class JobPanel:
 
     def connect(self) -> None:
         """Follow: after every change of the job, of the list, and after a reload."""
-        held = [self.job_id, self._shown]
-        places = [self._status, self._cancel, self._shown, *self._outputs]
-        self.job_id.change(
-            self._refresh,
-            held,
-            places,
-            concurrency_limit=None,
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        self._desk.followers.append(Follower(self._refresh, held, places))
+        held, places = self._held_and_places()
+        self._desk.job_followers.append(Follower(self._refresh, held, places))
         self._cancel.click(
             self._desk.told(self._cancel_job),
             [self.job_id],
@@ -68,6 +62,25 @@ class JobPanel:
             concurrency_limit=None,
             api_visibility="private",
         )
+
+    def opens(self, event: Dependency) -> None:
+        """Show at once what ``event`` has put into ``job_id``."""
+        # No change event of the state: a browser fires it for every panel whenever the page is loaded.
+        event.then(
+            self._refresh,
+            *self._held_and_places(),
+            concurrency_limit=None,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def starts(self, button: ActionButton, start: Callable[..., int], inputs: Sequence[Any]) -> None:
+        """Let ``button`` start the job whose id ``start`` returns, and follow that job."""
+        self.opens(button.runs(start, inputs, self.job_id))
+
+    def _held_and_places(self) -> tuple[list[Any], list[Any]]:
+        held = [self.job_id, self._shown]
+        return held, [self._status, self._cancel, self._shown, *self._outputs]
 
     def latest(self, client: str) -> int | None:
         """The job that a browser sees again after a reload."""

@@ -10,6 +10,7 @@ from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, Door, problem
+from ultimate_rvc.web.following import Follower
 
 
 def voice_names() -> list[str]:
@@ -30,12 +31,12 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
         names, value=names[0] if names else None, label=texts(f"{key}.label"), info=texts(f"{key}.info")
     )
 
-    def read_again(chosen: str | None) -> Any:
+    def read_again(chosen: str | None) -> list[Any]:
         names = voice_names()
         value = chosen if chosen in names else next(iter(names), None)
-        return gr.Dropdown(names, value=value)
+        return [gr.Dropdown(names, value=value)]
 
-    desk.library.change(read_again, dropdown, dropdown, concurrency_limit=None, api_visibility="private")
+    desk.library_followers.append(Follower(read_again, [dropdown], [dropdown]))
     return dropdown
 
 

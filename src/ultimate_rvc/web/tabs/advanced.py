@@ -11,6 +11,7 @@ import gradio as gr
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.voice_choice import checked_voice, voice_names
 
 KEPT, LEADS = "", "\0lead"
@@ -94,9 +95,9 @@ def _backing(desk: Desk, chosen: str) -> gr.Dropdown:
         choices(), value=chosen, label=texts("setting.backing.label"), info=texts("setting.backing.info")
     )
 
-    def read_again(chosen: str) -> Any:
+    def read_again(chosen: str) -> list[Any]:
         known = choices()
-        return gr.Dropdown(known, value=chosen if chosen in [value for _, value in known] else KEPT)
+        return [gr.Dropdown(known, value=chosen if chosen in [value for _, value in known] else KEPT)]
 
-    desk.library.change(read_again, dropdown, dropdown, concurrency_limit=None, api_visibility="private")
+    desk.library_followers.append(Follower(read_again, [dropdown], [dropdown]))
     return dropdown

@@ -57,11 +57,7 @@ def build(desk: Desk) -> list[JobPanel]:
         }
         return desk.submit("convert", settings, client).id
 
-    go.runs(
-        start,
-        [files, voice, audio_format, desk.client, desk.optimization, *form.components],
-        panel.job_id,
-    )
+    panel.starts(go, start, [files, voice, audio_format, desk.client, desk.optimization, *form.components])
     return [panel]
 
 

@@ -78,11 +78,7 @@ def _at_once(desk: Desk) -> JobPanel:
             return desk.queue.submit_many("cover", songs, client=client)[0].id
         return desk.submit("cover", songs[0], client).id
 
-    generate.runs(
-        start,
-        [song, link, voice, desk.client, desk.optimization, *form.components],
-        panel.job_id,
-    )
+    panel.starts(generate, start, [song, link, voice, desk.client, desk.optimization, *form.components])
     return panel
 
 

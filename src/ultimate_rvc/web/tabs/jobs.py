@@ -12,8 +12,9 @@ from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
-from ultimate_rvc.web.desk import Desk, Follower, problem
+from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_jobs import KINDS_WITH_FILES
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.panel import JobPanel
 
@@ -63,8 +64,8 @@ def build(desk: Desk) -> list[JobPanel]:
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    desk.followers.append(Follower(look, [choice, desk.client], [choice, empty]))
-    choice.change(desk.told(lambda job_id: job_id), choice, panel.job_id, **quiet)
+    desk.job_followers.append(Follower(look, [choice, desk.client], [choice, empty]))
+    panel.opens(choice.change(desk.told(lambda job_id: job_id), choice, panel.job_id, **quiet))
     clear.runs(lambda client: desk.queue.clear(client=desk.seen_by(client)), desk.client, None)
     again.runs(
         lambda job_id, text, client: _again(desk, job_id, text, client),

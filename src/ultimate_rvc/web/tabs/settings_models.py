@@ -11,6 +11,7 @@ from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
 
 
@@ -34,7 +35,7 @@ def build(desk: Desk) -> JobPanel:
     panel.connect()
     desk_kind: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def look(kind: str) -> Any:
+    def look(kind: str) -> list[Any]:
         choices = [
             (
                 f"{report.name} · {display.megabytes(report.bytes)} · {texts(f'asset_state.{report.state}')}",
@@ -42,12 +43,12 @@ def build(desk: Desk) -> JobPanel:
             )
             for report in manage.list_assets([AssetKind(kind)])
         ]
-        return gr.CheckboxGroup(choices, value=[])
+        return [gr.CheckboxGroup(choices, value=[])]
 
     def start(names: list[str], client: str) -> int:
         return desk.submit("download", {"names": _some(desk, names)}, client).id
 
-    def check(names: list[str], kind: str) -> Any:
+    def check(names: list[str], kind: str) -> list[Any]:
         reports = manage.verify_assets(_some(desk, names))
         bad = [report.name for report in reports if report.state is not manage.AssetState.PRESENT]
         if bad:
@@ -56,17 +57,18 @@ def build(desk: Desk) -> JobPanel:
             gr.Info(texts("models.sound"))
         return look(kind)
 
-    def take_away(names: list[str], kind: str) -> Any:
+    def take_away(names: list[str], kind: str) -> list[Any]:
         if not desk.server.is_local:
             raise problem(texts, texts("error.local_only"))
         freed = manage.remove_assets(_some(desk, names))
         gr.Info(texts("models.removed", size=display.megabytes(sum(freed.values()))))
         return look(kind)
 
-    gr.on([kind.change, ended.change, desk.library.change], desk.told(look), kind, names, **desk_kind)
-    download.runs(start, [names, desk.client], panel.job_id)
-    verify.runs(check, [names, kind], names)
-    remove.runs(take_away, [names, kind], names)
+    gr.on([kind.change, ended.change], desk.told(look), [kind], [names], **desk_kind)
+    desk.library_followers.append(Follower(desk.told(look), [kind], [names]))
+    panel.starts(download, start, [names, desk.client])
+    verify.runs(check, [names, kind], [names])
+    remove.runs(take_away, [names, kind], [names])
     return panel
 
 

@@ -129,7 +129,7 @@ def _part(desk: Desk, number: int, task: SeparationTask, roles: Sequence[str], i
         }
         return desk.submit("separate", settings, client).id
 
-    go.runs(start, [source, model, desk.client, desk.optimization], step.panel.job_id)
+    step.panel.starts(go, start, [source, model, desk.client, desk.optimization])
     return step
 
 
@@ -158,7 +158,7 @@ def _convert(desk: Desk, inputs: Inputs) -> _Step:
         # In a group, so that it is known from those of the tab for conversions.
         return desk.queue.submit_many("convert", [settings], client=client)[0].id
 
-    go.runs(start, [source, voice, desk.client, desk.optimization, *form.components], step.panel.job_id)
+    step.panel.starts(go, start, [source, voice, desk.client, desk.optimization, *form.components])
     return step
 
 
@@ -172,7 +172,7 @@ def _effects(desk: Desk, inputs: Inputs) -> _Step:
     def start(path: str | None, client: str, *values: Any) -> int:
         return desk.submit("effects", {"source": _given(desk, path), **form.read(values)}, client).id
 
-    go.runs(start, [source, desk.client, *form.components], step.panel.job_id)
+    step.panel.starts(go, start, [source, desk.client, *form.components])
     return step
 
 
@@ -203,5 +203,5 @@ def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
         settings = {"sources": sources, "gains_db": louder, "semitones": shifted, **chosen}
         return desk.submit("mix", settings, client).id
 
-    go.runs(start, [desk.client, shift, *tracks, *gains.components, *output.components], step.panel.job_id)
+    step.panel.starts(go, start, [desk.client, shift, *tracks, *gains.components, *output.components])
     return step, shift

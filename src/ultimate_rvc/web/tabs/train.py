@@ -95,7 +95,7 @@ def build(desk: Desk) -> list[JobPanel]:
         _choose_size(settings)
         return desk.submit("train", settings, client).id
 
-    go.runs(start, [name, files, desk.client, desk.optimization, *form.components], panel.job_id)
+    panel.starts(go, start, [name, files, desk.client, desk.optimization, *form.components])
     return [panel]
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from ultimate_rvc.voices import library
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.voice_choice import checked_voice, voice_dropdown
 
 
@@ -51,7 +52,7 @@ def _trash(desk: Desk) -> None:
         empty = ActionButton(desk, texts("trash.empty"), line, variant="stop")
     line.place()
 
-    def look() -> gr.Dropdown:
+    def look() -> list[Any]:
         known = [
             (
                 f"{entry.name} ({texts.named('trash_kind', entry.kind)}, {entry.deleted:%Y-%m-%d %H:%M})",
@@ -59,7 +60,7 @@ def _trash(desk: Desk) -> None:
             )
             for entry in library.list_trash()
         ]
-        return gr.Dropdown(known, value=known[0][1] if known else None)
+        return [gr.Dropdown(known, value=known[0][1] if known else None)]
 
     def bring_back(entry: str | None, name: str) -> str:
         if not entry:
@@ -75,6 +76,6 @@ def _trash(desk: Desk) -> None:
         gr.Info(texts("trash.emptied", count=len(gone)))
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
-    desk.library.change(look, None, entries, concurrency_limit=None, **quiet)
+    desk.library_followers.append(Follower(look, [], [entries]))
     restore.runs(bring_back, [entries, name], name, **quiet)
     empty.runs(throw_out, None, None, **quiet)

@@ -10,6 +10,7 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.voices.library import known_voices, search_voices
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.sources import voice_source
 from ultimate_rvc.web.tabs import voice_details, voice_more
@@ -32,8 +33,8 @@ def build(desk: Desk) -> list[JobPanel]:
         with gr.Column(scale=6, min_width=320):
             voice_details.build(desk, chosen)
 
-    def look(query: str) -> str:
-        return cards(search_voices(query, packaged=True), texts, searched=bool(query.strip()))
+    def look(query: str) -> list[str]:
+        return [cards(search_voices(query, packaged=True), texts, searched=bool(query.strip()))]
 
     def choose(event: gr.EventData) -> str:
         return checked_voice(desk, str((event._data or {}).get("voice", "")))
@@ -43,7 +44,8 @@ def build(desk: Desk) -> list[JobPanel]:
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    gr.on([search.change, desk.library.change], desk.told(look), search, library, **quiet)
+    search.change(desk.told(look), [search], [library], **quiet)
+    desk.library_followers.append(Follower(desk.told(look), [search], [library]))
     library.click(desk.told(choose), None, chosen, **quiet)
     return [panel]
 
@@ -78,7 +80,7 @@ def _import(desk: Desk) -> JobPanel:
         settings["allow_local"] = desk.server.is_local
         return desk.submit("import-voice", settings, client).id
 
-    go.runs(start, [files, link, published, name, desk.client], panel.job_id)
+    panel.starts(go, start, [files, link, published, name, desk.client])
     return panel
 
 
