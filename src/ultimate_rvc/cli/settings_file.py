@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from ultimate_rvc.covers.settings import CoverSettings
+from ultimate_rvc.jobs.kinds import TrainParts
 from ultimate_rvc.jobs.plain import from_plain, merged
-from ultimate_rvc.jobs.settings_file import LEFT_OUT, file_part, plain_part
+from ultimate_rvc.jobs.settings_file import LEFT_OUT, PARTS, file_part, plain_part
 from ultimate_rvc.rvc.infer.optimization.config import COVER_PART, TRAIN_PART
-from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
 CONVERSION = "conversion"
 # Options of song-cover with the part of CoverSettings that they decide, where that has another name.
@@ -40,21 +40,24 @@ def conversion_settings() -> dict[str, Any]:
     SettingError
         The file is missing or wrong.
     """
-    given = file_part(COVER_PART).get(CONVERSION) or {}
-    read = from_plain(ConversionSettings, given, CONVERSION)
-    return {name: getattr(read, name) for name in given}
+    return _decided(COVER_PART, CONVERSION)
 
 
-def training_settings(group: str, kind: type[Any]) -> dict[str, Any]:
-    """Fields of ``kind`` that the settings file decides; ``group`` is its name in the part ``train``.
+def training_settings(kind: type[Any]) -> dict[str, Any]:
+    """Fields of a dataclass of ``TrainParts`` that the settings file decides.
 
     Raises
     ------
     SettingError
         The file is missing or wrong.
     """
-    given = file_part(TRAIN_PART).get(group) or {}
-    read = from_plain(kind, given, group)
+    (group,) = (name for name, hint in get_type_hints(TrainParts).items() if hint is kind)
+    return _decided(TRAIN_PART, group)
+
+
+def _decided(part: str, group: str) -> dict[str, Any]:
+    given = file_part(part).get(group) or {}
+    read = from_plain(get_type_hints(PARTS[part])[group], given, group)
     return {name: getattr(read, name) for name in given}
 
 

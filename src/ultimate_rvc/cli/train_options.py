@@ -21,8 +21,6 @@ EXTRACTION = "Features"
 TRAINING = "Training"
 
 PANELS = {PreprocessSettings: PREPROCESSING, ExtractSettings: EXTRACTION, TrainingSettings: TRAINING}
-# Their names in the part ``train`` of settings files.
-GROUPS = {PreprocessSettings: "preprocessing", ExtractSettings: "extraction", TrainingSettings: "training"}
 HELP = {
     "sample_rate": "Of the voice: 32000, 40000 or 48000 Hz.",
     "normalization_mode": "Bring the level of each file (pre) or piece (post) nearer to the others', or not.",
@@ -97,7 +95,7 @@ def takes_settings(*kinds: type[Settings]) -> Callable[[Callable[..., None]], Ca
 
             chosen = []
             for kind in kinds:
-                filed = training_settings(GROUPS[kind], kind).items()
+                filed = training_settings(kind).items()
                 known = values | {name: value for name, value in filed if not was_asked_for(context, name)}
                 chosen.append(
                     kind(**{field.name: known[field.name] for field in fields(kind) if field.name in options})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -14,6 +13,7 @@ from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationCon
 from ultimate_rvc.web import settings_files
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.portions import portions
 
 USUAL = ""  # what variables, settings file and hardware decide
 ON, OFF = "true", "false"
@@ -39,16 +39,17 @@ def build(desk: Desk) -> None:
         line.watches(
             switch.input, lambda *values: read_switches(values), switches, desk.optimization, **quiet
         )
-    desk.optimization.change(
-        desk.told(lambda chosen: [*show_switches(chosen or {}), ""]),
-        desk.optimization,
-        [*switches, in_force],
-        **quiet,
-    )
+
+    def changed(chosen: dict[str, Any]) -> list[Any]:
+        # Nothing chosen is what a new page shows; saying so again could undo a click that came first.
+        values = show_switches(chosen) if chosen else [gr.skip()] * len(switches)
+        return [*values, ""]
+
+    desk.optimization.change(desk.told(changed), desk.optimization, [*switches, in_force], **quiet)
     folded.expand(
         desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **quiet
     )
-    _files(desk)
+    _files(desk, switches)
 
 
 def _switch(desk: Desk, name: str) -> Any:
@@ -105,7 +106,7 @@ def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
     return f'<table class="voice">{rows}</table>'
 
 
-def _files(desk: Desk) -> None:
+def _files(desk: Desk, switches: Sequence[Any]) -> None:
     texts = desk.texts
     with gr.Accordion(texts("files.title"), open=False):
         known = gr.Dropdown(
@@ -124,31 +125,32 @@ def _files(desk: Desk) -> None:
         )
         save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
-    places = [desk.optimization, *(part for form in desk.forms.values() for part in form.components)]
+    forms = desk.forms
+    controls = [*switches, *(part for form in forms.values() for part in form.components)]
+
+    def shown(chosen: dict[str, Any], parts: Mapping[str, Any]) -> list[Any]:
+        rest = [value for part, form in forms.items() for value in form.show(parts.get(part, {}))]
+        return [chosen, *show_switches(chosen), *rest]
 
     def loaded(name: str | None) -> list[Any]:
         if not name:
             raise problem(texts, texts("error.no_settings_file"))
-        switches, parts = settings_files.load(name)
+        chosen, parts = settings_files.load(name)
         gr.Info(texts("files.loaded", name=escape(name, quote=False)))
-        return [switches, *_shown(desk, parts)]
+        return shown(chosen, parts)
 
-    def saved(name: str, chosen: dict[str, Any], *values: Any) -> gr.Dropdown:
+    def saved(name: str, *values: Any) -> gr.Dropdown:
         if not desk.server.is_local:
             raise problem(texts, texts("error.local_only"))
-        rest = iter(values)
-        parts = {part: form.read([*islice(rest, len(form.components))]) for part, form in desk.forms.items()}
-        settings_files.save(name, chosen or {}, parts)
+        chosen, *shares = portions(
+            values, [len(switches), *(len(form.components) for form in forms.values())]
+        )
+        parts = {part: form.read(share) for (part, form), share in zip(forms.items(), shares, strict=True)}
+        settings_files.save(name, read_switches(chosen), parts)
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 
+    places = [desk.optimization, *controls]
     load.runs(loaded, known, places)
-    reset.click(
-        lambda: [{}, *_shown(desk, {})], None, places, concurrency_limit=None, api_visibility="private"
-    )
-    save.runs(saved, [name, *places], known)
-
-
-def _shown(desk: Desk, parts: Mapping[str, Any]) -> list[Any]:
-    """The values of all forms for the parts of a settings file."""
-    return [value for part, form in desk.forms.items() for value in form.show(parts.get(part, {}))]
+    reset.click(lambda: shown({}, {}), None, places, concurrency_limit=None, api_visibility="private")
+    save.runs(saved, [name, *controls], known)

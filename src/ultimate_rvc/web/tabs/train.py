@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, get_type_hints
 
 import gradio as gr
 
+from ultimate_rvc.jobs.kinds import TrainParts
 from ultimate_rvc.jobs.settings_file import file_part
 from ultimate_rvc.rvc.infer.optimization.config import TRAIN_PART
-from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
-from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.web import train_check, train_curves
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel, of_kind
+from ultimate_rvc.web.portions import portions
 from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
@@ -44,7 +43,7 @@ def build(desk: Desk) -> list[JobPanel]:
             )  # fmt: skip
             check = ActionButton(desk, texts("train.check"))
             report = gr.HTML(padding=False)
-            form = TrainForm({group: _folded(desk, group, kind) for group, kind in _GROUPS.items()})
+            form = _form(desk)
             go = ActionButton(desk, texts("train.go"), variant="primary", size="lg")
             gr.Markdown(texts("train.go.info"), elem_classes="hint")
         with gr.Column(scale=6, min_width=320):
@@ -99,13 +98,6 @@ def build(desk: Desk) -> list[JobPanel]:
     return [panel]
 
 
-_GROUPS: dict[str, type[Any]] = {
-    "preprocessing": PreprocessSettings,
-    "extraction": ExtractSettings,
-    "training": TrainingSettings,
-}
-
-
 @dataclass(frozen=True)
 class TrainForm:
     """All controls of a training's settings."""
@@ -118,9 +110,9 @@ class TrainForm:
 
     def read(self, values: Sequence[Any]) -> dict[str, Any]:
         """Fields of ``TrainParts`` from the components' values."""
-        rest = iter(values)
+        shares = portions(values, [len(form.components) for form in self.groups.values()])
         return {
-            group: form.read([*islice(rest, len(form.components))]) for group, form in self.groups.items()
+            group: form.read(share) for (group, form), share in zip(self.groups.items(), shares, strict=True)
         }
 
     def show(self, part: Mapping[str, Any]) -> list[Any]:
@@ -128,10 +120,15 @@ class TrainForm:
         return [value for group, form in self.groups.items() for value in form.show(part.get(group) or {})]
 
 
-def _folded(desk: Desk, group: str, kind: type[Any]) -> FieldForm:
-    with gr.Accordion(desk.texts(f"train.{group}"), open=False):
-        given = file_part(TRAIN_PART).get(group) or {}
-        return lay_out_fields(kind, desk.texts, LEFT_OUT, {**_defaults(group), **given})
+def _form(desk: Desk) -> TrainForm:
+    """Lay out all settings, a group in each fold."""
+    given = file_part(TRAIN_PART)
+    groups = {}
+    for group, kind in get_type_hints(TrainParts).items():
+        with gr.Accordion(desk.texts(f"train.{group}"), open=False):
+            defaults = {**_defaults(group), **(given.get(group) or {})}
+            groups[group] = lay_out_fields(kind, desk.texts, LEFT_OUT, defaults)
+    return TrainForm(groups)
 
 
 def _defaults(group: str) -> dict[str, Any]:
