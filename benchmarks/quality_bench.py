@@ -13,14 +13,21 @@ import pyworld
 
 from quality_judges import FloatArray, Judges
 from quality_material import MATERIAL_RATE, Item, Kind, Target
-from quality_measures import F0_MAX_HZ, F0_MIN_HZ, FRAME_MS, Analysis, analyse, semitones_between
+from quality_measures import (
+    F0_MAX_HZ,
+    F0_MIN_HZ,
+    FRAME_MS,
+    SEMITONES_PER_OCTAVE,
+    Analysis,
+    analyse,
+    semitones_between,
+)
 from quality_scores import Listened, References, Score, VoiceMeans, score
 from ultimate_rvc.audio.resample import resample
 
 UNCHANGED, TRANSPOSED = "source, unchanged", "source, transposed"
 SLOWER, OWN = "target, slower", "target"
 MOST_SEMITONES = 24
-SEMITONES_PER_OCTAVE = 12
 
 Tell = Callable[[str], None]
 Convert = Callable[[Item, int], tuple[FloatArray, int]]
@@ -168,13 +175,12 @@ class Scorer:
 
     def score(self, row: str, item: Item, listened: Listened) -> Score:
         """All figures of what was made from ``item``."""
-        shift_ratio = 2 ** (self.semitones[item.name] / SEMITONES_PER_OCTAVE)
         source = self._sources.get(item.source)
         references = References(
             text=item.text,
             target_mean=self._target.without(item.text),
             source_mean=source.without(item.name) if source else None,
-            wanted_f0_hz=self.heard.sources[item.name].analysis.f0_hz * shift_ratio,
+            source=self.heard.sources[item.name].analysis,
             target=self._saying(item.text) if item.kind is not Kind.SUNG else None,
         )
         return score(row, item.name, item.source, item.kind, self.semitones[item.name], listened, references)
@@ -185,7 +191,7 @@ class Scorer:
             text=name if known else None,
             target_mean=self._target.without(name),
             source_mean=None,
-            wanted_f0_hz=None,
+            source=None,
             target=self._saying(name),
         )
         return score(row, name, self.heard.target.name, Kind.SPOKEN, 0, listened, references)

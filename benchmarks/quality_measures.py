@@ -1,11 +1,13 @@
 """The measures of the quality bench that need no trained model: words, pitch, mel cepstra.
 
 Pitch is found by WORLD's Harvest, voiced where D4C LoveTrain says so: not by the conversion's own methods.
+Where the pitch of a source is doubtful, DIO and CREPE are asked as well.
 Every waveform here is mono at 16 kHz.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -13,9 +15,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pyworld
+import torch
 from librosa.sequence import dtw
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
+
+from ultimate_rvc.rvc.pitch.crepe import Crepe
 
 Signal = NDArray[np.float64]
 
@@ -26,7 +31,9 @@ F0_MIN_HZ, F0_MAX_HZ = 50.0, 1100.0  # the range of RVC
 LEVEL_WINDOW = RATE // 40
 SILENT_BELOW_DB = 40.0  # below the loudest frame: neither voiced nor compared
 EDGE_FRAMES = 2  # where voicing sets in or ends, no method measures f0: 10 ms are left out of its errors
+SAME_PITCH = 0.06  # methods agree within a semitone
 GROSS_ERROR = 0.2  # the usual border: more than a fifth off is another note, not an inaccuracy
+SEMITONES_PER_OCTAVE = 12
 CENTS_PER_OCTAVE = 1200
 MEL_WARP = 0.42  # all-pass constant that comes nearest to the mel scale at 16 kHz
 MEL_CEPSTRA = 24
@@ -170,7 +177,7 @@ def pitch_errors(wanted_hz: Signal, found_hz: Signal, edge_frames: int = EDGE_FR
 
 
 def semitones_between(from_hz: float, to_hz: float) -> float:
-    return 12 * math.log2(to_hz / from_hz)
+    return SEMITONES_PER_OCTAVE * math.log2(to_hz / from_hz)
 
 
 # --- WORLD ----------------------------------------------------------------------------------------
@@ -181,7 +188,11 @@ class Analysis:
     """What WORLD finds in a waveform; one row for each frame of 5 ms."""
 
     f0_hz: Signal
-    """Shape (frames,); 0 where unvoiced or silent."""
+    """Shape (frames,), by Harvest; 0 where unvoiced or silent."""
+    voted_f0_hz: Signal
+    """The same frames, by the vote of Harvest, DIO and CREPE."""
+    agreed_f0_hz: Signal
+    """The vote where at least two of the three gave it; 0 elsewhere."""
     mel_cepstra: Signal
     """Shape (frames, 24): without the zeroth, which is the level."""
     sounding: NDArray[np.bool_]
@@ -204,7 +215,35 @@ def analyse(waveform_16k: NDArray[np.floating]) -> Analysis:
     unvoiced = pyworld.d4c(samples, curve, times, RATE)[:, 0] > 0.999
     sounding = is_sounding(samples, len(curve))
     f0_hz = np.where(sounding & ~unvoiced & (curve > 0), curve, 0.0)
-    return Analysis(f0_hz, mel_cepstra(np.log(envelope) / 2), sounding)
+    dio_hz = pyworld.dio(samples, RATE, F0_MIN_HZ, F0_MAX_HZ, frame_period=FRAME_MS)[0]
+    others = [pyworld.stonemask(samples, one, times, RATE) for one in (dio_hz, crepe_f0_hz(samples, times))]
+    voted, agreed = vote(f0_hz, others)
+    return Analysis(f0_hz, voted, agreed, mel_cepstra(np.log(envelope) / 2), sounding)
+
+
+def crepe_f0_hz(samples: Signal, times: Signal) -> Signal:
+    """CREPE tiny's f0 at ``times``, which are multiples of 5 ms: each of its frames of 10 ms twice."""
+    found = _crepe().f0_hz(torch.from_numpy(samples.astype(np.float32))).double().numpy()
+    doubled = np.repeat(found, 2)[: len(times)]
+    return np.pad(doubled, (0, len(times) - len(doubled)))
+
+
+@functools.cache
+def _crepe() -> Crepe:
+    return Crepe("tiny")
+
+
+def vote(harvest_hz: Signal, others_hz: Sequence[Signal]) -> tuple[Signal, Signal]:
+    """What the middle one of three methods says, and the same with 0 where no second one agrees.
+
+    Each curve has shape (frames,), 0 where unvoiced. Harvest decides what is voiced, and of what it alone or
+    one other has an f0 for.
+    """
+    curves = np.stack([harvest_hz, *others_hz])
+    voted = np.where((curves > 0).all(axis=0), np.median(curves, axis=0), harvest_hz)
+    agrees = np.abs(curves - voted) <= SAME_PITCH * voted
+    is_agreed = (voted > 0) & (agrees.sum(axis=0) >= 2)
+    return voted, np.where(is_agreed, voted, 0.0)
 
 
 def is_sounding(waveform_16k: Signal, frames: int) -> NDArray[np.bool_]:

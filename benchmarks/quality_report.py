@@ -76,6 +76,9 @@ COLUMNS = (
     Column("closer to target", _percent, lambda row, _: row.closer_to_target),
     Column("pitch RMSE, cents", _number(1), lambda row, _: row.pitch_rmse_cents),
     Column("gross pitch", _percent, lambda row, _: row.pitch_gross_rate),
+    Column("agreed: RMSE", _number(1), lambda row, _: row.agreed_rmse_cents),
+    Column("agreed: gross", _percent, lambda row, _: row.agreed_gross_rate),
+    Column("agreed: frames", _percent, lambda row, _: row.agreed_share),
     Column("voicing", _percent, lambda row, _: row.voicing_error_rate),
     Column("DNSMOS", _number(2), lambda row, _: row.dnsmos),
     Column("MCD, dB", _number(2), lambda row, _: row.mcd_db),
@@ -218,8 +221,12 @@ def _item(one: Score) -> dict[str, Any]:
         "pitch_gross_rate": one.pitch.gross_rate,
         "voicing_error_rate": one.pitch.voicing_rate,
         "pitch_frames": one.pitch.compared,
+        "agreed_rmse_cents": one.agreed_pitch.rmse_cents,
+        "agreed_gross_rate": one.agreed_pitch.gross_rate,
+        "agreed_frames": one.agreed_pitch.compared,
     }
-    return {**{name: value for name, value in asdict(one).items() if name != "pitch"}, **pitch}
+    others = {name: value for name, value in asdict(one).items() if name not in ("pitch", "agreed_pitch")}
+    return others | pitch
 
 
 def _without_nan(value: Any) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quality_judges import Judgement, cosine
 from quality_material import Kind
 from quality_measures import (
+    SEMITONES_PER_OCTAVE,
     Analysis,
     PitchErrors,
     mel_cepstral_distortion,
@@ -51,6 +52,8 @@ class Score:
     target_similarity: float
     source_similarity: float
     pitch: PitchErrors
+    agreed_pitch: PitchErrors
+    """Where methods agree on the source's pitch."""
     dnsmos: float
     dnsmos_signal: float
     dnsmos_background: float
@@ -65,8 +68,8 @@ class References:
     """None where nobody told what is said."""
     target_mean: Embedding
     source_mean: Embedding | None
-    wanted_f0_hz: NDArray[np.float64] | None
-    """The source's curve, transposed; None for speech that has another timing."""
+    source: Analysis | None
+    """None for speech that has another timing."""
     target: Analysis | None
     """The target saying the same."""
 
@@ -76,7 +79,8 @@ def score(
 ) -> Score:
     """All figures of one waveform."""
     spoken = normalised_words(references.text or "")
-    judgement = heard.judgement
+    judgement, analysis, before = heard.judgement, heard.analysis, references.source
+    ratio = 2 ** (semitones / SEMITONES_PER_OCTAVE)
     return Score(
         row=row,
         item=item,
@@ -91,18 +95,17 @@ def score(
         source_similarity=(
             math.nan if references.source_mean is None else cosine(heard.embedding, references.source_mean)
         ),
-        pitch=(
+        pitch=PitchErrors() if before is None else pitch_errors(before.f0_hz * ratio, analysis.f0_hz),
+        agreed_pitch=(
             PitchErrors()
-            if references.wanted_f0_hz is None
-            else pitch_errors(references.wanted_f0_hz, heard.analysis.f0_hz)
+            if before is None
+            else pitch_errors(before.agreed_f0_hz * ratio, analysis.voted_f0_hz)
         ),
         dnsmos=judgement.dnsmos_overall,
         dnsmos_signal=judgement.dnsmos_signal,
         dnsmos_background=judgement.dnsmos_background,
         mcd_db=(
-            math.nan
-            if references.target is None
-            else mel_cepstral_distortion(references.target, heard.analysis)
+            math.nan if references.target is None else mel_cepstral_distortion(references.target, analysis)
         ),
     )
 
@@ -134,6 +137,10 @@ class Figures:
     """Share of items more similar to the target than to the source."""
     pitch_rmse_cents: float
     pitch_gross_rate: float
+    agreed_rmse_cents: float
+    agreed_gross_rate: float
+    agreed_share: float
+    """Of the frames that the two above compare: those on whose pitch methods agree in the source."""
     voicing_error_rate: float
     dnsmos: float
     dnsmos_signal: float
@@ -145,6 +152,7 @@ def figures(scores: Sequence[Score]) -> Figures:
     """Means over items; words and frames are pooled, so long items count more there."""
     words = sum(one.words for one in scores)
     pitch = sum((one.pitch for one in scores), PitchErrors())
+    agreed = sum((one.agreed_pitch for one in scores), PitchErrors())
     both = [one for one in scores if not math.isnan(one.source_similarity)]
     return Figures(
         items=len(scores),
@@ -154,6 +162,9 @@ def figures(scores: Sequence[Score]) -> Figures:
         closer_to_target=mean(both, lambda one: float(one.target_similarity > one.source_similarity)),
         pitch_rmse_cents=pitch.rmse_cents,
         pitch_gross_rate=pitch.gross_rate,
+        agreed_rmse_cents=agreed.rmse_cents,
+        agreed_gross_rate=agreed.gross_rate,
+        agreed_share=agreed.compared / pitch.compared if pitch.compared else math.nan,
         voicing_error_rate=pitch.voicing_rate,
         dnsmos=mean(scores, lambda one: one.dnsmos),
         dnsmos_signal=mean(scores, lambda one: one.dnsmos_signal),

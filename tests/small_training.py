@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ class SmallData:
         has_f0: bool = True,
         speakers: int = 1,
         phone_dim: int = PHONE_DIM,
+        perturbed_copies: int = 1,
     ) -> None:
+        self.perturbed_copies = perturbed_copies
         self.has_f0, self.phone_dim = has_f0, phone_dim
         self._pieces = [self._example(number, speakers) for number in range(pieces + held_out)]
         self._trained = pieces
@@ -55,14 +58,15 @@ class SmallData:
     def __len__(self) -> int:
         return self._trained
 
-    def __getitem__(self, index: int, /) -> Example:
-        if not 0 <= index < self._trained:
-            raise IndexError(index)
-        return self._pieces[index]
+    def example(self, number: int, copy: int = 0) -> Example:
+        if not 0 <= number < self._trained or not 0 <= copy <= self.perturbed_copies:
+            raise IndexError(number, copy)
+        piece = self._pieces[number]
+        return replace(piece, features=piece.features + copy) if copy else piece
 
     @property
     def frames(self) -> list[int]:
-        return [self[index].frames for index in range(len(self))]
+        return [self.example(number).frames for number in range(len(self))]
 
     @property
     def features(self) -> NDArray[np.float32]:

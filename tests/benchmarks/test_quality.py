@@ -191,6 +191,7 @@ def score(quality: SimpleNamespace, **given: Any) -> Any:
         "target_similarity": 0.9,
         "source_similarity": 0.5,
         "pitch": quality.measures.PitchErrors(100, 5, 80, 2, 78 * 900.0),
+        "agreed_pitch": quality.measures.PitchErrors(100, 5, 60, 0, 60 * 400.0),
         "dnsmos": 3.0,
         "dnsmos_signal": 3.0,
         "dnsmos_background": 4.0,
@@ -211,6 +212,7 @@ def test_words_and_frames_are_pooled_and_the_rest_is_averaged(quality: SimpleNam
                 dnsmos=4.0,
                 target_similarity=0.4,
                 pitch=none,
+                agreed_pitch=none,
                 mcd_db=math.nan,
             ),
         ]
@@ -220,6 +222,8 @@ def test_words_and_frames_are_pooled_and_the_rest_is_averaged(quality: SimpleNam
     assert figures.closer_to_target == pytest.approx(0.5)
     assert figures.pitch_rmse_cents == pytest.approx(30)
     assert figures.pitch_gross_rate == pytest.approx(2 / 80)
+    assert (figures.agreed_rmse_cents, figures.agreed_gross_rate) == (pytest.approx(20), 0)
+    assert figures.agreed_share == pytest.approx(60 / 80)
     assert figures.mcd_db == pytest.approx(6)
 
 
@@ -243,7 +247,12 @@ def report_of(quality: SimpleNamespace, *, word_errors: int) -> Any:
         for kind in (kinds.SPOKEN, kinds.SUNG)
     ]
     own = score(
-        quality, row="target", source="t", source_similarity=math.nan, pitch=quality.measures.PitchErrors()
+        quality,
+        row="target",
+        source="t",
+        source_similarity=math.nan,
+        pitch=quality.measures.PitchErrors(),
+        agreed_pitch=quality.measures.PitchErrors(),
     )
     return quality.report.Report("my voice", "converted, default", {"Target": "t"}, [*scores, own])
 

@@ -159,6 +159,15 @@ def test_pooled_errors_weigh_frames_not_recordings(measures: ModuleType) -> None
     assert (off + exact).rmse_cents == pytest.approx(40 * math.sqrt(100 / 400))
 
 
+def test_the_middle_of_three_methods_is_believed_and_no_one_alone_is_agreed_on(measures: ModuleType) -> None:
+    harvest = curve((100, 1), (100, 1), (100, 1), (100, 1), (100, 1), (0, 1))
+    dio = curve((201, 1), (103, 1), (0, 1), (0, 1), (202, 1), (150, 1))
+    crepe = curve((200, 1), (130, 1), (0, 1), (102, 1), (140, 1), (150, 1))
+    voted, agreed = measures.vote(harvest, [dio, crepe])
+    np.testing.assert_array_equal(voted, [200, 103, 100, 100, 140, 0])
+    np.testing.assert_array_equal(agreed, [200, 103, 0, 100, 0, 0])
+
+
 # --- WORLD ----------------------------------------------------------------------------------------
 
 
@@ -178,6 +187,10 @@ def test_the_pitch_of_a_steady_voice_is_found(measures: ModuleType, f0_hz: float
     analysis = measures.analyse(voice(f0_hz))
     assert analysis.median_hz == pytest.approx(f0_hz, rel=0.003)
     assert (analysis.f0_hz > 0).mean() > 0.8
+    both = (analysis.agreed_f0_hz > 0) & (analysis.f0_hz > 0)
+    assert both.sum() > 0.9 * (analysis.f0_hz > 0).sum()
+    np.testing.assert_allclose(analysis.agreed_f0_hz[both][2:-2], f0_hz, rtol=0.01)
+    np.testing.assert_array_equal(analysis.voted_f0_hz > 0, analysis.f0_hz > 0)
     assert analysis.mel_cepstra.shape == (len(analysis.f0_hz), 24)
 
 
@@ -221,7 +234,7 @@ def test_mel_cepstra_of_a_known_spectrum_are_found(measures: ModuleType, cepstra
 def of(measures: ModuleType, cepstra: np.ndarray, sounding: np.ndarray | None = None) -> object:
     frames = len(cepstra)
     sounds = np.ones(frames, bool) if sounding is None else sounding
-    return measures.Analysis(np.zeros(frames), cepstra, sounds)
+    return measures.Analysis(*3 * [np.zeros(frames)], cepstra, sounds)
 
 
 def test_distortion_is_the_rms_difference_of_warped_log_spectra(measures: ModuleType) -> None:

@@ -37,6 +37,7 @@ HELP = {
     "version": "v2 features are 768 wide, v1 256.",
     "has_f0": "Train a voice that follows pitch, as singing needs.",
     "include_mutes": "Silent pieces per speaker, 0 to 10.",
+    "perturbed_copies": "Versions of each piece by made-up speakers to learn words from as well, 0 to 8.",
     "device": "auto, cpu, mps, cuda or cuda:N.",
     "num_epochs": "Times to go through the dataset.",
     "max_steps": "Stop after so many steps.",

@@ -14,6 +14,7 @@ from ultimate_rvc.choices import F0Method
 from ultimate_rvc.errors import AssetMissingError, SettingError
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods, resolve_auto
+from ultimate_rvc.rvc.pitch.fcpe import Fcpe
 from ultimate_rvc.rvc.pitch.hybrid import median_f0
 
 SAMPLE_RATE = 16_000
@@ -21,7 +22,7 @@ SAMPLE_RATE = 16_000
 BUNDLED = (F0Method.FCPE, F0Method.CREPE_TINY, F0Method.HARVEST, F0Method.DIO)
 # 95 of 100 voiced frames of a vibrato of 80 cents at 5.5 Hz are this near. 20 cents are the aim; crepe-tiny
 # averages over windows and three frames.
-VIBRATO_CENTS = {F0Method.FCPE: 8, F0Method.CREPE_TINY: 20, F0Method.HARVEST: 5, F0Method.DIO: 5}
+VIBRATO_CENTS = {F0Method.FCPE: 2, F0Method.CREPE_TINY: 20, F0Method.HARVEST: 5, F0Method.DIO: 5}
 
 
 def harmonic_tone(f0_hz: NDArray[np.float64]) -> torch.Tensor:
@@ -112,13 +113,15 @@ def test_every_length_gives_its_frames_and_silence_is_unvoiced(
     assert bool(((noisy == 0) | ((noisy >= 50) & (noisy <= 1100))).all())
 
 
-def test_fcpe_agrees_with_torchfcpes_own_inference(
+def test_fcpes_network_agrees_with_torchfcpes_own_inference(
     methods: dict[F0Method, PitchMethod], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Same frames as the package gives; only the last four see another kind of padding."""
     true_hz = 220 * 2 ** (np.sin(2 * np.pi * 0.7 * seconds(4)) * 8 / 12)
     voice = harmonic_tone(true_hz) * torch.from_numpy(seconds(4) % 1 > 0.3)
-    ours = methods[F0Method.FCPE].f0_hz(voice)
+    fcpe = methods[F0Method.FCPE]
+    assert isinstance(fcpe, Fcpe)
+    ours = fcpe.network_f0_hz(voice)
     assert capsys.readouterr().out == ""
     theirs = torchfcpe.spawn_bundled_infer_model("cpu").infer(
         voice[None, :, None], sr=SAMPLE_RATE, decoder_mode="local_argmax", threshold=0.006

@@ -24,7 +24,7 @@ from ultimate_rvc.rvc.train.feed import Feed
 from ultimate_rvc.rvc.train.logs import EpochLine, TrainingLog, mel_picture
 from ultimate_rvc.rvc.train.mel import MelSpectrogram
 from ultimate_rvc.rvc.train.overtraining import MIN_IMPROVEMENT, OvertrainingDetector
-from ultimate_rvc.rvc.train.portions import Preloaded, at_least
+from ultimate_rvc.rvc.train.portions import Portions, Preloaded, at_least
 from ultimate_rvc.rvc.train.scores import Score, Scorer, best_score, write_plot, write_table
 from ultimate_rvc.rvc.train.settings import Precision, TrainingSettings
 
@@ -161,7 +161,7 @@ def test_a_cancelled_progress_is_a_wish_in_any_thread() -> None:
 
 
 def test_a_short_batch_is_padded_to_the_segment() -> None:
-    batch = Batch.of([SmallData()[0]])
+    batch = Batch.of([SmallData().example(0)])
     padded = at_least(batch, 64)
     assert padded.spectrogram.shape[-1] == padded.features.shape[1] == 64
     assert padded.waveform.shape[-1] == 64 * 320
@@ -176,7 +176,31 @@ def test_preloaded_data_are_the_same_data() -> None:
     held = Preloaded(data)
     assert len(held) == 4
     assert held.frames == data.frames
-    assert all(held[number] is data[number] for number in range(4))
+    for number in range(4):
+        assert held.example(number) is data.example(number)
+        assert torch.equal(held.example(number, 1).features, data.example(number, 1).features)
+        assert held.example(number, 1).waveform is data.example(number).waveform
+
+
+def test_each_epoch_shows_pieces_and_their_copies_in_another_mixture() -> None:
+    data = SmallData(12, perturbed_copies=2)
+    portions = Portions(data, 4, seed=3, process=0, processes=1, segment_frames=40, pin_memory=False)
+
+    def copies_of(epoch: int) -> list[int]:
+        """Of each piece in turn, which copy the epoch shows."""
+        shown = {}
+        for step in portions.plan(epoch, 0, epoch + 1):
+            batch = portions.make(step).batch
+            for piece, features in zip(step.pieces, batch.features, strict=True):
+                frames = data.frames[piece]
+                copies = [data.example(piece, copy).features for copy in range(3)]
+                (shown[piece],) = [copy for copy in range(3) if torch.equal(features[:frames], copies[copy])]
+        return [shown[piece] for piece in range(12)]
+
+    epochs = [copies_of(epoch) for epoch in range(6)]
+    assert {copy for epoch in epochs for copy in epoch} == {0, 1, 2}
+    assert len(set(map(tuple, epochs))) == 6
+    assert copies_of(2) == epochs[2]
 
 
 # --- logs ----------------------------------------------------------------------------------------

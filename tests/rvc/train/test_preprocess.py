@@ -226,6 +226,7 @@ def test_preprocess_settings_out_of_range_name_the_option(changes: dict[str, obj
         ({"custom_embedder_model": "folder"}, "--custom-embedder-model"),
         ({"version": "v3"}, "--version"),
         ({"include_mutes": 11}, "--include-mutes"),
+        ({"perturbed_copies": 9}, "--perturbed-copies"),
         ({"cpu_cores": 0}, "--cpu-cores"),
     ],
 )

@@ -166,6 +166,40 @@ def test_one_piece_of_twenty_is_held_out_and_is_no_example(voices: TrainingFolde
     assert torch.equal(held_out.waveform, again.waveform)
 
 
+def test_copies_are_the_same_words_by_others_and_their_sound_stays_the_speakers(
+    copied: TrainingFolder,
+) -> None:
+    before = arrays(copied)
+    extract_features(copied, replace(SETTINGS, perturbed_copies=2, cpu_cores=2))
+    assert {kind: file for kind, file in arrays(copied).items() if kind != "perturbed"} == before
+    training_set = TrainingSet.open(copied)
+    assert training_set.perturbed_copies == 2
+    for number in range(len(training_set)):
+        own, *others = [training_set.example(number, copy) for copy in range(3)]
+        for other in others:
+            assert torch.equal(other.waveform, own.waveform)
+            assert torch.equal(other.f0_hz, own.f0_hz)  # type: ignore[arg-type]
+            if not own.waveform.any():  # silence is the same by anyone
+                assert torch.equal(other.features, own.features)
+        if own.waveform.any():
+            assert not torch.equal(others[0].features, others[1].features)
+            here = torch.cosine_similarity(own.features, others[0].features)[20:-20].median()
+            later = torch.cosine_similarity(own.features[20:], others[0].features[:-20]).median()
+            assert here < 0.999
+            assert here > later + 0.1  # the words are where they were
+    # Only the speaker's own features are what the index finds.
+    assert (
+        len(training_set.features)
+        == sum(training_set.frames[:-4]) // 2 + len(training_set.held_out()[0].features) // 2
+    )
+    again = np.array(np.load(next(copied.data.glob("perturbed-*"))))
+    next(copied.data.glob("perturbed-*")).unlink()
+    extract_features(copied, replace(SETTINGS, perturbed_copies=2, cpu_cores=1))
+    np.testing.assert_array_equal(np.load(next(copied.data.glob("perturbed-*"))), again)
+    extract_features(copied, SETTINGS)
+    assert "perturbed" not in arrays(copied)
+
+
 def test_examples_become_batches(voices: TrainingFolder) -> None:
     batch = Batch.of(all_examples(TrainingSet.open(voices)))
     assert batch.waveform.shape[-1] == batch.spectrogram.shape[-1] * HOP

@@ -15,7 +15,7 @@ from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import resolve_auto
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
 
-PIPELINE_VERSION = "2"  # raised whenever the same models and settings would sound different
+PIPELINE_VERSION = "3"  # raised whenever the same models and settings would sound different
 
 # The weights (or the algorithm) of these methods come with a package, so its version stands for them.
 _PITCH_PACKAGES = {

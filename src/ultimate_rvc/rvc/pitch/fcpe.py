@@ -1,4 +1,7 @@
-"""FCPE, a light convolutional pitch network whose weights come with the package ``torchfcpe``."""
+"""FCPE, a light convolutional pitch network whose weights come with the package ``torchfcpe``.
+
+What it finds is made exact by the phase of the harmonics (``refine``).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from ultimate_rvc.rvc.pitch.chunked import CHUNK_SECONDS, pieces
 from ultimate_rvc.rvc.pitch.fcpe_network import FCPENetwork
 from ultimate_rvc.rvc.pitch.mel import N_MELS, LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
+from ultimate_rvc.rvc.pitch.refine import refined
 from ultimate_rvc.rvc.torch_file import read_torch_file
 
 PACKAGE = "torchfcpe"
@@ -123,11 +127,16 @@ class Fcpe:
         weighted: Tensor = unit * self._group_norm.weight[:, None] + self._group_norm.bias[:, None]
         return weighted
 
-    def f0_hz(self, waveform_16k: Tensor) -> Tensor:
+    def network_f0_hz(self, waveform_16k: Tensor) -> Tensor:
+        """What the network alone says, on its device: f0 of the whole window around each frame."""
         salience = self.salience(waveform_16k)
         highest, peak_bins = salience.max(dim=1)
         f0_hz = self._scale.hz(refined_peak(salience, peak_bins))
-        return within_range(f0_hz * (highest > SALIENCE_THRESHOLD)).to(waveform_16k.device)
+        return within_range(f0_hz * (highest > SALIENCE_THRESHOLD))
+
+    def f0_hz(self, waveform_16k: Tensor) -> Tensor:
+        exact_hz = refined(self.network_f0_hz(waveform_16k), waveform_16k.to(self._device))
+        return within_range(exact_hz).to(waveform_16k.device)
 
 
 def load_fcpe(device: torch.device | str) -> Fcpe:

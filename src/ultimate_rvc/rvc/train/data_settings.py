@@ -11,6 +11,7 @@ from ultimate_rvc.errors import SettingError, check_setting
 
 SAMPLE_RATES = (32_000, 40_000, 48_000)
 MAX_MUTES = 10
+MAX_PERTURBED_COPIES = 8
 MAX_CORES = 1024
 
 
@@ -83,6 +84,9 @@ class ExtractSettings:
     """Whether the voice is told the pitch, as singing needs."""
     include_mutes: int = 2
     """Silent pieces added for each speaker, 0 to 10, so that the voice learns to be silent."""
+    perturbed_copies: int = 0
+    """Versions of each piece by other speakers, made by signal processing, 0 to 8, whose content features are
+    learnt from as well: the voice then understands others better than its own speaker alone teaches it to."""
     cpu_cores: int = field(default_factory=available_cores)
     """Threads of what runs on the processor."""
     device: str = Device.AUTO
@@ -93,6 +97,7 @@ class ExtractSettings:
         _check_choice("embedder_model", self.embedder_model, EmbedderModel)
         _check_choice("version", self.version, VoiceVersion)
         check_setting("include_mutes", self.include_mutes, 0, MAX_MUTES)
+        check_setting("perturbed_copies", self.perturbed_copies, 0, MAX_PERTURBED_COPIES)
         check_setting("cpu_cores", self.cpu_cores, 1, MAX_CORES)
         is_custom = self.embedder_model == EmbedderModel.CUSTOM
         if self.custom_embedder_model and not is_custom:

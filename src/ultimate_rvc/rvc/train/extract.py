@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from ultimate_rvc.rvc.train.arrays import ArrayWriter, mapped_array, writing_arr
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.mel import spectrogram
+from ultimate_rvc.rvc.train.parallel import in_order
+from ultimate_rvc.rvc.train.perturbation import PERTURBATION_VERSION, perturbed
 from ultimate_rvc.rvc.train.preprocess import ENCODER_RATE, PIECES_FILE
 from ultimate_rvc.rvc.train.sizes import spectrogram_sizes
 from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND
@@ -38,9 +41,9 @@ from ultimate_rvc.rvc.train.tables import (
     table_key,
 )
 
-VERSION = 1  # raised whenever the same pieces and settings would give other numbers
+VERSION = 2  # raised whenever the same pieces and settings would give other numbers
 EXAMPLES_FILE = "examples.json"
-KINDS = ("features", "f0", "spectrogram")
+KINDS = ("features", "f0", "spectrogram", "perturbed")
 MUTE_FRAMES = 150  # 3 s, the length of other pieces
 CONTEXT_SAMPLES = RECEPTIVE_SAMPLES - FRAME_SAMPLES  # that the encoder wants behind its last frame
 PITCH_FRAMES = 2  # per frame of the encoder
@@ -49,6 +52,7 @@ LEAST_VOICED_SECONDS = 2.0
 PERCENTILES = (5, 50, 95)
 
 FloatArray = NDArray[np.float32]
+Item = TypeVar("Item")
 
 
 def extract_features(
@@ -92,8 +96,11 @@ class _Extraction:
         self._f0_method = resolve_auto() if method is F0Method.AUTO else method
 
     def table(self) -> ExamplesTable:
-        features = self._made("features", 0.0, 0.6, self._write_features, self._encoder_key())
+        features = self._made("features", 0.0, 0.3, self._write_features, self._encoder_key())
         arrays = {"features": features.name}
+        if copies := self._settings.perturbed_copies:
+            key = [PERTURBATION_VERSION, copies, *self._encoder_key()]
+            arrays["perturbed"] = self._made("perturbed", 0.3, 0.6, self._write_perturbed, key).name
         if self._settings.has_f0:
             arrays["f0"] = self._made("f0", 0.6, 0.9, self._write_f0, self._pitch_key()).name
         sizes = [self._sizes.n_fft, self._sizes.hop_length]
@@ -104,6 +111,7 @@ class _Extraction:
             self._pieces.key,
             self._description(phone_dim, self._percentiles_hz(arrays)),
             self._settings.include_mutes,
+            self._settings.perturbed_copies,
             arrays,
         )
         table.write(self._folder.data / EXAMPLES_FILE)
@@ -142,10 +150,28 @@ class _Extraction:
             silence = np.zeros(MUTE_FRAMES * FRAME_SAMPLES, np.float32)
             writer.append(self._encoded(encoder, [silence])[0])
 
-    def _batches(self, pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
-        """Pieces to encode at once: a GPU is kept busy by many, a processor by one."""
+    def _write_perturbed(self, path: Path, progress: Progress) -> None:
+        """Features of every piece as other speakers say it: all pieces once, then all of them again."""
+        encoder = load_content_encoder(self._encoder_name, self._device, folder=self._encoder_folder)
+        pieces = [
+            (piece, copy) for copy in range(self._settings.perturbed_copies) for piece in self._pieces.pieces
+        ]
+        with writing_array(path, encoder.feature_dim(self._settings.version)) as writer:
+            spoken = in_order(self._said_by_another, pieces, self._settings.cpu_cores)
+            for done, batch in enumerate(self._batches(spoken)):
+                progress.report("perturbed", min(done * pieces_at_once(self._device) / len(pieces), 1.0))
+                for features in self._encoded(encoder, batch):
+                    writer.append(features)
+
+    def _said_by_another(self, piece_and_copy: tuple[Piece, int]) -> FloatArray:
+        piece, copy = piece_and_copy
+        random = np.random.default_rng([PERTURBATION_VERSION, copy, piece.start])
+        return perturbed(self._samples(piece, self._waveform_16k, ENCODER_RATE), random)
+
+    def _batches(self, items: Iterator[Item]) -> Iterator[list[Item]]:
+        """What to encode at once: a GPU is kept busy by many pieces, a processor by one."""
         size = pieces_at_once(self._device)
-        while batch := list(itertools.islice(pieces, size)):
+        while batch := list(itertools.islice(items, size)):
             yield batch
 
     def _encoded(self, encoder: ContentEncoder, waveforms_16k: Sequence[FloatArray]) -> list[FloatArray]:

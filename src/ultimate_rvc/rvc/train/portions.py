@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,9 +32,14 @@ class TrainingData(Protocol):
     def features(self) -> NDArray[np.float32]:
         """Content features of every piece, (frames of 20 ms, phone_dim): what the index holds."""
 
+    @property
+    def perturbed_copies(self) -> int:
+        """Versions of each example with features of other speakers."""
+
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Example: ...
+    def example(self, number: int, copy: int = 0) -> Example:
+        """One piece; ``copy`` from 1 to ``perturbed_copies`` with features of another speaker."""
 
     def held_out(self) -> Sequence[Example]:
         """Pieces that are not trained on; at least one."""
@@ -56,6 +61,15 @@ class Portion:
 
 
 @dataclass(frozen=True)
+class PlannedStep:
+    """The pieces of one step, over all processes."""
+
+    pieces: list[int]
+    epoch: int
+    ends_epoch: bool
+
+
+@dataclass(frozen=True)
 class Portions:
     """Makes the portions of process ``process`` of ``processes``; ``batch_size`` is that of all together."""
 
@@ -67,30 +81,37 @@ class Portions:
     segment_frames: int
     pin_memory: bool
 
-    def plan(self, epoch: int, batch: int, num_epochs: int) -> Iterator[tuple[list[int], bool]]:
-        """The pieces of each step, and whether it ends an epoch, from ``batch`` of ``epoch`` on."""
+    def plan(self, epoch: int, batch: int, num_epochs: int) -> Iterator[PlannedStep]:
+        """The steps from ``batch`` of ``epoch`` on."""
         for running in range(epoch, num_epochs):
             batches = epoch_batches(self.data.frames, self.batch_size, seed=self.seed, epoch=running)
             first = batch if running == epoch else 0
             for place in range(first, len(batches)):
-                yield batches[place], place == len(batches) - 1
+                yield PlannedStep(batches[place], running, ends_epoch=place == len(batches) - 1)
 
     @property
     def steps_per_epoch(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
-    def make(self, planned: tuple[list[int], bool]) -> Portion:
-        pieces, ends_epoch = planned
+    def make(self, step: PlannedStep) -> Portion:
+        pieces = step.pieces
         places = share_of(pieces, self.process, self.processes)
-        batch = Batch.of([self.data[pieces[place]] for place in places])
+        batch = Batch.of([self._example(pieces[place], step.epoch) for place in places])
         batch = at_least(batch, self.segment_frames)
         frames = self.data.frames
         return Portion(
             batch=_pinned(batch) if self.pin_memory else batch,
             places=tuple(places),
             frames_of_all=sum(frames[piece] for piece in pieces),
-            ends_epoch=ends_epoch,
+            ends_epoch=step.ends_epoch,
         )
+
+    def _example(self, piece: int, epoch: int) -> Example:
+        """The piece, or one of its copies: in each epoch another choice, each of them as likely."""
+        if self.data.perturbed_copies == 0:
+            return self.data.example(piece)
+        random = np.random.default_rng((self.seed, epoch, piece))
+        return self.data.example(piece, int(random.integers(self.data.perturbed_copies + 1)))
 
 
 class Preloaded:
@@ -100,14 +121,21 @@ class Preloaded:
         self.description = data.description
         self.frames = list(data.frames)
         self.features = data.features
-        self._examples = [data[index] for index in range(len(data))]
+        self.perturbed_copies = data.perturbed_copies
+        self._examples = [data.example(number) for number in range(len(data))]
+        # Copies differ in their features alone.
+        self._others_features = [
+            [data.example(number, copy + 1).features for copy in range(data.perturbed_copies)]
+            for number in range(len(data))
+        ]
         self._held_out = list(data.held_out())
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int, /) -> Example:
-        return self._examples[index]
+    def example(self, number: int, copy: int = 0) -> Example:
+        example = self._examples[number]
+        return replace(example, features=self._others_features[number][copy - 1]) if copy else example
 
     def held_out(self) -> Sequence[Example]:
         return self._held_out

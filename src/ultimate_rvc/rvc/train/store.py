@@ -82,7 +82,18 @@ class TrainingSet(Dataset[Example]):
         return len(self._pieces)
 
     def __getitem__(self, number: int) -> Example:
-        return self._example(self._pieces[number])
+        return self.example(number)
+
+    @property
+    def perturbed_copies(self) -> int:
+        return self._examples.perturbed_copies
+
+    def example(self, number: int, copy: int = 0) -> Example:
+        """The piece, or with ``copy`` from 1 to ``perturbed_copies`` the same, as others have said its words.
+
+        Only the features are others'; what the voice is to make of them stays its speaker's.
+        """
+        return self._example(self._pieces[number], copy)
 
     def held_out(self) -> list[Example]:
         """Pieces kept for judging the voice: one in twenty, but 1 to 8, always the same ones.
@@ -91,9 +102,13 @@ class TrainingSet(Dataset[Example]):
         """
         return [self._example(piece) for piece in self._held_out]
 
-    def _example(self, piece: Piece) -> Example:
+    def _example(self, piece: Piece, copy: int = 0) -> Example:
         description = self.description
-        features = torch.from_numpy(np.array(self._maps["features"][piece.span]))
+        kind, span = ("features", piece.span)
+        if copy and not self._is_mute(piece):
+            first = (copy - 1) * self._table.frames + piece.start
+            kind, span = ("perturbed", slice(first, first + piece.frames))
+        features = torch.from_numpy(np.array(self._maps[kind][span]))
         f0_hz = self._curve("f0", piece) if description.has_f0 else None
         return Example(
             features=features.repeat_interleave(PITCH_FRAMES, dim=0),
@@ -108,14 +123,18 @@ class TrainingSet(Dataset[Example]):
         """The rows of ``piece``, so many per 10 ms; silence for silent pieces, which only features have."""
         array = self._maps[kind]
         rows = PITCH_FRAMES * rows_per_frame
-        if piece.start >= self._table.frames:
+        if self._is_mute(piece):
             value = MAGNITUDE_FLOOR**0.5 if kind == "spectrogram" else 0.0
             return torch.full((piece.frames * rows, *array.shape[1:]), value)
         return torch.from_numpy(np.array(array[piece.start * rows : (piece.start + piece.frames) * rows]))
 
+    def _is_mute(self, piece: Piece) -> bool:
+        return piece.start >= self._table.frames
+
     @cached_property
     def _maps(self) -> dict[str, FloatArray]:
-        widths = {"features": self.description.phone_dim, "spectrogram": self.description.n_fft // 2 + 1}
+        phone_dim, bins = self.description.phone_dim, self.description.n_fft // 2 + 1
+        widths = {"features": phone_dim, "perturbed": phone_dim, "spectrogram": bins}
         files = {"waveform": self._table.arrays["waveform"], **self._examples.arrays}
         return {
             kind: mapped_array(self._folder.data / file, widths.get(kind)) for kind, file in files.items()
@@ -125,6 +144,7 @@ class TrainingSet(Dataset[Example]):
         frames = self._table.frames
         expected = {
             "features": frames + MUTE_FRAMES,
+            "perturbed": self.perturbed_copies * frames,
             "f0": PITCH_FRAMES * frames,
             "spectrogram": PITCH_FRAMES * frames,
             "waveform": PITCH_FRAMES * frames * self.description.hop_length,

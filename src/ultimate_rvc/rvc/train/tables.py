@@ -91,12 +91,13 @@ class DataDescription:
 
 @dataclass(frozen=True)
 class ExamplesTable:
-    """The result of extraction; ``arrays`` are file names by kind: features, f0, spectrogram."""
+    """The result of extraction; ``arrays`` are file names by kind: features, f0, spectrogram, perturbed."""
 
     key: str
     pieces_key: str
     description: DataDescription
     mutes: int
+    perturbed_copies: int
     arrays: Mapping[str, str]
     warnings: tuple[str, ...] = field(default=())
 
