@@ -25,6 +25,7 @@ SCRIPTS = Path(__file__).parent
 OPTIONS = {
     "embedder-model": "starter",
     "f0-method": "fcpe",
+    "perturbed-copies": "4",
     "sample-rate": "32000",
     "network-size": "small",
     "index-algorithm": "KMeans",
