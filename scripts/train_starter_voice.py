@@ -4,9 +4,10 @@
     python scripts/train_starter_voice.py DIR --name starter-male --voice rms
     python scripts/train_starter_voice.py DIR --max-steps 20000 --precision bf16 --ship
 
-Makes the material (``make_starter_material.py``), trains with ``urvc train voice``, and with ``--ship`` puts
-what came out where the package keeps its voices. Stopped and started again, each part goes on where it
-stopped. docs/starter-voices.md says what the material is and how good the voice became.
+Makes the material (``make_starter_material.py``), lets others say the same (``make_other_readings.py``),
+trains with ``urvc train voice``, and with ``--ship`` puts what came out where the package keeps its voices.
+Stopped and started again, each part goes on where it stopped. docs/starter-voices.md says what the material
+is and how good the voice became.
 """
 
 from __future__ import annotations
@@ -56,10 +57,12 @@ def main() -> None:
 
     material, voices = asked.folder / f"material-{asked.voice}", asked.folder / "voices"
     run(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice)
+    run(sys.executable, str(SCRIPTS / "make_other_readings.py"), str(material))
     options = {**OPTIONS, "max-steps": str(asked.max_steps), "precision": asked.precision}
     run(
         *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
         *("train", "voice", asked.name, str(material), "--average-weights"),
+        *("--versions", f"{material}-others"),
         *(part for name, value in options.items() for part in (f"--{name}", value)),
         environment={
             "URVC_TRAINING_DIR": str(asked.folder / "training"),

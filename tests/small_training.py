@@ -33,9 +33,9 @@ class SmallData:
         has_f0: bool = True,
         speakers: int = 1,
         phone_dim: int = PHONE_DIM,
-        perturbed_copies: int = 1,
+        copies: int = 1,
     ) -> None:
-        self.perturbed_copies = perturbed_copies
+        self.copies = copies
         self.has_f0, self.phone_dim = has_f0, phone_dim
         self._pieces = [self._example(number, speakers) for number in range(pieces + held_out)]
         self._trained = pieces
@@ -59,7 +59,7 @@ class SmallData:
         return self._trained
 
     def example(self, number: int, copy: int = 0) -> Example:
-        if not 0 <= number < self._trained or not 0 <= copy <= self.perturbed_copies:
+        if not 0 <= number < self._trained or not 0 <= copy <= self.copies:
             raise IndexError(number, copy)
         piece = self._pieces[number]
         return replace(piece, features=piece.features + copy) if copy else piece

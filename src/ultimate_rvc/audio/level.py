@@ -16,6 +16,7 @@ __all__ = [
     "limit_true_peak",
     "match_level",
     "peak",
+    "rms",
     "rms_envelope",
     "to_mono",
     "to_stereo",
@@ -44,6 +45,11 @@ def peak(waveform: FloatArray) -> float:
     if waveform.size == 0:
         return 0.0
     return float(max(waveform.max(), -waveform.min()))
+
+
+def rms(waveform: NDArray[np.floating]) -> float:
+    """Root mean square of all samples, 0 without samples."""
+    return math.sqrt(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
 
 
 def to_mono(waveform: FloatArray) -> FloatArray:

@@ -38,6 +38,7 @@ HELP = {
     "has_f0": "Train a voice that follows pitch, as singing needs.",
     "include_mutes": "Silent pieces per speaker, 0 to 10.",
     "perturbed_copies": "Versions of each piece by made-up speakers to learn words from as well, 0 to 8.",
+    "versions": "Folder of folders: the same recordings, in time, by other speakers, to learn words from.",
     "device": "auto, cpu, mps, cuda or cuda:N.",
     "num_epochs": "Times to go through the dataset.",
     "max_steps": "Stop after so many steps.",

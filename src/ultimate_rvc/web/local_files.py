@@ -21,6 +21,7 @@ PATHS = frozenset(
         "recordings",
         "pretrained_generator",
         "pretrained_discriminator",
+        "versions",
         "index",
     }
 )

@@ -183,7 +183,7 @@ def test_preloaded_data_are_the_same_data() -> None:
 
 
 def test_each_epoch_shows_pieces_and_their_copies_in_another_mixture() -> None:
-    data = SmallData(12, perturbed_copies=2)
+    data = SmallData(12, copies=2)
     portions = Portions(data, 4, seed=3, process=0, processes=1, segment_frames=40, pin_memory=False)
 
     def copies_of(epoch: int) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from recordings import RATE, glide, noise, singing, speech, write
+from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.choices import EmbedderModel, F0Method, VoiceVersion
 from ultimate_rvc.errors import CancelledError, DatasetError, TrainingError
 from ultimate_rvc.progress import Progress
@@ -20,9 +21,11 @@ from ultimate_rvc.rvc.pitch.curve import coarse_pitch
 from ultimate_rvc.rvc.train import extract
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings, SplitMethod
+from ultimate_rvc.rvc.train.dataset import find_recordings
 from ultimate_rvc.rvc.train.extract import EXAMPLES_FILE, extract_features
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.mel import spectrogram
+from ultimate_rvc.rvc.train.perturbation import perturbed
 from ultimate_rvc.rvc.train.preprocess import preprocess_dataset
 from ultimate_rvc.rvc.train.store import TrainingSet
 
@@ -173,7 +176,7 @@ def test_copies_are_the_same_words_by_others_and_their_sound_stays_the_speakers(
     extract_features(copied, replace(SETTINGS, perturbed_copies=2, cpu_cores=2))
     assert {kind: file for kind, file in arrays(copied).items() if kind != "perturbed"} == before
     training_set = TrainingSet.open(copied)
-    assert training_set.perturbed_copies == 2
+    assert training_set.copies == 2
     for number in range(len(training_set)):
         own, *others = [training_set.example(number, copy) for copy in range(3)]
         for other in others:
@@ -198,6 +201,56 @@ def test_copies_are_the_same_words_by_others_and_their_sound_stays_the_speakers(
     np.testing.assert_array_equal(np.load(next(copied.data.glob("perturbed-*"))), again)
     extract_features(copied, SETTINGS)
     assert "perturbed" not in arrays(copied)
+
+
+@pytest.fixture
+def versions(copied: TrainingFolder, voices: TrainingFolder, tmp_path: Path) -> Path:
+    """Two versions of the recordings: one by a perturbed speaker, one that is nothing but noise."""
+    dataset, folder = voices.path.parent / "dataset", tmp_path / "others"
+    for recording in find_recordings(dataset):
+        own = decode_mono(recording.path, 16_000)
+        random = np.random.default_rng(2)
+        write(folder / "1" / recording.name, perturbed(own, random), sample_rate=16_000)
+        write(folder / "2" / recording.name, noise(len(own) / 16_000, sample_rate=16_000), sample_rate=16_000)
+    return folder
+
+
+def test_versions_are_learnt_from_piece_by_piece(copied: TrainingFolder, versions: Path) -> None:
+    before = arrays(copied)
+    extract_features(copied, replace(SETTINGS, versions=versions, perturbed_copies=1))
+    assert {kind for kind in arrays(copied) if kind not in before} == {"versions", "perturbed"}
+    training_set = TrainingSet.open(copied)
+    assert training_set.copies == 3
+    for number in range(len(training_set) - 4):  # silence comes last
+        own, same_words, no_words, perturbed_words = (training_set.example(number, copy) for copy in range(4))
+        assert torch.equal(same_words.waveform, own.waveform)
+        alike = [
+            torch.cosine_similarity(own.features, other.features)[20:-20].median()
+            for other in (same_words, no_words, perturbed_words)
+        ]
+        assert min(alike[0], alike[2]) > alike[1] + 0.2
+        later = torch.cosine_similarity(own.features[20:], same_words.features[:-20])[20:-20].median()
+        assert alike[0] > later + 0.1
+    kept = arrays(copied)
+    extract_features(copied, replace(SETTINGS, versions=versions, perturbed_copies=1))
+    assert arrays(copied) == kept
+
+
+def test_versions_that_are_no_versions_are_told_in_one_sentence(
+    copied: TrainingFolder, versions: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    with pytest.raises(DatasetError, match=r"--versions .* holds no folders"):
+        extract_features(copied, replace(SETTINGS, versions=empty))
+    short = versions / "2" / "3" / "singing.wav"
+    write(short, noise(2), sample_rate=RATE)
+    with pytest.raises(DatasetError, match=r"singing\.wav.* s shorter than the recording"):
+        extract_features(copied, replace(SETTINGS, versions=versions))
+    short.unlink()
+    with pytest.raises(DatasetError, match=r'has no version of "3/singing\.wav"'):
+        extract_features(copied, replace(SETTINGS, versions=versions))
+    assert TrainingSet.open(copied).copies == 0
 
 
 def test_examples_become_batches(voices: TrainingFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from ultimate_rvc.choices import Device, EmbedderModel, F0Method, VoiceVersion
 from ultimate_rvc.errors import SettingError, check_setting
@@ -87,6 +88,9 @@ class ExtractSettings:
     perturbed_copies: int = 0
     """Versions of each piece by other speakers, made by signal processing, 0 to 8, whose content features are
     learnt from as well: the voice then understands others better than its own speaker alone teaches it to."""
+    versions: Path | None = None
+    """Folder of folders, each with a version of every recording, under the same name, in which somebody else
+    says the same at the same time. Their content features are learnt from as well."""
     cpu_cores: int = field(default_factory=available_cores)
     """Threads of what runs on the processor."""
     device: str = Device.AUTO

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
+from ultimate_rvc.audio.decode import decode_mono
+from ultimate_rvc.audio.level import rms
 from ultimate_rvc.choices import EmbedderModel, F0Method, VoiceVersion
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.progress import Progress
@@ -25,6 +27,7 @@ from ultimate_rvc.rvc.pitch.method import HOP_LENGTH
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
 from ultimate_rvc.rvc.train.arrays import ArrayWriter, mapped_array, writing_array
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings
+from ultimate_rvc.rvc.train.dataset import Recording, find_recordings, recordings_identity
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.mel import spectrogram
 from ultimate_rvc.rvc.train.parallel import in_order
@@ -43,9 +46,10 @@ from ultimate_rvc.rvc.train.tables import (
 
 VERSION = 2  # raised whenever the same pieces and settings would give other numbers
 EXAMPLES_FILE = "examples.json"
-KINDS = ("features", "f0", "spectrogram", "perturbed")
+KINDS = ("features", "f0", "spectrogram", "versions", "perturbed")
 MUTE_FRAMES = 150  # 3 s, the length of other pieces
 CONTEXT_SAMPLES = RECEPTIVE_SAMPLES - FRAME_SAMPLES  # that the encoder wants behind its last frame
+MOST_MISSING_SECONDS = 0.1  # at the end of a version
 PITCH_FRAMES = 2  # per frame of the encoder
 ENCODED_AT_ONCE = 16
 LEAST_VOICED_SECONDS = 2.0
@@ -92,15 +96,20 @@ class _Extraction:
         self._encoder_folder = Path(custom).expanduser() if custom else None
         self._encoder_name = EmbedderModel(chosen).value
         self._encoder_identity = encoder_identity(self._encoder_name, folder=self._encoder_folder)
+        self._versions = _versions_in(settings.versions, pieces) if settings.versions else []
         method = F0Method(settings.f0_method)
         self._f0_method = resolve_auto() if method is F0Method.AUTO else method
 
     def table(self) -> ExamplesTable:
         features = self._made("features", 0.0, 0.3, self._write_features, self._encoder_key())
         arrays = {"features": features.name}
+        if self._versions:
+            others = [recordings_identity(version.values()) for version in self._versions]
+            key = [*others, *self._encoder_key()]
+            arrays["versions"] = self._made("versions", 0.3, 0.45, self._write_versions, key).name
         if copies := self._settings.perturbed_copies:
-            key = [PERTURBATION_VERSION, copies, *self._encoder_key()]
-            arrays["perturbed"] = self._made("perturbed", 0.3, 0.6, self._write_perturbed, key).name
+            made = [PERTURBATION_VERSION, copies, *self._encoder_key()]
+            arrays["perturbed"] = self._made("perturbed", 0.45, 0.6, self._write_perturbed, made).name
         if self._settings.has_f0:
             arrays["f0"] = self._made("f0", 0.6, 0.9, self._write_f0, self._pitch_key()).name
         sizes = [self._sizes.n_fft, self._sizes.hop_length]
@@ -111,6 +120,7 @@ class _Extraction:
             self._pieces.key,
             self._description(phone_dim, self._percentiles_hz(arrays)),
             self._settings.include_mutes,
+            len(self._versions),
             self._settings.perturbed_copies,
             arrays,
         )
@@ -150,23 +160,49 @@ class _Extraction:
             silence = np.zeros(MUTE_FRAMES * FRAME_SAMPLES, np.float32)
             writer.append(self._encoded(encoder, [silence])[0])
 
+    def _write_versions(self, path: Path, progress: Progress) -> None:
+        self._write_others(path, "versions", len(self._versions), self._said_by_another, progress)
+
     def _write_perturbed(self, path: Path, progress: Progress) -> None:
+        self._write_others(path, "perturbed", self._settings.perturbed_copies, self._perturbed, progress)
+
+    def _write_others(
+        self,
+        path: Path,
+        kind: str,
+        copies: int,
+        waveform_16k: Callable[[tuple[int, Piece]], FloatArray],
+        progress: Progress,
+    ) -> None:
         """Features of every piece as other speakers say it: all pieces once, then all of them again."""
         encoder = load_content_encoder(self._encoder_name, self._device, folder=self._encoder_folder)
-        pieces = [
-            (piece, copy) for copy in range(self._settings.perturbed_copies) for piece in self._pieces.pieces
-        ]
+        pieces = [(copy, piece) for copy in range(copies) for piece in self._pieces.pieces]
         with writing_array(path, encoder.feature_dim(self._settings.version)) as writer:
-            spoken = in_order(self._said_by_another, pieces, self._settings.cpu_cores)
+            spoken = in_order(waveform_16k, pieces, self._settings.cpu_cores)
             for done, batch in enumerate(self._batches(spoken)):
-                progress.report("perturbed", min(done * pieces_at_once(self._device) / len(pieces), 1.0))
+                progress.report(kind, min(done * pieces_at_once(self._device) / len(pieces), 1.0))
                 for features in self._encoded(encoder, batch):
                     writer.append(features)
 
-    def _said_by_another(self, piece_and_copy: tuple[Piece, int]) -> FloatArray:
-        piece, copy = piece_and_copy
+    def _perturbed(self, copy_and_piece: tuple[int, Piece]) -> FloatArray:
+        copy, piece = copy_and_piece
         random = np.random.default_rng([PERTURBATION_VERSION, copy, piece.start])
         return perturbed(self._samples(piece, self._waveform_16k, ENCODER_RATE), random)
+
+    def _said_by_another(self, copy_and_piece: tuple[int, Piece]) -> FloatArray:
+        """The piece in one of the versions, as loud as it is in the recording."""
+        copy, piece = copy_and_piece
+        path = self._versions[copy][piece.recording].path
+        frame = ENCODER_RATE // FRAMES_PER_SECOND
+        version = decode_mono(path, ENCODER_RATE)[piece.offset * frame :][: piece.frames * frame]
+        missing = piece.frames * frame - len(version)
+        if missing > MOST_MISSING_SECONDS * ENCODER_RATE:
+            raise DatasetError(
+                f'"{path}" is {missing / ENCODER_RATE:.1f} s shorter than the recording that it is a version '
+                "of; a version says the same at the same time."
+            )
+        level, own_level = rms(version), rms(self._samples(piece, self._waveform_16k, ENCODER_RATE))
+        return np.pad(version * np.float32(own_level / level if level > 0 else 0.0), (0, missing))
 
     def _batches(self, items: Iterator[Item]) -> Iterator[list[Item]]:
         """What to encode at once: a GPU is kept busy by many pieces, a processor by one."""
@@ -259,6 +295,29 @@ class _Extraction:
             )
         low, middle, high = np.percentile(voiced_hz, PERCENTILES)
         return float(low), float(middle), float(high)
+
+
+def _versions_in(folder: Path, pieces: PiecesTable) -> list[dict[str, Recording]]:
+    """The recordings of each version, by name.
+
+    Raises
+    ------
+    DatasetError
+        There are none, or a version lacks a recording.
+    """
+    folders = sorted(path for path in folder.expanduser().glob("*/") if not path.name.startswith("."))
+    if not folders:
+        raise DatasetError(
+            f'--versions "{folder}" holds no folders; it takes a folder with one folder for each version.'
+        )
+    versions = [{recording.name: recording for recording in find_recordings(path)} for path in folders]
+    for path, version in zip(folders, versions, strict=True):
+        for piece in pieces.pieces:
+            if piece.recording not in version:
+                raise DatasetError(
+                    f'"{path}" has no version of "{piece.recording}"; add the file, or leave the folder out.'
+                )
+    return versions
 
 
 def pieces_at_once(device: torch.device) -> int:

@@ -14,6 +14,8 @@ import pyworld
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from ultimate_rvc.audio.level import rms
+
 PERTURBATION_VERSION = 1  # raised whenever the same piece would come out otherwise
 SAMPLE_RATE = 16_000
 FRAME_MS = 5.0
@@ -54,13 +56,13 @@ def perturbed(waveform_16k: FloatArray, random: np.random.Generator) -> FloatArr
     (samples,)
         As loud as ``waveform_16k``; silence stays silence.
     """
-    level = _rms(waveform_16k)
+    level = rms(waveform_16k)
     if level == 0:
         return waveform_16k.copy()
     samples = np.pad(waveform_16k.astype(np.float64), (0, max(0, SHORTEST_SAMPLES - len(waveform_16k))))
     voice = _other_voice(samples, random)[: len(waveform_16k)]
     voice = np.pad(voice, (0, len(waveform_16k) - len(voice)))
-    voice *= level / max(_rms(voice), 1e-9)
+    voice *= level / max(rms(voice), 1e-9)
     noise = _noise(len(voice), random)
     snr_db = random.uniform(*NOISE_SNR_DB)
     result: FloatArray = (voice + noise * (level * 10 ** (-snr_db / 20))).astype(np.float32)
@@ -119,14 +121,11 @@ def _noise(samples: int, random: np.random.Generator) -> Signal:
     spectrum = np.fft.rfft(random.standard_normal(samples))
     frequencies = np.maximum(np.arange(len(spectrum)) * (SAMPLE_RATE / samples), 50.0)
     shaped = np.fft.irfft(spectrum * frequencies ** (-random.uniform(*NOISE_TILT) / 2), samples)
-    return shaped / max(_rms(shaped), 1e-9)
+    unit: Signal = shaped / max(rms(shaped), 1e-9)
+    return unit
 
 
 def _between(limits: tuple[float, float], random: np.random.Generator) -> float:
     """A number between the two, each ratio as likely as any."""
     low, high = np.log(limits)
     return float(np.exp(random.uniform(low, high)))
-
-
-def _rms(signal: NDArray[np.floating]) -> float:
-    return float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0

@@ -33,13 +33,13 @@ class TrainingData(Protocol):
         """Content features of every piece, (frames of 20 ms, phone_dim): what the index holds."""
 
     @property
-    def perturbed_copies(self) -> int:
-        """Versions of each example with features of other speakers."""
+    def copies(self) -> int:
+        """Of each example, with features of other speakers."""
 
     def __len__(self) -> int: ...
 
     def example(self, number: int, copy: int = 0) -> Example:
-        """One piece; ``copy`` from 1 to ``perturbed_copies`` with features of another speaker."""
+        """One piece; ``copy`` from 1 to ``copies`` with features of another speaker."""
 
     def held_out(self) -> Sequence[Example]:
         """Pieces that are not trained on; at least one."""
@@ -108,10 +108,10 @@ class Portions:
 
     def _example(self, piece: int, epoch: int) -> Example:
         """The piece, or one of its copies: in each epoch another choice, each of them as likely."""
-        if self.data.perturbed_copies == 0:
+        if self.data.copies == 0:
             return self.data.example(piece)
         random = np.random.default_rng((self.seed, epoch, piece))
-        return self.data.example(piece, int(random.integers(self.data.perturbed_copies + 1)))
+        return self.data.example(piece, int(random.integers(self.data.copies + 1)))
 
 
 class Preloaded:
@@ -121,11 +121,11 @@ class Preloaded:
         self.description = data.description
         self.frames = list(data.frames)
         self.features = data.features
-        self.perturbed_copies = data.perturbed_copies
+        self.copies = data.copies
         self._examples = [data.example(number) for number in range(len(data))]
         # Copies differ in their features alone.
         self._others_features = [
-            [data.example(number, copy + 1).features for copy in range(data.perturbed_copies)]
+            [data.example(number, copy + 1).features for copy in range(data.copies)]
             for number in range(len(data))
         ]
         self._held_out = list(data.held_out())

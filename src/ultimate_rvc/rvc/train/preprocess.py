@@ -127,11 +127,11 @@ def _write_pieces(
     for recording, result in zip(recordings, prepared, strict=True):
         measures.append(result.measures)
         covered += sum(map(covered_frames, result.clips))
-        for waveform, waveform_16k in _pieces(result, settings):
+        for offset, waveform, waveform_16k in _pieces(result, settings):
             writers[0].append(waveform)
             writers[1].append(waveform_16k)
             length = len(waveform_16k) * FRAMES_PER_SECOND // ENCODER_RATE
-            pieces.append(Piece(f"{recording.name}@{frames}", recording.speaker, frames, length))
+            pieces.append(Piece(f"{recording.name}@{frames}", recording.speaker, frames, length, offset))
             frames += length
         progress.report("preprocess", len(measures) / (len(recordings) + 1), recording.name)
     warnings = check_recordings(measures, settings)
@@ -162,14 +162,16 @@ def _prepare(recording: Recording, settings: PreprocessSettings) -> _Prepared:
     return _Prepared(measures, mono, resample(mono, rate, ENCODER_RATE), cut(mono, rate, settings))
 
 
-def _pieces(prepared: _Prepared, settings: PreprocessSettings) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """The pieces of a recording at the voice's rate and at the encoder's, brought to their level."""
+def _pieces(
+    prepared: _Prepared, settings: PreprocessSettings
+) -> Iterator[tuple[int, FloatArray, FloatArray]]:
+    """First frame of each piece, and the piece at the voice's rate and at the encoder's, at its level."""
     for start, end in itertools.chain.from_iterable(prepared.clips):
         piece = _samples(prepared.waveform, start, end, settings.sample_rate)
         piece_16k = _samples(prepared.waveform_16k, start, end, ENCODER_RATE)
         gain = _gain(piece) if settings.normalization_mode == NormalizationMode.POST else 1.0
         if peak(piece) * gain <= MAX_PEAK:
-            yield piece * np.float32(gain), piece_16k * np.float32(gain)
+            yield start, piece * np.float32(gain), piece_16k * np.float32(gain)
 
 
 def _processed(waveform: FloatArray, settings: PreprocessSettings) -> FloatArray:

@@ -85,11 +85,11 @@ class TrainingSet(Dataset[Example]):
         return self.example(number)
 
     @property
-    def perturbed_copies(self) -> int:
-        return self._examples.perturbed_copies
+    def copies(self) -> int:
+        return self._examples.versions + self._examples.perturbed_copies
 
     def example(self, number: int, copy: int = 0) -> Example:
-        """The piece, or with ``copy`` from 1 to ``perturbed_copies`` the same, as others have said its words.
+        """The piece, or with ``copy`` from 1 to ``copies`` the same, as others have said its words.
 
         Only the features are others'; what the voice is to make of them stays its speaker's.
         """
@@ -104,11 +104,7 @@ class TrainingSet(Dataset[Example]):
 
     def _example(self, piece: Piece, copy: int = 0) -> Example:
         description = self.description
-        kind, span = ("features", piece.span)
-        if copy and not self._is_mute(piece):
-            first = (copy - 1) * self._table.frames + piece.start
-            kind, span = ("perturbed", slice(first, first + piece.frames))
-        features = torch.from_numpy(np.array(self._maps[kind][span]))
+        features = torch.from_numpy(np.array(self._features_of(piece, copy)))
         f0_hz = self._curve("f0", piece) if description.has_f0 else None
         return Example(
             features=features.repeat_interleave(PITCH_FRAMES, dim=0),
@@ -128,13 +124,21 @@ class TrainingSet(Dataset[Example]):
             return torch.full((piece.frames * rows, *array.shape[1:]), value)
         return torch.from_numpy(np.array(array[piece.start * rows : (piece.start + piece.frames) * rows]))
 
+    def _features_of(self, piece: Piece, copy: int) -> FloatArray:
+        if copy == 0 or self._is_mute(piece):
+            return self._maps["features"][piece.span]
+        versions = self._examples.versions
+        kind, before = ("versions", 1) if copy <= versions else ("perturbed", 1 + versions)
+        first = (copy - before) * self._table.frames + piece.start
+        return self._maps[kind][first : first + piece.frames]
+
     def _is_mute(self, piece: Piece) -> bool:
         return piece.start >= self._table.frames
 
     @cached_property
     def _maps(self) -> dict[str, FloatArray]:
         phone_dim, bins = self.description.phone_dim, self.description.n_fft // 2 + 1
-        widths = {"features": phone_dim, "perturbed": phone_dim, "spectrogram": bins}
+        widths = dict.fromkeys(("features", "versions", "perturbed"), phone_dim) | {"spectrogram": bins}
         files = {"waveform": self._table.arrays["waveform"], **self._examples.arrays}
         return {
             kind: mapped_array(self._folder.data / file, widths.get(kind)) for kind, file in files.items()
@@ -144,7 +148,8 @@ class TrainingSet(Dataset[Example]):
         frames = self._table.frames
         expected = {
             "features": frames + MUTE_FRAMES,
-            "perturbed": self.perturbed_copies * frames,
+            "versions": self._examples.versions * frames,
+            "perturbed": self._examples.perturbed_copies * frames,
             "f0": PITCH_FRAMES * frames,
             "spectrogram": PITCH_FRAMES * frames,
             "waveform": PITCH_FRAMES * frames * self.description.hop_length,
@@ -168,4 +173,4 @@ def _chosen(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
 
 def _mute(pieces: PiecesTable, speaker: int) -> Piece:
     """A silent piece: its features lie behind those of all others."""
-    return Piece("silence", speaker, pieces.frames, MUTE_FRAMES)
+    return Piece("silence", speaker, pieces.frames, MUTE_FRAMES, 0)

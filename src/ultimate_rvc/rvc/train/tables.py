@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,12 +18,20 @@ KEY_LENGTH = 16  # hexadecimal digits of SHA-256: only the data of one voice mus
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece: ``frames`` of 20 ms from frame ``start`` of the arrays, in which pieces lie end to end."""
+    """One piece: ``frames`` of 20 ms from frame ``start`` of the arrays, in which pieces lie end to end.
+
+    It was cut from frame ``offset`` on of the recording ``recording``.
+    """
 
     name: str
     speaker: int
     start: int
     frames: int
+    offset: int
+
+    @property
+    def recording(self) -> str:
+        return self.name.rpartition("@")[0]
 
     @property
     def span(self) -> slice:
@@ -57,11 +65,14 @@ class PiecesTable:
         content = _read(path, cls)
         if content is None:
             return None
-        pieces = tuple(Piece(*piece) for piece in content.pop("pieces"))
+        try:
+            pieces = tuple(Piece(*piece) for piece in content.pop("pieces"))
+        except TypeError:  # written when pieces had fewer parts
+            return None
         return cls(**content | {"pieces": pieces, "warnings": tuple(content["warnings"])})
 
     def write(self, path: Path) -> None:
-        pieces = [[piece.name, piece.speaker, piece.start, piece.frames] for piece in self.pieces]
+        pieces = [astuple(piece) for piece in self.pieces]
         _write(path, asdict(self) | {"pieces": pieces})
 
 
@@ -91,12 +102,14 @@ class DataDescription:
 
 @dataclass(frozen=True)
 class ExamplesTable:
-    """The result of extraction; ``arrays`` are file names by kind: features, f0, spectrogram, perturbed."""
+    """The result of extraction; ``arrays`` are file names by kind: features, f0, spectrogram, versions,
+    perturbed."""
 
     key: str
     pieces_key: str
     description: DataDescription
     mutes: int
+    versions: int
     perturbed_copies: int
     arrays: Mapping[str, str]
     warnings: tuple[str, ...] = field(default=())

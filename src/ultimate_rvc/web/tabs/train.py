@@ -20,7 +20,10 @@ from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
 LEFT_OUT = frozenset(
-    {"device", "cpu_cores", "custom_embedder_model", "pretrained_generator", "pretrained_discriminator"}
+    {
+        *("device", "cpu_cores", "custom_embedder_model", "versions"),
+        *("pretrained_generator", "pretrained_discriminator"),
+    }
 )
 LOOK_SECONDS = 3.0  # how often the curves are drawn anew while a training runs
 

@@ -1,0 +1,191 @@
+"""Let other synthesisers say what a starter voice's material says, at the same time.
+
+    python scripts/make_other_readings.py DIR     # made by make_starter_material.py; writes DIR-others
+
+Each file is read anew by four voices out of many: accents and variants of espeak-ng, and Festival's ked. The
+reading is laid beside the file by dynamic time warping of content features and stretched by WORLD until every
+sound is where the file has it; sung files keep their melody, moved to the reader's pitch. ``urvc train voice
+--versions DIR-others`` then teaches a voice that others mean the same words.
+
+No voice that the quality bench converts is among the readers: neither flite's, nor espeak-ng's plain American
+voice, nor its variant f3. Everything follows from ``--seed``; files that are there are kept.
+
+Needs Debian's ``espeak-ng``, ``festival`` and ``festvox-kdlpc16k``, and what the material needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import shutil
+import subprocess
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyworld
+import soundfile
+import soxr
+import torch
+from librosa.sequence import dtw
+from make_demo_songs import FRAME_SECONDS, Analysis, Signal, frames_beside
+from numpy.typing import NDArray
+
+from ultimate_rvc.rvc.content import load_content_encoder
+
+RATE = 16_000
+VERSIONS = 4
+PROCESSES = 2
+FEATURES_PER_SECOND = 50
+WORLD_FRAMES = round(1 / FEATURES_PER_SECOND / FRAME_SECONDS)  # per frame of features
+SMOOTHED_FRAMES = 3  # dynamic time warping goes in steps of whole frames
+
+KED_SHARE = 0.15  # of the readings
+KED_SCRIPT = '(voice_ked_diphone)(utt.save.wave (utt.synth (Utterance Text "{text}")) "{wav}" \'riff)\n'
+ACCENTS = (
+    *("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"),
+    "en-us-nyc",
+)
+# fmt: off
+VARIANTS = (
+    "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f4", "f5", "Alex", "Alicia",
+    "Andrea", "Andy", "Annie", "Denis", "Gene", "Hugo", "Jacky", "Lee", "Marco", "Michael", "adam",
+    "anika", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "gustave", "iven",
+    "john", "linda", "max", "miguel", "norbert", "pablo", "paul", "quincy", "rob", "robert",
+    "sandro", "shelby", "steph", "travis", "victor", "zac",
+)
+# fmt: on
+SLOWEST_WPM, FASTEST_WPM = 130, 180
+LOWEST_PITCH, HIGHEST_PITCH = 25, 75  # of espeak-ng's scale from 0 to 99
+
+
+def read_anew(sentence: str, random: np.random.Generator) -> tuple[Signal, int]:
+    """The sentence by some reader."""
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder) / "reading.wav"
+        if random.random() < KED_SHARE:
+            script = Path(folder) / "read.scm"
+            script.write_text(KED_SCRIPT.format(text=sentence.replace("\\", " ").replace('"', " "), wav=wav))
+            command = ["festival", "-b", str(script)]
+        else:
+            voice = f"{random.choice(ACCENTS)}+{random.choice(VARIANTS)}"
+            speed = str(random.integers(SLOWEST_WPM, FASTEST_WPM))
+            pitch = str(random.integers(LOWEST_PITCH, HIGHEST_PITCH))
+            command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", str(wav), sentence]
+        subprocess.run(command, check=True, capture_output=True)
+        speech, rate = soundfile.read(wav)
+    return soxr.resample(speech, rate, RATE, quality="HQ"), RATE
+
+
+@cache
+def encoder() -> Any:
+    torch.set_num_threads(1)
+    return load_content_encoder("starter", "cpu")
+
+
+def features(waveform_16k: Signal) -> NDArray[np.float32]:
+    """Content features (frames, 384) of length 1."""
+    found = encoder().encode(torch.from_numpy(waveform_16k.astype(np.float32))[None], "v2")[0].numpy()
+    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
+
+
+def places_in(reading: Signal, recording: Signal) -> Signal:
+    """For each frame of 20 ms of the recording, the frame of the reading that says the same."""
+    theirs, ours = features(reading), features(recording)
+    _, path = dtw(C=1 - ours @ theirs.T)
+    sums, counts = np.zeros(len(ours)), np.zeros(len(ours))
+    np.add.at(sums, path[:, 0], path[:, 1])
+    np.add.at(counts, path[:, 0], 1)
+    reach = SMOOTHED_FRAMES // 2
+    padded = np.pad(sums / counts, reach, mode="edge")
+    return np.convolve(padded, np.ones(SMOOTHED_FRAMES) / SMOOTHED_FRAMES, mode="valid")
+
+
+def f0_of(waveform_16k: Signal) -> tuple[Signal, Signal]:
+    coarse_hz, times = pyworld.dio(waveform_16k, RATE, frame_period=1000 * FRAME_SECONDS)
+    return pyworld.stonemask(waveform_16k, coarse_hz, times, RATE), times
+
+
+def in_time(reading: Signal, recording: Signal, *, keep_melody: bool) -> Signal:
+    """The reading with each sound where the recording has it."""
+    f0_hz, times = f0_of(reading)
+    log_envelope = np.log(pyworld.cheaptrick(reading, f0_hz, times, RATE))
+    analysis = Analysis(f0_hz, log_envelope, pyworld.d4c(reading, f0_hz, times, RATE), RATE)
+    places = places_in(reading, recording) * WORLD_FRAMES
+    frames = len(recording) // round(RATE * FRAME_SECONDS) + 1
+    position = np.interp(np.arange(frames), np.arange(len(places)) * WORLD_FRAMES, places)
+    nearest, _ = frames_beside(position, len(f0_hz))
+    melody_hz = f0_hz[nearest]
+    if keep_melody:
+        melody_hz = np.where(
+            melody_hz > 0, _melody_at(reading_hz=f0_hz, recording=recording, frames=frames), 0.0
+        )
+    spoken = analysis.synthesize(position, melody_hz)[: len(recording)]
+    return np.pad(spoken, (0, len(recording) - len(spoken)))
+
+
+def _melody_at(*, reading_hz: Signal, recording: Signal, frames: int) -> Signal:
+    """The recording's melody at the reader's pitch, without gaps."""
+    sung_hz, _ = f0_of(recording)
+    voiced, read = np.flatnonzero(sung_hz > 0), reading_hz[reading_hz > 0]
+    if not voiced.size or not read.size:
+        return np.full(frames, 150.0)
+    curve = np.interp(np.arange(frames), voiced, sung_hz[voiced])
+    return np.clip(curve * (np.median(read) / np.median(sung_hz[voiced])), 60.0, 800.0)
+
+
+def make_version(job: tuple[dict[str, Any], int], material: Path, others: Path, seed: int) -> None:
+    entry, version = job
+    path = others / str(version + 1) / entry["file"]
+    if path.is_file():
+        return
+    name = int.from_bytes(hashlib.sha256(entry["file"].encode()).digest()[:4], "little")
+    random = np.random.default_rng([seed, version, name])
+    recording, rate = soundfile.read(material / entry["file"])
+    recording = soxr.resample(recording, rate, RATE, quality="HQ")
+    reading, _ = read_anew(entry["sentence"], random)
+    version_of = in_time(reading, recording, keep_melody=entry["kind"] == "sung")
+    level = np.sqrt(np.mean(recording**2) / max(float(np.mean(version_of**2)), 1e-9))
+    unfinished = path.with_suffix(".part")
+    soundfile.write(unfinished, np.clip(version_of * level, -1, 1), RATE, subtype="PCM_16", format="WAV")
+    unfinished.replace(path)
+
+
+def check_installed() -> None:
+    for program, package in (("espeak-ng", "espeak-ng"), ("festival", "festival and festvox-kdlpc16k")):
+        if shutil.which(program) is None:
+            raise SystemExit(f"The program {program} is missing; install from Debian: {package}.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="material of make_starter_material.py")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed, other readers (default: %(default)s)"
+    )
+    asked = parser.parse_args()
+    check_installed()
+    files = json.loads((asked.folder / "material.json").read_text()).get("files")
+    if not files:
+        raise SystemExit(
+            f"The material in {asked.folder} is not complete: run make_starter_material.py again."
+        )
+    others = asked.folder.with_name(asked.folder.name + "-others")
+    for version in range(VERSIONS):
+        (others / str(version + 1)).mkdir(parents=True, exist_ok=True)
+    jobs = [(entry, version) for version in range(VERSIONS) for entry in files]
+    make = partial(make_version, material=asked.folder, others=others, seed=asked.seed)
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        for done, _ in enumerate(pool.imap(make, jobs, chunksize=4)):
+            if done % 100 == 0:
+                print(f"{done} of {len(jobs)}", flush=True)
+    print(f"{others}: {len(jobs)} readings")
+
+
+if __name__ == "__main__":
+    main()
