@@ -257,6 +257,19 @@ def test_another_batch_size_begins_the_running_epoch_anew() -> None:
     assert (state["epoch"], state["step"]) == (1, 2 + 2)
 
 
+def test_scores_of_other_data_are_forgotten_and_of_the_same_kept() -> None:
+    folder = TrainingFolder.named("scored")
+
+    def scored_epochs(epochs: int, copies: int) -> list[str]:
+        train(SmallData(copies=copies), folder, tiny_settings(num_epochs=epochs))
+        table = (folder.logs / "scores.csv").read_text(encoding="utf-8").splitlines()
+        return [row.split(",")[0] for row in table[1:]]
+
+    assert scored_epochs(1, copies=0) == ["1"]
+    assert scored_epochs(2, copies=0) == ["1", "2"]
+    assert scored_epochs(3, copies=1) == ["3"]
+
+
 def test_other_networks_do_not_go_on_from_a_checkpoint() -> None:
     run("sizes", max_steps=1, warm_up_steps=9)
     with pytest.raises(TrainingError, match="of other networks than these settings ask for"):

@@ -18,7 +18,7 @@ from ultimate_rvc.errors import CancelledError, DatasetError, TrainingError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.content import encoder_identity, load_content_encoder
 from ultimate_rvc.rvc.pitch.curve import coarse_pitch
-from ultimate_rvc.rvc.train import extract
+from ultimate_rvc.rvc.train import extract, store
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings, SplitMethod
 from ultimate_rvc.rvc.train.dataset import find_recordings
@@ -234,6 +234,20 @@ def test_versions_are_learnt_from_piece_by_piece(copied: TrainingFolder, version
     kept = arrays(copied)
     extract_features(copied, replace(SETTINGS, versions=versions, perturbed_copies=1))
     assert arrays(copied) == kept
+
+
+def test_held_out_pieces_are_heard_from_their_speaker_and_from_others_in_turn(
+    copied: TrainingFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract_features(copied, replace(SETTINGS, perturbed_copies=1))
+    monkeypatch.setattr(store, "HELD_OUT_SHARE", 0.5)
+    training_set = TrainingSet.open(copied)
+    shown = [example.features for example in training_set.held_out()]
+    assert len(shown) >= 3
+    extract_features(copied, SETTINGS)
+    own = [example.features for example in TrainingSet.open(copied).held_out()]
+    same = [torch.equal(one, other) for one, other in zip(shown, own, strict=True)]
+    assert same == [place % 2 == 0 for place in range(len(shown))]
 
 
 def test_versions_that_are_no_versions_are_told_in_one_sentence(

@@ -27,7 +27,7 @@ from ultimate_rvc.rvc.train.logs import EpochLine
 from ultimate_rvc.rvc.train.networks import build_networks
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import Portion, Portions, Preloaded, TrainingData
-from ultimate_rvc.rvc.train.position import Position, order_key
+from ultimate_rvc.rvc.train.position import DataKeys, Position
 from ultimate_rvc.rvc.train.saving import Saver
 from ultimate_rvc.rvc.train.scores import Score, best_score
 from ultimate_rvc.rvc.train.settings import TrainingSettings
@@ -152,7 +152,7 @@ class _Run:
         )
         self.position = Position(sums=torch.zeros(len(VALUES), device=accelerator.device))
         self.detector = OvertrainingDetector(settings.overtraining_threshold)
-        self.order = order_key(data.frames, self.portions.batch_size, settings.seed)
+        self.keys = DataKeys.of(data.frames, data.copies, self.portions.batch_size, settings.seed)
         self.saver = Saver(self.data, folder, settings, accelerator, self.learner)
         self.stopped = False
         self.clock = _Clock()
@@ -211,7 +211,7 @@ class _Run:
                 f"The checkpoint in {self.folder.checkpoints} is of other networks than these settings ask "
                 "for: train with the settings it was begun with, or start anew with --clear-saved-data."
             ) from error
-        fits = self.position.load(state, self.detector, self.order)
+        fits = self.position.load(state, self.detector, self.keys)
         processes = state["random"]
         restore_random_states(processes[self.accelerator.process_index % len(processes)])
         notes = [f"going on from epoch {self.position.epoch} step {self.position.step} "]
@@ -354,7 +354,7 @@ class _Run:
         self._named(self.position.sums)  # nothing that is no number may replace a checkpoint
         self.position.sums = self.accelerator.reduce(self.position.sums, "mean")
         self.position.seconds += self.clock.take_seconds()
-        self.saver.save(self.position, self.detector, self.order, scored=scored)
+        self.saver.save(self.position, self.detector, self.keys, scored=scored)
         self._saved_step, self._last_save = self.position.step, time.monotonic()
         self.clock.resume()
 

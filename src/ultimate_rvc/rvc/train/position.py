@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Position:
     sums: Tensor = field(default_factory=lambda: torch.zeros(len(VALUES)))
     scores: list[Score] = field(default_factory=list)
 
-    def state(self, detector: OvertrainingDetector, order: str) -> dict[str, Any]:
+    def state(self, detector: OvertrainingDetector, keys: DataKeys) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -40,20 +40,23 @@ class Position:
             "sums": self.sums.cpu(),
             "scores": [score.state() for score in self.scores],
             "overtraining": detector.state(),
-            "order": order,
+            "order": keys.order,
+            "judged": keys.judged,
         }
 
-    def load(self, state: Mapping[str, Any], detector: OvertrainingDetector, order: str) -> bool:
+    def load(self, state: Mapping[str, Any], detector: OvertrainingDetector, keys: DataKeys) -> bool:
         """Take back what :meth:`state` gave; False when the running epoch has to begin anew.
 
         That is so when the pieces, the batch size or the seed changed since: the batches are then others.
+        Scores are forgotten when they are of other data: they cannot be compared with those to come.
         """
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.seconds = state["seconds"]
         self.sums = state["sums"].to(self.sums.device)
-        self.scores = [Score.from_state(score) for score in state["scores"]]
+        if state.get("judged") == keys.judged:
+            self.scores = [Score.from_state(score) for score in state["scores"]]
         detector.load_state(state["overtraining"])
-        if state["order"] == order or self.batch == 0:
+        if state["order"] == keys.order or self.batch == 0:
             return True
         self.begin_epoch()
         return False
@@ -63,7 +66,19 @@ class Position:
         self.sums = torch.zeros_like(self.sums)
 
 
-def order_key(frames: Sequence[int], batch_size: int, seed: int) -> str:
-    """One name for everything that decides which pieces are in which batch."""
-    content = json.dumps([list(frames), batch_size, seed])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class DataKeys:
+    """Names for what a training is given: equal exactly when that is equal."""
+
+    order: str
+    """Of everything that decides which pieces are in which batch."""
+    judged: str
+    """Of everything that decides what voices are judged by."""
+
+    @classmethod
+    def of(cls, frames: Sequence[int], copies: int, batch_size: int, seed: int) -> Self:
+        return cls(_key(list(frames), batch_size, seed), _key(list(frames), copies))
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.logs import TrainingLog, going_on_without
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import TrainingData
-from ultimate_rvc.rvc.train.position import Position
+from ultimate_rvc.rvc.train.position import DataKeys, Position
 from ultimate_rvc.rvc.train.scores import (
     PLOT_FILE,
     TABLE_FILE,
@@ -67,7 +67,9 @@ class Saver:
         if self._log is not None:
             self._log.close()
 
-    def save(self, position: Position, detector: OvertrainingDetector, order: str, *, scored: bool) -> None:
+    def save(
+        self, position: Position, detector: OvertrainingDetector, keys: DataKeys, *, scored: bool
+    ) -> None:
         """Write a checkpoint, and if ``scored`` the voice as it is now, with its score.
 
         Raises
@@ -81,7 +83,7 @@ class Saver:
         if self._accelerator.is_main_process:
             if scored:
                 self._score(position)
-            state = position.state(detector, order) | {"random": processes}
+            state = position.state(detector, keys) | {"random": processes}
             state["learner"] = self._learner.other_state()
             checkpoint = Checkpoint(
                 self._learner.generator_state(position.epoch),

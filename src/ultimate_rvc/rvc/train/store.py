@@ -98,9 +98,10 @@ class TrainingSet(Dataset[Example]):
     def held_out(self) -> list[Example]:
         """Pieces kept for judging the voice: one in twenty, but 1 to 8, always the same ones.
 
-        A single piece is held out and learnt from.
+        A single piece is held out and learnt from. Where others have said the pieces too, they come in turn
+        as the speaker says them and as others do: those are whom the voice will have to understand.
         """
-        return [self._example(piece) for piece in self._held_out]
+        return [self._example(piece, place % (self.copies + 1)) for place, piece in enumerate(self._held_out)]
 
     def _example(self, piece: Piece, copy: int = 0) -> Example:
         description = self.description
