@@ -30,12 +30,12 @@ def cents(found_hz: torch.Tensor, true_hz: NDArray[np.float64] | float) -> NDArr
 
 @given(f0_hz=st.floats(60, 1000), error_cents=st.floats(-40, 40))
 @settings(max_examples=60, deadline=None)
-def test_a_steady_tone_is_found_to_the_cent_from_what_a_network_is_off(
+def test_a_steady_tone_is_found_within_two_cents_from_what_a_network_is_off(
     f0_hz: float, error_cents: float
 ) -> None:
     tone = buzz(np.full(FRAMES * 160, f0_hz))
     told_hz = torch.full((FRAMES,), f0_hz * 2 ** (error_cents / 1200))
-    assert np.abs(cents(refined(told_hz, tone), f0_hz)[5:-5]).max() < 1
+    assert np.abs(cents(refined(told_hz, tone), f0_hz)[5:-5]).max() < 2
 
 
 @pytest.mark.parametrize("rate_hz", [3.0, 6.5])

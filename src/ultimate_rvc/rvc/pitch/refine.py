@@ -19,6 +19,7 @@ from ultimate_rvc.rvc.pitch.method import F0_MIN_HZ, HOP_LENGTH, SAMPLE_RATE
 PERIODS = 3  # in a window
 FIRST_HARMONICS, ALL_HARMONICS = 2, 6  # those that are weak mislead, so the first ones find the others
 MOST_CHANGE = 0.2  # of f0: what moves further has found something else, and the network's word counts
+FAINT_POWER = 1e-8  # -80 dB, below which a window holds what a filter rings on with, and no voice
 FRAMES_AT_ONCE = 512
 HALF_WINDOW = int(PERIODS / 2 * SAMPLE_RATE / F0_MIN_HZ) + 1
 
@@ -36,7 +37,8 @@ def refined(f0_hz: Tensor, waveform_16k: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape ``(frames,)``. Unvoiced frames stay so; voiced ones change by at most a fifth.
+        Shape ``(frames,)``. Unvoiced frames stay so, and those of which nothing is heard; others change by at
+        most a fifth.
     """
     padded = F.pad(waveform_16k.float(), (HALF_WINDOW, HALF_WINDOW + HOP_LENGTH))
     windows = padded.unfold(0, 2 * HALF_WINDOW + 1, HOP_LENGTH)[: len(f0_hz)]
@@ -59,7 +61,8 @@ def _refined_in(windows: Tensor, f0_hz: Tensor) -> Tensor:
     tentative = _mean_f0(weighted, sloped, seconds, initial, FIRST_HARMONICS)
     found = _mean_f0(weighted, sloped, seconds, tentative, ALL_HARMONICS)
     near = (found - initial).abs() <= MOST_CHANGE * initial  # False for what is no number
-    return torch.where(voiced & near[:, 0], found[:, 0], f0_hz)
+    audible = weighted.square().sum(dim=1) > FAINT_POWER * inside.sum(dim=1)
+    return torch.where(voiced & audible & near[:, 0], found[:, 0], f0_hz)
 
 
 def _mean_f0(weighted: Tensor, sloped: Tensor, seconds: Tensor, f0_hz: Tensor, harmonics: int) -> Tensor:
