@@ -140,7 +140,7 @@ class Figures:
     agreed_rmse_cents: float
     agreed_gross_rate: float
     agreed_share: float
-    """Of the frames that the two above compare: those on whose pitch methods agree in the source."""
+    """Frames that these two compare, as a share of those that the two before them do."""
     voicing_error_rate: float
     dnsmos: float
     dnsmos_signal: float

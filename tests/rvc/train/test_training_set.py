@@ -236,6 +236,21 @@ def test_versions_are_learnt_from_piece_by_piece(copied: TrainingFolder, version
     assert arrays(copied) == kept
 
 
+def test_a_version_is_decoded_once_however_many_pieces_it_has(
+    copied: TrainingFolder, versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def counted(path: Path, sample_rate: int) -> np.ndarray:
+        decoded.append(path)
+        return decode_mono(path, sample_rate)
+
+    monkeypatch.setattr(extract, "decode_mono", counted)
+    extract_features(copied, replace(SETTINGS, versions=versions))
+    assert len(TrainingSet.open(copied)) > 2 + 4  # more pieces than recordings, silence aside
+    assert len(decoded) == len(set(decoded)) == 4
+
+
 def test_held_out_pieces_are_heard_from_their_speaker_and_from_others_in_turn(
     copied: TrainingFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,8 @@ class _Extraction:
         self._encoder_name = EmbedderModel(chosen).value
         self._encoder_identity = encoder_identity(self._encoder_name, folder=self._encoder_folder)
         self._versions = _versions_in(settings.versions, pieces) if settings.versions else []
+        # The pieces of a recording follow each other: each file is decoded once, and two are in memory.
+        self._version_16k = functools.lru_cache(maxsize=2)(lambda path: decode_mono(path, ENCODER_RATE))
         method = F0Method(settings.f0_method)
         self._f0_method = resolve_auto() if method is F0Method.AUTO else method
 
@@ -194,7 +197,7 @@ class _Extraction:
         copy, piece = copy_and_piece
         path = self._versions[copy][piece.recording].path
         frame = ENCODER_RATE // FRAMES_PER_SECOND
-        version = decode_mono(path, ENCODER_RATE)[piece.offset * frame :][: piece.frames * frame]
+        version = self._version_16k(path)[piece.offset * frame :][: piece.frames * frame]
         missing = piece.frames * frame - len(version)
         if missing > MOST_MISSING_SECONDS * ENCODER_RATE:
             raise DatasetError(

@@ -68,12 +68,12 @@ class Position:
 
 @dataclass(frozen=True)
 class DataKeys:
-    """Names for what a training is given: equal exactly when that is equal."""
+    """Names for what a training is given, by which a change of it is noticed."""
 
     order: str
     """Of everything that decides which pieces are in which batch."""
     judged: str
-    """Of everything that decides what voices are judged by."""
+    """Of the pieces and the number of their copies, from which those to judge voices by are taken."""
 
     @classmethod
     def of(cls, frames: Sequence[int], copies: int, batch_size: int, seed: int) -> Self:
