@@ -7,7 +7,8 @@ A speech synthesiser reads the sentences of ``starter_sentences.txt``. Half of t
 comes, at several speeds; the other half gets another pitch and a wider or narrower melody by WORLD's analysis
 and synthesis, so that the voice meets expressive speech. The sung part is the same voice with its vowels
 lengthened and its pitch replaced by melodies, glides and held notes between 80 and 800 Hz, spread evenly over
-the notes. The timbre (WORLD's spectral envelope and aperiodicity) always stays that of the synthesiser.
+the notes. The timbre (WORLD's spectral envelope and aperiodicity) always stays that of the synthesiser. Files
+begin and end with pauses of several lengths, so that the voice learns to be silent.
 
 Everything follows from ``--seed``: the same programs give the same files. Stopped and started again, it keeps
 the files it finds. ``DIR/material.json`` says what each file is.
@@ -53,10 +54,12 @@ from scipy.ndimage import gaussian_filter1d
 SENTENCES_FILE = Path(__file__).with_name("starter_sentences.txt")
 SAMPLE_RATE = 32_000
 PEAK = 10 ** (-3 / 20)
-EDGE_SECONDS = 0.12  # silence kept before and after the words
+EDGE_SECONDS = 0.12  # quiet kept before and after the words
+PAUSE_SHARE = 0.6  # of the files' beginnings and ends, where nothing at all is heard for up to
+LONGEST_PAUSE_SECONDS = 0.5
 PROCESSES = 2
 BATCH = 16  # files asked for before their length is counted
-EDITION = 1  # counted up whenever the same seed would give other sound
+EDITION = 2  # counted up whenever the same seed would give other sound
 
 LOWEST_HZ, HIGHEST_HZ = 80.0, 800.0
 LOWEST_NOTE, HIGHEST_NOTE = (69 + 12 * np.log2(hz / 440) for hz in (LOWEST_HZ, HIGHEST_HZ))
@@ -178,6 +181,8 @@ class Recipe:
     pitch_range: float = 1.0
     style: Style | None = None
     centre_note: float | None = None
+    pause_before: float = 0.0
+    pause_after: float = 0.0
     seed: tuple[int, ...] = ()
 
 
@@ -190,6 +195,7 @@ def speech_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
             "speech",
             _shuffled(sentences, seed, 0, index),
             stretch=_rounded(np.exp(rng.uniform(np.log(0.85), np.log(1.2)))),
+            **_pauses((seed, 5, index)),
         )
         factor, width = np.exp(rng.uniform(np.log([0.75, 0.6]), np.log([1.6, 1.8])))
         yield (
@@ -208,7 +214,15 @@ def sung_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
             style=styles[index % len(styles)],
             centre_note=_rounded(LOWEST_NOTE + (index * GOLDEN + 0.5) % 1 * (HIGHEST_NOTE - LOWEST_NOTE)),
             seed=(seed, 2, index),
+            **_pauses((seed, 6, index)),
         )
+
+
+def _pauses(seed: tuple[int, ...]) -> dict[str, float]:
+    """Seconds of silence before and after the sound."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.uniform(0, LONGEST_PAUSE_SECONDS, 2) * (rng.random(2) < PAUSE_SHARE)
+    return {"pause_before": _rounded(lengths[0]), "pause_after": _rounded(lengths[1])}
 
 
 def _shuffled(sentences: list[str], seed: int, kind: int, index: int) -> str:
@@ -361,11 +375,18 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
             sound = expressive(analysis, recipe.pitch_factor, recipe.pitch_range, reader.lowest_speech_hz)
         else:
             sound = speech
+        sound = with_pauses(trimmed(sound, rate), SAMPLE_RATE, recipe.pause_before, recipe.pause_after)
         unfinished = path.with_suffix(".part")
-        soundfile.write(unfinished, trimmed(sound, rate), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        soundfile.write(unfinished, sound, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         unfinished.replace(path)
     said = {name: value for name, value in asdict(recipe).items() if value is not None and name != "seed"}
-    return {**said, "seconds": round(soundfile.info(path).duration, 3)}
+    heard = soundfile.info(path).duration - recipe.pause_before - recipe.pause_after
+    return {**said, "seconds": round(heard, 3)}
+
+
+def with_pauses(sound: Signal, rate: int, before: float, after: float) -> Signal:
+    """``sound`` with so many seconds of silence around it."""
+    return np.pad(sound, (round(before * rate), round(after * rate)))
 
 
 def make_minutes(

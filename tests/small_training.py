@@ -65,6 +65,10 @@ class SmallData:
         return replace(piece, features=piece.features + copy) if copy else piece
 
     @property
+    def key(self) -> str:
+        return f"{len(self._pieces)} pieces, {self.copies} copies"
+
+    @property
     def frames(self) -> list[int]:
         return [self.example(number).frames for number in range(len(self))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,25 +95,62 @@ def test_files_are_made_once_and_each_version_has_another_reader(
 ) -> None:
     asked: list[float] = []
 
-    def read(sentence: str, random: np.random.Generator) -> tuple[np.ndarray, int]:
+    def read(sentence: str, random: np.random.Generator) -> np.ndarray:
         assert sentence == "Hello."
         asked.append(float(random.random()))
-        return 0.5 * recording, RATE
+        return 0.5 * recording
 
     monkeypatch.setattr(readings, "read_anew", read)
     material, others = tmp_path / "material", tmp_path / "others"
     material.mkdir()
-    soundfile.write(material / "a.wav", recording, RATE)
+    before, after = 0.25, 0.5
+    padded = np.pad(recording, (round(before * RATE), round(after * RATE)))
+    soundfile.write(material / "a.wav", padded, RATE)
+    entry = {"file": "a.wav", "sentence": "Hello.", "kind": "speech"}
+    entry |= {"pause_before": before, "pause_after": after}
     for version in range(2):
         (others / str(version + 1)).mkdir(parents=True)
         for _ in range(2):
-            readings.make_version(
-                ({"file": "a.wav", "sentence": "Hello.", "kind": "speech"}, version), material, others, 1
-            )
+            readings.make_version((entry, version), material, others, 1)
     assert len(asked) == len(set(asked)) == 2
     made, rate = soundfile.read(others / "2" / "a.wav")
-    assert (len(made), rate) == (len(recording), RATE)
-    assert np.sqrt(np.mean(made**2)) == pytest.approx(np.sqrt(np.mean(recording**2)), rel=0.05)
+    assert (len(made), rate) == (len(padded), RATE)
+    assert np.sqrt(np.mean(made**2)) == pytest.approx(np.sqrt(np.mean(padded**2)), rel=0.05)
+    in_pauses = np.concatenate([made[: round(before * RATE)], made[-round(after * RATE) :]])
+    assert np.std(in_pauses) < 0.3 * np.std(made)  # noise at most
+
+
+def test_a_room_is_an_echo_behind_what_is_said(readings: ModuleType) -> None:
+    click = np.zeros(RATE)
+    click[1000] = 1.0
+    for seed in range(20):
+        heard = readings.in_a_room(click, np.random.default_rng(seed))
+        echo = heard - click
+        assert np.abs(echo[:1000]).max() < 1e-9
+        below_db = -10 * np.log10(np.sum(echo**2))
+        low, high = readings.DIRECT_TO_ROOM_DB
+        assert low - 1e-6 <= below_db <= high + 1e-6
+        first, second = (np.sum(half**2) for half in np.split(echo[1000 : 1000 + round(0.15 * RATE)], 2))
+        assert second < 0.5 * first
+
+
+@pytest.mark.parametrize("engine", ["espeak-ng", "pico", "ked"])
+def test_each_engine_that_is_here_reads(
+    readings: ModuleType, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = {"espeak-ng": "espeak-ng", "ked": "festival"}
+    if engine == "pico":
+        pytest.importorskip("ttspico")
+    elif shutil.which(needed[engine]) is None or (
+        engine == "ked" and not Path("/usr/share/festival/voices/english/ked_diphone").is_dir()
+    ):
+        pytest.skip(f"{engine} is not installed")
+    monkeypatch.setattr(readings, "SHARES", {engine: 1.0})
+    read = readings.read_anew("Hello again.", np.random.default_rng(1))
+    assert 0.5 < len(read) / RATE < 3
+    assert 0.01 < np.std(read) < 0.5
+    voiced_hz, _ = readings.f0_of(read)
+    assert 60 < np.median(voiced_hz[voiced_hz > 0]) < 400
 
 
 def test_no_voice_of_the_quality_bench_is_among_the_readers(readings: ModuleType) -> None:

@@ -156,6 +156,23 @@ def test_changed_speech_keeps_its_length(material: ModuleType, reader: list[str]
     assert pitches[1] / pitches[0] == pytest.approx(1.5, rel=0.02)
 
 
+def test_pauses_are_silent_and_not_counted(material: ModuleType, reader: list[str], tmp_path: Path) -> None:
+    recipe = material.Recipe("speech_0001.wav", "speech", "a", pause_before=0.25, pause_after=0.4)
+    entry = material.make_file(recipe, tmp_path, "buzz")
+    sound, _ = soundfile.read(tmp_path / "speech_0001.wav")
+    assert not sound[: RATE // 4].any()
+    assert not sound[-round(0.4 * RATE) :].any()
+    assert sound.size / RATE == pytest.approx(entry["seconds"] + 0.65, abs=1e-3)
+    assert (entry["pause_before"], entry["pause_after"]) == (0.25, 0.4)
+
+
+def test_most_files_have_a_pause_and_none_a_long_one(material: ModuleType) -> None:
+    for recipes in (material.speech_recipes(["a", "b"], 1), material.sung_recipes(["a", "b"], 1)):
+        pauses = np.array([(recipe.pause_before, recipe.pause_after) for recipe in islice(recipes, 300)])
+        assert 0.5 < (pauses > 0).mean() < 0.7
+        assert 0.45 < pauses.max() <= 0.5
+
+
 def test_files_that_are_there_are_kept(material: ModuleType, reader: list[str], tmp_path: Path) -> None:
     recipe = material.Recipe("speech_0001.wav", "speech", "once")
     first = material.make_file(recipe, tmp_path, "buzz")

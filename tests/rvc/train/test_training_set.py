@@ -73,7 +73,7 @@ def copied(voices: TrainingFolder, tmp_path: Path) -> TrainingFolder:
 
 
 def all_examples(training_set: TrainingSet) -> list[Example]:
-    return [training_set[number] for number in range(len(training_set))]
+    return [training_set.example(number) for number in range(len(training_set))]
 
 
 def test_all_curves_of_an_example_have_its_frames(voices: TrainingFolder) -> None:
@@ -276,6 +276,9 @@ def test_versions_that_are_no_versions_are_told_in_one_sentence(
     write(short, noise(2), sample_rate=RATE)
     with pytest.raises(DatasetError, match=r"singing\.wav.* s shorter than the recording"):
         extract_features(copied, replace(SETTINGS, versions=versions))
+    write(short, np.zeros(60 * RATE, np.float32), sample_rate=RATE)
+    with pytest.raises(DatasetError, match=r"singing\.wav. is silent from"):
+        extract_features(copied, replace(SETTINGS, versions=versions))
     short.unlink()
     with pytest.raises(DatasetError, match=r'has no version of "3/singing\.wav"'):
         extract_features(copied, replace(SETTINGS, versions=versions))
@@ -289,12 +292,12 @@ def test_examples_become_batches(voices: TrainingFolder) -> None:
 
 def test_copies_for_loader_processes_are_small_and_read_the_same(voices: TrainingFolder) -> None:
     training_set = TrainingSet.open(voices)
-    _ = training_set[0]
+    _ = training_set.example(0)
     message = pickle.dumps(training_set)
     assert len(message) < 5000
     copy = pickle.loads(message)
     assert len(copy) == len(training_set)
-    assert torch.equal(copy[1].spectrogram, training_set[1].spectrogram)
+    assert torch.equal(copy.example(1).spectrogram, training_set.example(1).spectrogram)
 
 
 def test_features_for_the_index_are_those_of_all_pieces_without_silence(voices: TrainingFolder) -> None:
@@ -329,8 +332,8 @@ def test_a_second_run_computes_nothing_and_a_changed_setting_only_what_it_concer
 def test_a_voice_without_f0_has_no_pitch(copied: TrainingFolder) -> None:
     extract_features(copied, replace(SETTINGS, has_f0=False, version=VoiceVersion.V1))
     training_set = TrainingSet.open(copied)
-    assert training_set[0].pitch is None
-    assert training_set[0].f0_hz is None
+    assert training_set.example(0).pitch is None
+    assert training_set.example(0).f0_hz is None
     assert training_set.description.f0_percentiles_hz is None
     assert training_set.description.f0_method is None
     assert "f0" not in arrays(copied)

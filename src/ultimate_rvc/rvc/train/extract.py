@@ -51,6 +51,7 @@ KINDS = ("features", "f0", "spectrogram", "versions", "perturbed")
 MUTE_FRAMES = 150  # 3 s, the length of other pieces
 CONTEXT_SAMPLES = RECEPTIVE_SAMPLES - FRAME_SAMPLES  # that the encoder wants behind its last frame
 MOST_MISSING_SECONDS = 0.1  # at the end of a version
+LEAST_VERSION_LEVEL = 1e-3  # -60 dB from the recording: below, nobody says anything
 PITCH_FRAMES = 2  # per frame of the encoder
 ENCODED_AT_ONCE = 16
 LEAST_VOICED_SECONDS = 2.0
@@ -205,7 +206,12 @@ class _Extraction:
                 "of; a version says the same at the same time."
             )
         level, own_level = rms(version), rms(self._samples(piece, self._waveform_16k, ENCODER_RATE))
-        return np.pad(version * np.float32(own_level / level if level > 0 else 0.0), (0, missing))
+        if level <= LEAST_VERSION_LEVEL * own_level:
+            raise DatasetError(
+                f'"{path}" is silent from {piece.offset / FRAMES_PER_SECOND:.1f} s on, where the recording '
+                "that it is a version of is not; a version says the same at the same time."
+            )
+        return np.pad(version * np.float32(own_level / level), (0, missing))
 
     def _batches(self, items: Iterator[Item]) -> Iterator[list[Item]]:
         """What to encode at once: a GPU is kept busy by many pieces, a processor by one."""

@@ -152,7 +152,7 @@ class _Run:
         )
         self.position = Position(sums=torch.zeros(len(VALUES), device=accelerator.device))
         self.detector = OvertrainingDetector(settings.overtraining_threshold)
-        self.keys = DataKeys.of(data.frames, data.copies, self.portions.batch_size, settings.seed)
+        self.keys = DataKeys.of(data.frames, data.key, self.portions.batch_size, settings.seed)
         self.saver = Saver(self.data, folder, settings, accelerator, self.learner)
         self.stopped = False
         self.clock = _Clock()

@@ -25,6 +25,10 @@ class TrainingData(Protocol):
     def description(self) -> DataDescription: ...
 
     @property
+    def key(self) -> str:
+        """Another one for data made from anything else, or otherwise."""
+
+    @property
     def frames(self) -> Sequence[int]:
         """Length of each example."""
 
@@ -118,7 +122,7 @@ class Preloaded:
     """A dataset that is held in memory."""
 
     def __init__(self, data: TrainingData) -> None:
-        self.description = data.description
+        self.description, self.key = data.description, data.key
         self.frames = list(data.frames)
         self.features = data.features
         self.copies = data.copies

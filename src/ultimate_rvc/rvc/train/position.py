@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -14,6 +12,7 @@ from torch import Tensor
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.scores import Score
 from ultimate_rvc.rvc.train.step import VALUES
+from ultimate_rvc.rvc.train.tables import table_key
 
 
 @dataclass
@@ -73,12 +72,8 @@ class DataKeys:
     order: str
     """Of everything that decides which pieces are in which batch."""
     judged: str
-    """Of the pieces and the number of their copies, from which those to judge voices by are taken."""
+    """Of all that the data were made from: voices are judged by some of them."""
 
     @classmethod
-    def of(cls, frames: Sequence[int], copies: int, batch_size: int, seed: int) -> Self:
-        return cls(_key(list(frames), batch_size, seed), _key(list(frames), copies))
-
-
-def _key(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    def of(cls, frames: Sequence[int], data_key: str, batch_size: int, seed: int) -> Self:
+        return cls(table_key(list(frames), batch_size, seed), data_key)

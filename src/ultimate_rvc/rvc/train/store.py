@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.rvc.pitch.curve import coarse_pitch
@@ -28,7 +27,7 @@ MOST_HELD_OUT = 8
 FloatArray = NDArray[np.float32]
 
 
-class TrainingSet(Dataset[Example]):
+class TrainingSet:
     """The examples of one training, silent ones included; those held out are not among them.
 
     Copies of it, in processes that load data, open the files for themselves: what is sent to them is
@@ -69,6 +68,10 @@ class TrainingSet(Dataset[Example]):
         return self._examples.description
 
     @property
+    def key(self) -> str:
+        return self._examples.key
+
+    @property
     def frames(self) -> list[int]:
         """Frames of 10 ms of each example."""
         return [PITCH_FRAMES * piece.frames for piece in self._pieces]
@@ -80,9 +83,6 @@ class TrainingSet(Dataset[Example]):
 
     def __len__(self) -> int:
         return len(self._pieces)
-
-    def __getitem__(self, number: int) -> Example:
-        return self.example(number)
 
     @property
     def copies(self) -> int:
