@@ -26,7 +26,8 @@ SCRIPTS = Path(__file__).parent
 OPTIONS = {
     "embedder-model": "starter",
     "f0-method": "fcpe",
-    "perturbed-copies": "4",
+    "perturbed-copies": "2",
+    "include-mutes": "10",
     "sample-rate": "32000",
     "network-size": "small",
     "index-algorithm": "KMeans",

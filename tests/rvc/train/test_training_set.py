@@ -277,7 +277,7 @@ def test_versions_that_are_no_versions_are_told_in_one_sentence(
     with pytest.raises(DatasetError, match=r"singing\.wav.* s shorter than the recording"):
         extract_features(copied, replace(SETTINGS, versions=versions))
     write(short, np.zeros(60 * RATE, np.float32), sample_rate=RATE)
-    with pytest.raises(DatasetError, match=r"singing\.wav. is silent from"):
+    with pytest.raises(DatasetError, match=r"singing\.wav. is silent; a version says"):
         extract_features(copied, replace(SETTINGS, versions=versions))
     short.unlink()
     with pytest.raises(DatasetError, match=r'has no version of "3/singing\.wav"'):

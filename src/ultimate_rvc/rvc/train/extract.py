@@ -51,7 +51,7 @@ KINDS = ("features", "f0", "spectrogram", "versions", "perturbed")
 MUTE_FRAMES = 150  # 3 s, the length of other pieces
 CONTEXT_SAMPLES = RECEPTIVE_SAMPLES - FRAME_SAMPLES  # that the encoder wants behind its last frame
 MOST_MISSING_SECONDS = 0.1  # at the end of a version
-LEAST_VERSION_LEVEL = 1e-3  # -60 dB from the recording: below, nobody says anything
+LEAST_VERSION_LEVEL = 1e-4  # RMS of a version; below, nobody says anything
 PITCH_FRAMES = 2  # per frame of the encoder
 ENCODED_AT_ONCE = 16
 LEAST_VOICED_SECONDS = 2.0
@@ -100,7 +100,7 @@ class _Extraction:
         self._encoder_identity = encoder_identity(self._encoder_name, folder=self._encoder_folder)
         self._versions = _versions_in(settings.versions, pieces) if settings.versions else []
         # The pieces of a recording follow each other: each file is decoded once, and two are in memory.
-        self._version_16k = functools.lru_cache(maxsize=2)(lambda path: decode_mono(path, ENCODER_RATE))
+        self._version_16k = functools.lru_cache(maxsize=2)(_version_16k)
         method = F0Method(settings.f0_method)
         self._f0_method = resolve_auto() if method is F0Method.AUTO else method
 
@@ -206,12 +206,7 @@ class _Extraction:
                 "of; a version says the same at the same time."
             )
         level, own_level = rms(version), rms(self._samples(piece, self._waveform_16k, ENCODER_RATE))
-        if level <= LEAST_VERSION_LEVEL * own_level:
-            raise DatasetError(
-                f'"{path}" is silent from {piece.offset / FRAMES_PER_SECOND:.1f} s on, where the recording '
-                "that it is a version of is not; a version says the same at the same time."
-            )
-        return np.pad(version * np.float32(own_level / level), (0, missing))
+        return np.pad(version * np.float32(own_level / level if level > 0 else 0.0), (0, missing))
 
     def _batches(self, items: Iterator[Item]) -> Iterator[list[Item]]:
         """What to encode at once: a GPU is kept busy by many pieces, a processor by one."""
@@ -327,6 +322,13 @@ def _versions_in(folder: Path, pieces: PiecesTable) -> list[dict[str, Recording]
                     f'"{path}" has no version of "{piece.recording}"; add the file, or leave the folder out.'
                 )
     return versions
+
+
+def _version_16k(path: Path) -> FloatArray:
+    version = decode_mono(path, ENCODER_RATE)
+    if rms(version) < LEAST_VERSION_LEVEL:
+        raise DatasetError(f'"{path}" is silent; a version says what the recording says, at the same time.')
+    return version
 
 
 def pieces_at_once(device: torch.device) -> int:
