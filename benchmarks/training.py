@@ -110,7 +110,7 @@ def write_work(
     table = ExamplesTable.read(training.data / EXAMPLES_FILE)
     assert table is not None
     silent = table.mutes  # rvc-next adds as many of its own
-    _write_rival_data(folder / RIVAL, [data[number] for number in range(len(data) - silent)])
+    _write_rival_data(folder / RIVAL, [data.example(number) for number in range(len(data) - silent)])
     task = {
         "network": network,
         "batch_size": batch_size,

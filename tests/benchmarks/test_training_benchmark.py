@@ -55,7 +55,7 @@ def test_both_loops_are_given_the_same_pieces(training: ModuleType, work: Path) 
     assert len(theirs) == len(data) - 2  # rvc-next adds the two silent ones itself
     for number, path in enumerate(theirs):
         sample_rate, waveform = wavfile.read(path)
-        example = data[number]
+        example = data.example(number)
         assert sample_rate == data.description.sample_rate
         np.testing.assert_array_equal(waveform, example.waveform.numpy())
         folder, name = path.parents[1], path.stem
@@ -71,7 +71,7 @@ def test_both_loops_are_given_the_same_pieces(training: ModuleType, work: Path) 
 
 def test_features_are_as_wide_as_contentvecs(training: ModuleType, work: Path) -> None:
     data = TrainingSet.open(TrainingFolder(work / training.OURS))
-    assert data.description.phone_dim == data[0].features.shape[1] == 768
+    assert data.description.phone_dim == data.example(0).features.shape[1] == 768
 
 
 def test_no_piece_is_so_short_that_rvc_next_leaves_it_out(training: ModuleType, work: Path) -> None:
