@@ -96,17 +96,13 @@ def read_anew(sentence: str, random: np.random.Generator) -> Signal:
 
 
 def read_with_pico(sentence: str, random: np.random.Generator) -> Signal:
-    engine = pico(str(random.choice(PICO_VOICES)))
+    import ttspico  # only these readings need it
+
+    # A new one each time: what an engine has said before leaves its trace in what it says next.
+    engine = ttspico.TtsEngine(str(random.choice(PICO_VOICES)))
     engine.rate = int(random.integers(*PICO_RATES))
     engine.pitch = int(random.integers(*PICO_PITCHES))
     return np.frombuffer(engine.speak(sentence), np.int16) / 32768
-
-
-@cache
-def pico(voice: str) -> Any:
-    import ttspico  # only these readings need it
-
-    return ttspico.TtsEngine(voice)
 
 
 def in_a_room(speech: Signal, random: np.random.Generator) -> Signal:

@@ -147,6 +147,8 @@ def test_each_engine_that_is_here_reads(
         pytest.skip(f"{engine} is not installed")
     monkeypatch.setattr(readings, "SHARES", {engine: 1.0})
     read = readings.read_anew("Hello again.", np.random.default_rng(1))
+    readings.read_anew("Something else.", np.random.default_rng(2))
+    np.testing.assert_array_equal(readings.read_anew("Hello again.", np.random.default_rng(1)), read)
     assert 0.5 < len(read) / RATE < 3
     assert 0.01 < np.std(read) < 0.5
     voiced_hz, _ = readings.f0_of(read)
