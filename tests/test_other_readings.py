@@ -120,6 +120,17 @@ def test_files_are_made_once_and_each_version_has_another_reader(
     assert np.std(in_pauses) < 0.3 * np.std(made)  # noise at most
 
 
+def test_material_that_names_no_pauses_is_read_as_well(
+    readings: ModuleType, recording: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "read_anew", lambda sentence, random: 0.5 * recording)
+    soundfile.write(tmp_path / "a.wav", recording, RATE)
+    (tmp_path / "others" / "1").mkdir(parents=True)
+    entry = {"file": "a.wav", "sentence": "Hello.", "kind": "speech"}
+    readings.make_version((entry, 0), tmp_path, tmp_path / "others", 1)
+    assert soundfile.info(tmp_path / "others" / "1" / "a.wav").frames == len(recording)
+
+
 def test_a_room_is_an_echo_behind_what_is_said(readings: ModuleType) -> None:
     click = np.zeros(RATE)
     click[1000] = 1.0

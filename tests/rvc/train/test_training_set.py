@@ -251,6 +251,19 @@ def test_a_version_is_decoded_once_however_many_pieces_it_has(
     assert len(decoded) == len(set(decoded)) == 4
 
 
+def test_the_key_is_another_for_other_words_by_as_many_speakers(
+    copied: TrainingFolder, versions: Path
+) -> None:
+    def key() -> str:
+        extract_features(copied, replace(SETTINGS, versions=versions))
+        return TrainingSet.open(copied).key
+
+    first = key()
+    assert key() == first
+    write(versions / "2" / "3" / "singing.wav", noise(60), sample_rate=RATE)
+    assert key() != first
+
+
 def test_held_out_pieces_are_heard_from_their_speaker_and_from_others_in_turn(
     copied: TrainingFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
