@@ -26,7 +26,7 @@ from random_models import INDEX_VECTORS, ModelSize, vocal, write_models
 from ultimate_rvc import __version__
 from ultimate_rvc.errors import SettingError, UltimateRVCError
 from ultimate_rvc.paths import config_dir
-from ultimate_rvc.rvc.infer.optimization.config import FILE_VARIABLE, OptimizationConfig, resolve_config
+from ultimate_rvc.switches import FILE_VARIABLE, OptimizationConfig, resolve_config
 
 if TYPE_CHECKING:
     from interleaved import Measurement, Peak
@@ -138,7 +138,7 @@ def choose_configs(names: str | None) -> dict[str, OptimizationConfig]:
         device is not there: told before minutes of work.
     """
     from interleaved import as_measured
-    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.device import resolve_device
 
     in_force = resolve_config()
     in_force.log_warnings()
@@ -190,7 +190,7 @@ def header_lines(device: str) -> Iterator[str]:
 def device_words(device: str) -> str:
     import torch
 
-    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.device import resolve_device
 
     found = resolve_device(device)
     if found.type == "cuda":
@@ -273,7 +273,7 @@ def rows_of(
 ) -> list[LogRow]:
     """A row for each configuration; the first measurement is the reference."""
     from interleaved import accuracy
-    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.device import resolve_device
 
     reference = measurements[0]
     rows = []

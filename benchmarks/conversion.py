@@ -25,7 +25,7 @@ import torch
 
 from interleaved import Measurement, Work, accuracy, as_measured, measure, measure_peak  # beside this file
 from random_models import ModelSize, write_models
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
+from ultimate_rvc.switches import OptimizationConfig
 
 BY_DEFAULT = replace(OptimizationConfig.for_cpu(), device="cpu")
 CONFIGS = {

@@ -26,15 +26,15 @@ import scipy.signal
 import torch
 from numpy.typing import NDArray
 
-from ultimate_rvc.rvc.infer.devices import resolve_device
-from ultimate_rvc.rvc.infer.optimization.filters import (
+from ultimate_rvc.device import resolve_device
+from ultimate_rvc.rvc.infer.highpass import (
     HIGHPASS_HZ,
     HIGHPASS_ORDER,
     SAMPLE_RATE,
     ScipyHighpass,
-    TorchHighpass,
     ZeroPhaseFilter,
 )
+from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.profiler import peak_device_bytes, peak_host_bytes
 
 FloatArray = NDArray[np.float32]

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from random_models import SAMPLE_RATE, ModelSize, conversion_settings, open_pipeline, vocal
+from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import OutOfMemoryError
-from ultimate_rvc.rvc.infer.devices import resolve_device
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.optimization.profiler import SEPARATOR, PerformanceProfiler, peak_device_bytes
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 from vocoder import own_peak_mb, snr_db  # beside this file
 
 FloatArray = NDArray[np.float32]

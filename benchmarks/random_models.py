@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
     from ultimate_rvc.rvc.infer.pipeline import Pipeline
+    from ultimate_rvc.switches import OptimizationConfig
 
 SAMPLE_RATE = 16_000
 V1_WIDTH = 256

@@ -30,9 +30,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ultimate_rvc.rvc.infer.devices import resolve_device
+from ultimate_rvc.device import resolve_device
+from ultimate_rvc.rvc.infer.opening import open_retriever
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
 from ultimate_rvc.rvc.infer.optimization.profiler import peak_device_bytes, peak_host_bytes
-from ultimate_rvc.rvc.infer.optimization.retrieval import NEIGHBOURS, DeviceRetriever, open_retriever
+from ultimate_rvc.rvc.infer.retrieval import NEIGHBOURS
 
 FloatArray = NDArray[np.float32]
 

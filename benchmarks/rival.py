@@ -55,8 +55,8 @@ from random_models import (  # beside this file
     vocal,
     write_models,
 )
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 FloatArray = NDArray[np.float32]
 Run = dict[str, Any]
@@ -85,7 +85,7 @@ def settings() -> ConversionSettings:
 
 def write_work(folder: Path, seconds: float) -> None:
     """Write models, audio and settings; the models also under the names that rvc-next looks for."""
-    from ultimate_rvc.rvc.checkpoint import read_voice_file, write_rvc_voice
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file, write_rvc_voice
 
     write_models(folder, ModelSize.OFFICIAL, seed=0)
     write_rvc_voice(folder / RVC_VOICE_FILE, read_voice_file(folder / VOICE_FILE))

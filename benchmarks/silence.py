@@ -26,7 +26,7 @@ from conversion import BY_DEFAULT  # beside this file
 from interleaved import Measurement, as_measured, run_in_turn
 from random_models import SAMPLE_RATE, ModelSize, conversion_settings, open_pipeline, vocal, write_models
 from ultimate_rvc.rvc.infer.chunks import F0_HOP, SILENT_BELOW, sounding_frames
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass
+from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from vocoder import snr_db
 
 FloatArray = NDArray[np.float32]

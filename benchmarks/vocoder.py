@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
 from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.noise import Noise

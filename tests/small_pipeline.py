@@ -15,8 +15,8 @@ from small_synthesizer import PHONE_DIM, small_synthesizer
 from ultimate_rvc.choices import F0Method, Vocoder
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.switches import OptimizationConfig
 
 FloatArray = NDArray[np.float32]
 CPU = torch.device("cpu")

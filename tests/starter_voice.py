@@ -16,10 +16,10 @@ from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import packaged_assets_dir
 from ultimate_rvc.rvc.content import load_content_encoder
 from ultimate_rvc.rvc.infer.chunks import sounding_frames
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass
+from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 FloatArray = NDArray[np.float32]
 Samples = NDArray[np.bool_]

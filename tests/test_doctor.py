@@ -12,7 +12,7 @@ import pytest
 from ultimate_rvc import doctor
 from ultimate_rvc.assets import registry
 from ultimate_rvc.cli import main
-from ultimate_rvc.rvc.infer.optimization.config import VARIABLES
+from ultimate_rvc.switches import VARIABLES
 
 
 @pytest.fixture

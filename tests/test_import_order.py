@@ -19,12 +19,13 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
 # Floor by floor, lowest first; a room may import from its own floor unless it is a door.
 FLOORS = (
-    ("errors", "paths", "progress", "files", "choices", "openmp"),
-    ("audio", "assets"),
-    ("rvc", "separation", "speech"),
-    ("voices", "covers", "api", "doctor"),
+    ("errors", "paths", "progress", "files", "choices", "openmp", "plain"),
+    ("device", "switches", "audio", "assets"),
+    ("rvc", "separation"),
+    ("voices", "covers", "doctor"),
+    ("work",),
     ("jobs",),
-    ("cli", "web"),
+    ("cli", "web", "api"),
 )
 DOOR_FLOOR = len(FLOORS) - 1
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -33,10 +34,10 @@ RVC_ENGINE = ("networks", "content", "pitch")
 RVC_USERS = ("infer", "train")
 # Settings are read by every door before anything heavy is wanted.
 LIGHT = (
-    *("errors", "paths", "progress", "files", "choices", "openmp"),
+    *("errors", "paths", "progress", "files", "choices", "openmp", "plain"),
     *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
     *("rvc.train.data_settings", "rvc.train.settings"),
-    *("jobs.queue", "jobs.kinds", "jobs.worker"),
+    *("switches", "work.kinds", "jobs.queue", "jobs.worker"),
 )
 HEAVY = (
     "torch",
@@ -135,7 +136,7 @@ def test_every_room_has_its_floor() -> None:
     [
         ("ultimate_rvc.audio.mix", "from ultimate_rvc.covers import recipe"),
         ("ultimate_rvc.audio.mix", "from ultimate_rvc import covers"),
-        ("ultimate_rvc.audio.mix", "import ultimate_rvc.rvc.checkpoint"),
+        ("ultimate_rvc.audio.mix", "import ultimate_rvc.rvc.voice_file.checkpoint"),
         ("ultimate_rvc.audio.mix", "def mix():\n    from ultimate_rvc.voices.library import find_voice"),
         ("ultimate_rvc.audio.mix", "from ..covers import recipe"),
         ("ultimate_rvc.errors", "from .audio import mix"),

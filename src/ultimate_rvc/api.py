@@ -15,9 +15,9 @@ from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig, resolve_config
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig, resolve_config
 from ultimate_rvc.voices.library import find_voice
 
 FloatArray = NDArray[np.float32]

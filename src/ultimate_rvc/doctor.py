@@ -18,8 +18,8 @@ from ultimate_rvc.assets import registry
 from ultimate_rvc.choices import Device, EmbedderModel
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import audio_dir, models_dir, packaged_assets_dir, voice_models_dir
-from ultimate_rvc.rvc.infer.optimization.config import Switch, resolve_config
 from ultimate_rvc.separation.models import SEPARATION_MODELS, SeparationModel
+from ultimate_rvc.switches import Switch, resolve_config
 
 DISTRIBUTION = "ultimate-rvc-fast"
 GIGABYTE = 1e9

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
+from ultimate_rvc.switches import OptimizationConfig
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

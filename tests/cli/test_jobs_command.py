@@ -13,11 +13,13 @@ import pytest
 from jobs.fake_kinds import TABLE
 from jobs.patience import eventually, finished
 from ultimate_rvc.cli import main
-from ultimate_rvc.jobs.kinds import KINDS, new_job
-from ultimate_rvc.jobs.model import Job, JobResult, JobState, ResultFile, StepTime
+from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.jobs.new import new_job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import JobStore
 from ultimate_rvc.paths import jobs_dir, packaged_assets_dir, voice_models_dir
+from ultimate_rvc.work.kinds import KINDS
+from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
 
 STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
 
@@ -70,7 +72,7 @@ def test_a_job_whose_server_died_is_interrupted(capsys: pytest.CaptureFixture[st
 def test_a_job_is_shown_with_files_times_settings_and_details(
     capsys: pytest.CaptureFixture[str], store: JobStore, tmp_path: Path
 ) -> None:
-    result = JobResult(
+    result = WorkResult(
         files=(ResultFile("cover", tmp_path / "song.mp3"),),
         steps=(StepTime("mix", 1.25), StepTime("separate", 0.01, cached=True)),
         warnings=("It is loud.",),

@@ -17,8 +17,8 @@ from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.covers import recipe
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.switches import SWITCHES, OptimizationConfig
 from voice_factory import write_voice
 
 COMMANDS = ("convert-voice", "song-cover")
@@ -27,9 +27,7 @@ RATE = 16_000
 
 @pytest.fixture(autouse=True)
 def machine_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "ultimate_rvc.rvc.infer.devices.resolve_device", lambda wanted="auto": torch.device("cpu")
-    )
+    monkeypatch.setattr("ultimate_rvc.device.resolve_device", lambda wanted="auto": torch.device("cpu"))
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from ultimate_rvc.covers.conversion import CoverVoice, Singers, ways_that_matter
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.content import files
 from ultimate_rvc.rvc.infer.identity import pitch_identity
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 WITH_INDEX = CoverVoice("Anna", Path("a.pth"), Path("a.index"), ConversionSettings(index_rate=0.5), {})
 

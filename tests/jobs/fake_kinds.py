@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.errors import SettingError, check_setting
-from ultimate_rvc.jobs.kinds import Kind
-from ultimate_rvc.jobs.model import JobResult, ResultFile
-from ultimate_rvc.jobs.workbench import Workbench
+from ultimate_rvc.work.kinds import Kind
+from ultimate_rvc.work.result import ResultFile, WorkResult
+from ultimate_rvc.work.workbench import Workbench
 
 TABLE = "jobs.fake_kinds:KINDS"
 
@@ -41,7 +41,7 @@ def _begin(job: FakeJob) -> None:
             diary.write(f"{job.name} {os.getpid()}\n")
 
 
-def work(job: FakeJob, bench: Workbench) -> JobResult:
+def work(job: FakeJob, bench: Workbench) -> WorkResult:
     """Three steps and a file, once the gate is open; looks at its progress all the time."""
     _begin(job)
     while job.gate is not None and not job.gate.exists():
@@ -54,12 +54,12 @@ def work(job: FakeJob, bench: Workbench) -> JobResult:
     made = bench.folder.parent.parent / f"made-{job.name}"
     (bench.folder / "unfinished").replace(made)
     facts = {"device": bench.device, "pid": os.getpid()}
-    return JobResult(
+    return WorkResult(
         (ResultFile("text", made),), tuple(bench.steps), ("A warning.",), "cpu", "float32", facts
     )
 
 
-def ignore(job: FakeJob, bench: Workbench) -> JobResult:
+def ignore(job: FakeJob, bench: Workbench) -> WorkResult:
     """Never looks at its progress, and starts a process of its own."""
     (bench.folder / "unfinished").touch()
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -69,7 +69,7 @@ def ignore(job: FakeJob, bench: Workbench) -> JobResult:
         time.sleep(0.01)
 
 
-def fail(job: FakeJob, bench: Workbench) -> JobResult:
+def fail(job: FakeJob, bench: Workbench) -> WorkResult:
     errors = {
         "told": SettingError("This cannot be done; do that."),
         "bug": ZeroDivisionError("division by zero"),
@@ -79,12 +79,12 @@ def fail(job: FakeJob, bench: Workbench) -> JobResult:
     raise errors[job.name]
 
 
-def die(job: FakeJob, bench: Workbench) -> JobResult:
+def die(job: FakeJob, bench: Workbench) -> WorkResult:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def leave(job: FakeJob, bench: Workbench) -> JobResult:
+def leave(job: FakeJob, bench: Workbench) -> WorkResult:
     os._exit(3)
 
 

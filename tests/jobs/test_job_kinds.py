@@ -14,10 +14,12 @@ from jobs.patience import eventually, finished
 from ultimate_rvc.audio.decode import decode, decode_mono, probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceError, UltimateRVCError
-from ultimate_rvc.jobs.kinds import KINDS, new_job
-from ultimate_rvc.jobs.model import Job, JobResult, JobState
+from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.jobs.new import new_job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import packaged_assets_dir, voice_models_dir
+from ultimate_rvc.work.kinds import KINDS
+from ultimate_rvc.work.result import WorkResult
 
 DATA = Path(__file__).parents[1] / "data"
 STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
@@ -46,7 +48,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def done(queue: JobQueue, kind: str, settings: dict[str, Any]) -> JobResult:
+def done(queue: JobQueue, kind: str, settings: dict[str, Any]) -> WorkResult:
     job = finished(queue, queue.submit(kind, settings))
     assert job.state is JobState.DONE, f"{job.error}\n{job.details}"
     assert job.result is not None

@@ -12,9 +12,10 @@ import pytest
 from jobs.patience import eventually, finished
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.lock import ServerLock
-from ultimate_rvc.jobs.model import Job, JobResult, JobState, ResultFile, StepTime
+from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import FILE_NAME, JobStore
+from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
 
 Opener = Callable[..., JobQueue]
 JOB = Job(
@@ -30,7 +31,7 @@ def one_line(error: pytest.ExceptionInfo[JobError]) -> str:
 
 
 def test_a_job_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    result = JobResult(
+    result = WorkResult(
         files=(ResultFile("cover", tmp_path / "ö.mp3", "song.wav"),),
         steps=(StepTime("mix", 0.1, cached=True, files=(tmp_path / "mix.wav",)),),
         warnings=("Loud.",),

@@ -17,7 +17,7 @@ from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import output_dir, voice_models_dir
-from ultimate_rvc.rvc.checkpoint import VoiceFile, VoiceMetadata, load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile, VoiceMetadata, load_voice_model, read_voice_file
 from ultimate_rvc.voices.blending import blend
 from ultimate_rvc.voices.library import (
     VoicePreset,

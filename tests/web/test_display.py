@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from ultimate_rvc.jobs.model import Job, JobResult, JobState, ResultFile, StepTime
+from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.web import display, step_flow
 from ultimate_rvc.web.texts import load_texts
+from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
 
 ENGLISH, CHINESE = load_texts("en"), load_texts("zh-TW")
 
@@ -53,7 +54,7 @@ def test_uploads_are_told_by_their_names(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_stage_times_add_up_and_show_what_was_measured_within() -> None:
-    result = JobResult(
+    result = WorkResult(
         steps=(StepTime("load voice", 1.0), StepTime("convert", 3.0)),
         facts={"stages": [{"name": "f0", "seconds": 2.0}, {"name": "f0/inner", "seconds": 1.0}]},
     )
@@ -86,7 +87,7 @@ def step(folder: Path, number: int, kind: str, roles: str, **given: Any) -> Job:
         id=number,
         state=JobState.DONE,
         finished=float(number),
-        result=JobResult(files=tuple(files)),
+        result=WorkResult(files=tuple(files)),
         client="me",
         **given,
     )

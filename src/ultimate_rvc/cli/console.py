@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ultimate_rvc.progress import Progress
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.infer.optimization.config import ResolvedConfig
+    from ultimate_rvc.switches import ResolvedConfig
 
 
 @contextmanager

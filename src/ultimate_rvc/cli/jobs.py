@@ -184,7 +184,8 @@ def _nested(changes: Sequence[str]) -> dict[str, Any]:
 
 
 def _queue_beside_server(store: JobStore, earlier: Job, changes: dict[str, Any]) -> Job:
-    from ultimate_rvc.jobs.kinds import KINDS, repeated_job
+    from ultimate_rvc.jobs.new import repeated_job
+    from ultimate_rvc.work.kinds import KINDS
 
     (job,) = store.add([repeated_job(KINDS, earlier, changes)])
     return job

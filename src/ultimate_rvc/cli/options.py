@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from ultimate_rvc.choices import AudioFormat, EmbedderModel, F0Method
-from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, ResolvedConfig, SwitchSpec, resolve_config
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import SWITCHES, ResolvedConfig, SwitchSpec, resolve_config
 
 CONVERSION = "Conversion"
 OUTPUT = "Output"

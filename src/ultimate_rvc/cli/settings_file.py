@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, get_type_hints
 
 from ultimate_rvc.covers.settings import CoverSettings
-from ultimate_rvc.jobs.kinds import TrainParts
-from ultimate_rvc.jobs.plain import from_plain, merged
-from ultimate_rvc.jobs.settings_file import LEFT_OUT, PARTS, file_part, plain_part
-from ultimate_rvc.rvc.infer.optimization.config import COVER_PART, TRAIN_PART
+from ultimate_rvc.plain import from_plain, merged
+from ultimate_rvc.switches import COVER_PART, TRAIN_PART
+from ultimate_rvc.work.requests import TrainParts
+from ultimate_rvc.work.settings_file import LEFT_OUT, PARTS, file_part, plain_part
 
 CONVERSION = "conversion"
 # Options of song-cover with the part of CoverSettings that they decide, where that has another name.

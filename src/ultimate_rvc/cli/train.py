@@ -160,7 +160,7 @@ def _embedder_at_hand() -> EmbedderModel:
 
 def _network_size(training: TrainingSettings) -> NetworkChoice:
     """A full network takes weeks on a processor, so there the small one is what ``auto`` means."""
-    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.device import resolve_device
 
     is_open = training.network_size is NetworkChoice.AUTO and training.pretrained_generator is None
     if is_open and resolve_device(training.device).type == "cpu":

@@ -14,9 +14,9 @@ from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.identity import conversion_identity
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 from ultimate_rvc.voices.library import find_voice
 
 CONVERT_VERSION = 2

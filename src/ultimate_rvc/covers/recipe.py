@@ -28,13 +28,13 @@ from ultimate_rvc.covers.steps import (
     transpose_stem,
 )
 from ultimate_rvc.covers.wave_file import stem_seconds
+from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import cache_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.devices import resolve_device
-from ultimate_rvc.rvc.infer.optimization.config import config_for
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, choose
+from ultimate_rvc.switches import config_for
 
 STEP_NAMES = (
     "retrieve",

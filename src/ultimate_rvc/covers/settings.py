@@ -9,8 +9,8 @@ from pathlib import Path
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import AudioFormat, Device, StepSwitch
 from ultimate_rvc.errors import SettingError, check_setting
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 AUTO_MODEL = "auto"
 OUTPUT_RATES = (16000, 44100, 48000, 96000, 192000)

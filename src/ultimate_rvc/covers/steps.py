@@ -28,9 +28,9 @@ from ultimate_rvc.covers.sources import read_song
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
 from ultimate_rvc.separation.choose import Choice
+from ultimate_rvc.switches import OptimizationConfig
 
 SEPARATE_VERSION = 1
 SPLIT_VERSION = 1

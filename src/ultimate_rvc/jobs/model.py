@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.jobs.plain import from_plain, to_plain
+from ultimate_rvc.plain import to_plain
+from ultimate_rvc.work.result import WorkResult
 
 
 class JobState(StrEnum):
@@ -22,50 +22,6 @@ class JobState(StrEnum):
     @property
     def is_finished(self) -> bool:
         return self not in (JobState.QUEUED, JobState.RUNNING)
-
-
-@dataclass(frozen=True)
-class ResultFile:
-    """A file that a job made; ``role`` says what is in it, such as ``cover`` or ``vocals``."""
-
-    role: str
-    path: Path
-    source: str | None = None
-    """Which of several inputs it comes from."""
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """How long a step took, whether it was found in the cache, and its files."""
-
-    name: str
-    seconds: float
-    cached: bool = False
-    files: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """What came of a job, as it is kept with it."""
-
-    files: tuple[ResultFile, ...] = ()
-    steps: tuple[StepTime, ...] = ()
-    warnings: tuple[str, ...] = ()
-    device: str | None = None
-    """Where it was computed; None where nothing was."""
-    precision: str | None = None
-    """``float32``, ``float16`` or ``bfloat16``."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What a kind has to say beyond that (docs/jobs.md lists it): anything JSON can hold."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        plain: dict[str, Any] = to_plain(self)
-        return plain
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> JobResult:
-        return from_plain(cls, plain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +58,7 @@ class Job:
     """One sentence, once it failed or was interrupted."""
     details: str | None = None
     """The traceback, for a bug report."""
-    result: JobResult | None = None
+    result: WorkResult | None = None
 
     @property
     def elapsed_seconds(self) -> float | None:

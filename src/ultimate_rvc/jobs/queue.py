@@ -17,15 +17,16 @@ from typing import Any
 
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.events import Subscription
-from ultimate_rvc.jobs.kinds import KINDS_TABLE, load_kinds, new_job, repeated_job
 from ultimate_rvc.jobs.lock import ServerLock
 from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.jobs.new import new_job, repeated_job
 from ultimate_rvc.jobs.schedule import FairOrder
 from ultimate_rvc.jobs.settings import QueueSettings
 from ultimate_rvc.jobs.slot import Outcome, Slot
 from ultimate_rvc.jobs.store import JobStore
 from ultimate_rvc.jobs.time_left import overall_fraction, seconds_left
 from ultimate_rvc.paths import jobs_dir
+from ultimate_rvc.work.kinds import KINDS_TABLE, load_kinds
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class JobQueue:
         Parameters
         ----------
         kind : str
-            One of :data:`~ultimate_rvc.jobs.kinds.KINDS`.
+            One of :data:`~ultimate_rvc.work.kinds.KINDS`.
         settings : mapping
             Plain values as docs/jobs.md lists them; what is left out has its default.
         client : str

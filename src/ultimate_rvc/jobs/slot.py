@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.jobs.kinds import Kind
-from ultimate_rvc.jobs.model import Job, JobResult, JobState
+from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.sentences import sentence_of
 from ultimate_rvc.jobs.store import INTERRUPTED
 from ultimate_rvc.jobs.worker_process import WorkerGoneError, WorkerProcess
+from ultimate_rvc.work.kinds import Kind
+from ultimate_rvc.work.result import WorkResult
 
 POLL_SECONDS = 0.05  # how often a wish to cancel is looked for while the worker says nothing
 CLOSE_SECONDS = 5.0
@@ -26,7 +27,7 @@ class Outcome:
     """How a job ended."""
 
     state: JobState
-    result: JobResult | None = None
+    result: WorkResult | None = None
     error: str | None = None
     details: str | None = None
 
@@ -144,10 +145,10 @@ class Slot:
 
     def _last_word(self, message: Mapping[str, Any]) -> Outcome:
         if "done" in message:
-            return Outcome(JobState.DONE, JobResult.from_dict(message["done"]))
+            return Outcome(JobState.DONE, WorkResult.from_dict(message["done"]))
         if "cancelled" in message:
             result = message.get("result")
-            return replace(self._stopped(), result=JobResult.from_dict(result) if result else None)
+            return replace(self._stopped(), result=WorkResult.from_dict(result) if result else None)
         return Outcome(JobState.FAILED, error=message["failed"], details=message["details"])
 
     def _stopped(self) -> Outcome:

@@ -14,7 +14,8 @@ from typing import Any
 import peewee
 
 from ultimate_rvc.jobs.errors import JobError
-from ultimate_rvc.jobs.model import Job, JobResult, JobState
+from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.work.result import WorkResult
 
 FILE_NAME = "jobs.sqlite3"
 SCHEMA_VERSION = 1
@@ -226,6 +227,6 @@ def _job(row: dict[str, Any]) -> Job:
         | {
             "state": JobState(row["state"]),
             "settings": json.loads(row["settings"]),
-            "result": JobResult.from_dict(json.loads(result)) if result else None,
+            "result": WorkResult.from_dict(json.loads(result)) if result else None,
         }
     )

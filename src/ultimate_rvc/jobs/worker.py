@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.errors import CancelledError, OutOfMemoryError
-from ultimate_rvc.jobs.kinds import Kind, load_kinds
 from ultimate_rvc.jobs.sentences import sentence_of
-from ultimate_rvc.jobs.stopped import StoppedError
-from ultimate_rvc.jobs.warm import WarmPipelines
-from ultimate_rvc.jobs.workbench import Workbench
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.work.kinds import Kind, load_kinds
+from ultimate_rvc.work.stopped import StoppedError
+from ultimate_rvc.work.warm import WarmPipelines
+from ultimate_rvc.work.workbench import Workbench
 
 REPORT_SECONDS = 0.1  # a page cannot show more
 # On a CPU torch keeps what it prepared for each length of audio it met, up to 1024 of them: over fifty short

@@ -18,7 +18,7 @@ from ultimate_rvc.voices.names import checked_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ultimate_rvc.rvc.checkpoint import VoiceFile, VoiceMetadata
+    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile, VoiceMetadata
 
 SPEAKER_TABLE = "emb_g.weight"
 
@@ -65,7 +65,7 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     VoiceNotFoundError
         There is no such voice.
     """
-    from ultimate_rvc.rvc.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 
     check_setting("ratio", ratio, 0, 1)
     wanted = checked_name(name)
@@ -125,7 +125,7 @@ def blend(one: VoiceFile, other: VoiceFile, ratio: float, names: tuple[str, str]
     VoiceFileError
         They do not have the same layers in the same shapes.
     """
-    from ultimate_rvc.rvc.weight_norm_layers import unfold_weight_norm
+    from ultimate_rvc.rvc.networks.weight_norm_layers import unfold_weight_norm
 
     # A voice may have the product of a pair that the other has apart: both are brought to pairs.
     first, second = (unfold_weight_norm(voice.state, voice.metadata.vocoder) for voice in (one, other))

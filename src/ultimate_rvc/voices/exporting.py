@@ -27,7 +27,7 @@ from ultimate_rvc.voices.record import (
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.checkpoint import VoiceFile
+    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile
 
 # The same voice gives the same bytes: entries carry the earliest time that a zip can hold.
 ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
@@ -94,7 +94,7 @@ def _zip_path(target: Path, stem: str) -> Path:
 
 def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     """The files of the archive, side by side in a folder, and what to warn of."""
-    from ultimate_rvc.rvc.checkpoint import read_voice_file, write_rvc_voice
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file, write_rvc_voice
 
     voice = read_voice_file(ref.model_path)
     own_folder = ref.folder if "/" not in ref.name else None

@@ -35,7 +35,7 @@ from ultimate_rvc.voices.record import (
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.checkpoint import VoiceFile
+    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile
 
 UNPACKED_FOLDER = "archive"
 
@@ -167,7 +167,7 @@ def add_voice(
 
 def check_index(index: Path, model_name: str, feature_dim: int) -> None:
     """Raise :class:`VoiceFileError` unless an index is sound and as wide as the voice's features."""
-    from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
+    from ultimate_rvc.rvc.infer.index_file import check_index_file
 
     check_index_file(index)
     header = read_index_header(index)
@@ -196,7 +196,7 @@ def _import(
     workplace: Path,
     source: Mapping[str, Any],
 ) -> VoiceRef:
-    from ultimate_rvc.rvc.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 
     model = material.model
     name = chosen_name or _name_from_file(model)
@@ -224,7 +224,11 @@ def _import(
 
 
 def _write_model(target: Path, voice: VoiceFile, label: str) -> None:
-    from ultimate_rvc.rvc.checkpoint import build_synthesizer, write_rvc_voice, write_safetensors_voice
+    from ultimate_rvc.rvc.voice_file.checkpoint import (
+        build_synthesizer,
+        write_rvc_voice,
+        write_safetensors_voice,
+    )
 
     try:
         build_synthesizer(voice)

@@ -26,7 +26,7 @@ from ultimate_rvc.voices.record import (
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.checkpoint import VoiceFile
+    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def inspect_voice(ref: VoiceRef) -> VoiceDetails:
     VoiceFileError
         The model cannot be read as a voice.
     """
-    from ultimate_rvc.rvc.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 
     described = describe_voice(read_voice_file(ref.model_path))
     header = read_index_header(ref.index_path) if ref.index_path else None
@@ -127,7 +127,7 @@ def refresh_voice(name: str) -> VoiceRef:
     VoiceNotFoundError, VoiceFileError
         There is no such voice, it has no folder of its own, or its model is no voice any more.
     """
-    from ultimate_rvc.rvc.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 
     library = voice_models_dir()
     with changing(library, f"Refreshing {name!r}"):

@@ -120,7 +120,7 @@ def _preset(given: Mapping[str, Any]) -> library.VoicePreset:
     SettingError
         A name is none, or a value is outside its range.
     """
-    from ultimate_rvc.jobs.plain import from_plain
+    from ultimate_rvc.plain import from_plain
 
     if not isinstance(given, Mapping):
         raise SettingError("preset must be an object with names and values.")

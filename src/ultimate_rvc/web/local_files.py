@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ultimate_rvc.assets.links import is_link
-from ultimate_rvc.jobs.kinds import DEMO_SOURCE
 from ultimate_rvc.web.desk import Door, problem
 from ultimate_rvc.web.voice_choice import checked_voice
+from ultimate_rvc.work.requests import DEMO_SOURCE
 
 # Names of settings, wherever they stand, that the engine takes as a file, a folder, or a name of one.
 PATHS = frozenset(

@@ -7,10 +7,10 @@ from typing import Any
 
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.files import atomic_path
-from ultimate_rvc.jobs.settings_file import PARTS, checked_part, file_part
 from ultimate_rvc.paths import config_dir
-from ultimate_rvc.rvc.infer.optimization.config import FILE_VARIABLE, resolve_config
+from ultimate_rvc.switches import FILE_VARIABLE, resolve_config
 from ultimate_rvc.voices.names import checked_name
+from ultimate_rvc.work.settings_file import PARTS, checked_part, file_part
 
 SHIPPED = frozenset({"macos_optimized", "nvidia", "cpu"})  # come with the program, and stay as they are
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ultimate_rvc.assets.links import is_link
-from ultimate_rvc.jobs.kinds import DEMO_SOURCE
 from ultimate_rvc.web.desk import Door, problem
+from ultimate_rvc.work.requests import DEMO_SOURCE
 
 
 def song_source(desk: Door, upload: str | None, link: str | None) -> str:

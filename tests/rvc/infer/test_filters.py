@@ -14,14 +14,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ultimate_rvc.rvc.infer.optimization.filters import (
-    BLOCK_SAMPLES,
-    FFT_BATCH,
-    HOP,
-    TAPS,
-    ScipyHighpass,
-    TorchHighpass,
-)
+from ultimate_rvc.rvc.infer.highpass import BLOCK_SAMPLES, ScipyHighpass
+from ultimate_rvc.rvc.infer.optimization.device_highpass import FFT_BATCH, HOP, TAPS, TorchHighpass
 
 REFERENCE = scipy.signal.butter(5, 48, "highpass", fs=16_000)
 CPU = torch.device("cpu")
@@ -124,7 +118,7 @@ def test_torch_makes_silence_of_a_constant(level: float) -> None:
 
 
 def test_torch_holds_a_recording_once_beside_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ultimate_rvc.rvc.infer.optimization.filters.FFT_BATCH", 2)
+    monkeypatch.setattr("ultimate_rvc.rvc.infer.optimization.device_highpass.FFT_BATCH", 2)
     waveform = torch.from_numpy(noise(40 * HOP))
     with NewTensors() as new:
         TorchHighpass(CPU).apply(waveform)
@@ -141,7 +135,7 @@ def test_torch_equals_filtfilt_for_tones_about_the_corner(hertz: int) -> None:
 
 def test_torch_joins_its_batches_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FFT_BATCH > 2
-    monkeypatch.setattr("ultimate_rvc.rvc.infer.optimization.filters.FFT_BATCH", 2)
+    monkeypatch.setattr("ultimate_rvc.rvc.infer.optimization.device_highpass.FFT_BATCH", 2)
     waveform = noise(5 * HOP + 100)
     filtered = TorchHighpass(CPU).apply(torch.from_numpy(waveform))
     np.testing.assert_allclose(filtered.numpy(), filtfilt(waveform), rtol=0, atol=1e-5)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from small_synthesizer import random_inputs, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, render_whole
+from ultimate_rvc.switches import OptimizationConfig
 
 KINDS = [(vocoder, True) for vocoder in Vocoder] + [(Vocoder.HIFI_GAN, False)]
 each_kind = pytest.mark.parametrize(("vocoder", "has_f0"), KINDS, ids=lambda value: str(value))

@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.infer.optimization import index_file, retrieval
-from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
-from ultimate_rvc.rvc.infer.optimization.retrieval import DeviceRetriever, FaissRetriever, open_retriever
+from ultimate_rvc.rvc.infer import index_file
+from ultimate_rvc.rvc.infer.index_file import check_index_file
+from ultimate_rvc.rvc.infer.opening import open_retriever
+from ultimate_rvc.rvc.infer.optimization import device_retrieval
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
+from ultimate_rvc.rvc.infer.retrieval import FaissRetriever
 
 CPU = torch.device("cpu")
 FloatArray = NDArray[np.float32]
@@ -196,7 +199,7 @@ def test_a_common_offset_and_repeated_vectors_raise_no_doubt() -> None:
 def test_a_device_is_not_waited_for_and_asked_for_little(monkeypatch: pytest.MonkeyPatch) -> None:
     # As 50,000 vectors and 3,200 frames are in blocks of their sizes.
     for name, value in (("BLOCK_FRAMES", 128), ("BLOCK_VECTORS", 1024), ("REFINED_FRAMES", 32)):
-        monkeypatch.setattr(retrieval, name, value)
+        monkeypatch.setattr(device_retrieval, name, value)
     random = np.random.default_rng(0)
     searched = on_waiting_device(random.normal(size=(3125, 8)).astype(np.float32))
     features = torch.from_numpy(random.normal(size=(200, 8)).astype(np.float32))
@@ -219,7 +222,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
         ("REFINED_FRAMES", 7),
         ("DIRECT_FRAMES", 3),
     ):
-        monkeypatch.setattr(retrieval, name, value)
+        monkeypatch.setattr(device_retrieval, name, value)
     blocks = on_cpu(vectors).blend(frames, 0.5)
     torch.testing.assert_close(blocks, whole, rtol=1e-6, atol=1e-6)
 
@@ -286,7 +289,7 @@ def test_products_are_float32_whatever_is_set_outside() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with torch.autocast("cpu", torch.bfloat16), retrieval._float32_products(CPU):
+        with torch.autocast("cpu", torch.bfloat16), device_retrieval._float32_products(CPU):
             rough, _ = on_cpu(vectors)._candidates(frames)
             assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
         assert torch.get_float32_matmul_precision() == "medium"
@@ -296,11 +299,11 @@ def test_products_are_float32_whatever_is_set_outside() -> None:
 
 
 def test_tf32_is_off_for_the_products_of_a_gpu_and_on_again_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "_autocast_off", lambda device: torch.no_grad())
+    monkeypatch.setattr(device_retrieval, "_autocast_off", lambda device: torch.no_grad())
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True
     try:
-        with retrieval._float32_products(torch.device("cuda")):
+        with device_retrieval._float32_products(torch.device("cuda")):
             assert not torch.backends.cuda.matmul.allow_tf32
         assert torch.backends.cuda.matmul.allow_tf32
     finally:
@@ -321,7 +324,9 @@ def written(path: Path, vectors: FloatArray, kind: str) -> Path:
 def test_a_file_opened_for_faiss_and_for_a_device_blends_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(retrieval, "BLOCK_VECTORS", 100)  # so that blocks and cells end at different places
+    monkeypatch.setattr(
+        device_retrieval, "BLOCK_VECTORS", 100
+    )  # so that blocks and cells end at different places
     random = np.random.default_rng(9)
     vectors = random.normal(size=(730, 24)).astype(np.float32)
     path = written(tmp_path / "a.index", vectors, kind)
@@ -341,7 +346,7 @@ def test_a_file_opened_for_faiss_and_for_a_device_blends_alike(
 def test_loading_holds_the_vectors_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(9).normal(size=(40_000, 32)).astype(np.float32)
     path = written(tmp_path / "a.index", vectors, "Flat")
-    monkeypatch.setattr(retrieval, "BLOCK_VECTORS", 1000)
+    monkeypatch.setattr(device_retrieval, "BLOCK_VECTORS", 1000)
     monkeypatch.setattr(index_file, "CHECKED_BYTES", 1 << 18)
     tracemalloc.start()  # sees numpy and bytes, not torch
     try:

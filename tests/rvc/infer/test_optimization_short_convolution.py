@@ -15,11 +15,15 @@ from torch.nn import functional as F
 
 from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization import fast_layers
-from ultimate_rvc.rvc.infer.optimization.compiled_products import CompiledProducts, TorchProducts
-from ultimate_rvc.rvc.infer.optimization.compiled_transforms import PRODUCTS, Tiles, compiled_transforms
-from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
-from ultimate_rvc.rvc.infer.optimization.short_convolution import (
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder import fast_layers
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_products import CompiledProducts, TorchProducts
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_transforms import (
+    PRODUCTS,
+    Tiles,
+    compiled_transforms,
+)
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.short_convolution import (
     DirectConvolution,
     RowConvolution,
     ShortConvolution,

@@ -21,16 +21,18 @@ from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.cli.profiling import profile_shown
 from ultimate_rvc.rvc.infer import opening
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
+from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.optimization import precision as precision_module
-from ultimate_rvc.rvc.infer.optimization.config import VARIABLES, OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
+from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
-from ultimate_rvc.rvc.infer.optimization.retrieval import DeviceRetriever, FaissRetriever
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.rvc.infer.retrieval import FaissRetriever
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.networks.hifigan import HiFiGAN
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
+from ultimate_rvc.switches import VARIABLES, OptimizationConfig
 
 SETTINGS = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0, index_rate=0.75)
 SAMPLES = 4_000

@@ -23,8 +23,8 @@ from small_pipeline import (
 )
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 NOISY = ConversionSettings(seed=3, index_rate=0.75)
 RECORDINGS = [(tone(1.1), 16_000), (tone(3.2, 22_050), 22_050), (tone(0.4), 16_000)]

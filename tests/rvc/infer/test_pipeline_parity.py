@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from small_pipeline import EVERY_HALF, cpu_with, snr_db, use_short_chunks
 from starter_voice import SAMPLE_RATE, SETTINGS, heard_and_gaps, open_starter, recording, write_flat_index
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
-from ultimate_rvc.rvc.infer.optimization.config import FIELDS, OptimizationConfig
 from ultimate_rvc.rvc.pitch import extract_f0
+from ultimate_rvc.switches import FIELDS, OptimizationConfig
 
 FloatArray = NDArray[np.float32]
 

@@ -16,11 +16,11 @@ from small_pipeline import LevelEncoder, small_pipeline, snr_db, tone, use_short
 from small_synthesizer import small_config, small_synthesizer
 from starter_voice import SAMPLE_RATE, SETTINGS, heard_and_gaps, open_starter, recording
 from ultimate_rvc.rvc.infer import chunks as chunking
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass
+from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.networks.hifigan import HiFiGAN
+from ultimate_rvc.switches import OptimizationConfig
 
 FloatArray = NDArray[np.float32]
 SHARES = [0.3, 0.5, 0.7]

@@ -13,10 +13,10 @@ import torch
 from pretend_gpu import GPU, OnGpu, Traffic, on_gpu, pretend_gpu
 from small_pipeline import FloatArray, LevelEncoder, small_pipeline, tone, use_short_chunks, use_simple_pitch
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.retrieval import DeviceRetriever
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 NOISY = ConversionSettings(index_rate=0.75, seed=3)  # random numbers are drawn on the device
 VECTORS = 200

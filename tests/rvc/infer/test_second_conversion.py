@@ -23,10 +23,10 @@ from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
 from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import feature_cache_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.retrieval import DeviceRetriever
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.switches import OptimizationConfig
 
 SETTINGS = ConversionSettings(seed=3, index_rate=0.75, f0_methods=(F0Method.FCPE,))
 CHUNKS = 4

@@ -13,14 +13,6 @@ from torch import Tensor
 
 from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.checkpoint import (
-    Dialect,
-    Speaker,
-    VoiceFile,
-    VoiceMetadata,
-    load_voice_model,
-    write_rvc_voice,
-)
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.segments import draw_starts, slice_segments
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
@@ -29,6 +21,14 @@ from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.losses import kl_loss
 from ultimate_rvc.rvc.train.sizes import NetworkSize, named_config, spectrogram_sizes
+from ultimate_rvc.rvc.voice_file.checkpoint import (
+    Dialect,
+    Speaker,
+    VoiceFile,
+    VoiceMetadata,
+    load_voice_model,
+    write_rvc_voice,
+)
 
 PHONE_DIM = 12
 SPEAKERS = 2

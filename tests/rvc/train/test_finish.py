@@ -18,7 +18,6 @@ from small_training import PHONE_DIM, SmallData, tiny_settings
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import TrainingError
 from ultimate_rvc.paths import voice_models_dir
-from ultimate_rvc.rvc.checkpoint import read_voice_file
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.finish import (
@@ -32,6 +31,7 @@ from ultimate_rvc.rvc.train.finish import (
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import train
 from ultimate_rvc.rvc.train.networks import build_networks
+from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 from ultimate_rvc.voices.library import (
     VoicePreset,
     change_tags,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.errors import CancelledError, TrainingError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.infer.optimization.index_file import check_index_file
-from ultimate_rvc.rvc.infer.optimization.retrieval import read_index
+from ultimate_rvc.rvc.infer.index_file import check_index_file
+from ultimate_rvc.rvc.infer.retrieval import read_index
 from ultimate_rvc.rvc.train import index as index_module
 from ultimate_rvc.rvc.train.clusters import cluster_centres
 from ultimate_rvc.rvc.train.index import build_index, cell_count

@@ -22,12 +22,12 @@ from small_training import SmallData, tiny_settings
 from ultimate_rvc.errors import SettingError, TrainingError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.checkpoint import load_voice_model, read_voice_file
 from ultimate_rvc.rvc.train.accelerators import open_accelerator
 from ultimate_rvc.rvc.train.checkpoints import Checkpoint, checkpoint_folders, load_checkpoint
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import LOCK_FILE, TrainingResult, train
 from ultimate_rvc.rvc.train.settings import Precision
+from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
 
 TESTS = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300  # other work may stop this process for a while

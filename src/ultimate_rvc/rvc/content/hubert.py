@@ -25,7 +25,7 @@ from ultimate_rvc.rvc.content.files import CONFIG_FILE, files_identity, weights_
 from ultimate_rvc.rvc.content.frames import FRAME_SAMPLES, RECEPTIVE_SAMPLES, frame_count, padded_lengths
 from ultimate_rvc.rvc.content.padded_hubert import padded_last_layer
 from ultimate_rvc.rvc.networks.padding import clear_tails
-from ultimate_rvc.rvc.torch_file import read_torch_file
+from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 V1_LAYERS = 9
 MAX_LAYERS = 96  # twice the largest HuBERT; a damaged config must not build for ever

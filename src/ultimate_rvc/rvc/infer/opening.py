@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 
+from ultimate_rvc.device import is_out_of_memory, release_cached_memory
 from ultimate_rvc.errors import EncoderMismatchError, VoiceFileError
-from ultimate_rvc.rvc.checkpoint import VoiceModel
 from ultimate_rvc.rvc.content import ContentEncoder, load_content_encoder
 from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
-from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever
+from ultimate_rvc.rvc.infer.index_file import check_index_file
+from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
+from ultimate_rvc.rvc.infer.retrieval import Retriever, read_index
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.voice_file.checkpoint import VoiceModel
+
+log = logging.getLogger(__name__)
 
 
 def check_frame_rate(voice: VoiceModel, voice_name: str) -> None:
@@ -45,3 +51,27 @@ def check_index(retriever: Retriever, index_path: Path, voice: VoiceModel, voice
             f"The index {index_path} holds vectors of {retriever.dim} numbers, but {voice_name} works "
             f"with {expected}; it belongs to another voice."
         )
+
+
+def open_retriever(path: Path, device: torch.device | None) -> Retriever:
+    """Read an ``.index`` file for a search on ``device``, or by faiss when that is ``None``.
+
+    Raises
+    ------
+    VoiceFileError
+        As :func:`read_index`.
+    """
+    if device is None:
+        return read_index(path)
+    layout = check_index_file(path)
+    try:
+        return DeviceRetriever.load(layout, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside the handler, whose traceback would keep what was already loaded.
+    release_cached_memory(device)
+    log.warning(
+        "%s has no memory left for the %d vectors of %s; faiss searches them.", device, layout.size, path
+    )
+    return read_index(path)

@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from ultimate_rvc.audio.level import match_level, to_mono
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.choices import Device, F0Method
+from ultimate_rvc.device import is_out_of_memory, release_cached_memory, resolve_device
 from ultimate_rvc.errors import AudioError, OutOfMemoryError, SettingError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.checkpoint import VoiceModel, load_voice_model
 from ultimate_rvc.rvc.content import ContentEncoder
 from ultimate_rvc.rvc.content.tiled_hubert import run_in_tiles
 from ultimate_rvc.rvc.infer import chunks as chunking
 from ultimate_rvc.rvc.infer.chunks import Chunk, Joiner
-from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory, resolve_device
-from ultimate_rvc.rvc.infer.opening import check_frame_rate, check_index, load_encoder
+from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
+from ultimate_rvc.rvc.infer.opening import check_frame_rate, check_index, load_encoder, open_retriever
 from ultimate_rvc.rvc.infer.optimization.batching import (
     BatchDriver,
     ItemGenerators,
@@ -42,13 +42,12 @@ from ultimate_rvc.rvc.infer.optimization.batching import (
     pad_batch,
 )
 from ultimate_rvc.rvc.infer.optimization.compilation import CompiledRender
-from ultimate_rvc.rvc.infer.optimization.config import AUTO_BATCH, OptimizationConfig, config_for
+from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.feature_cache import audio_hash, open_feature_cache
-from ultimate_rvc.rvc.infer.optimization.filters import ScipyHighpass, TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.precision import FiniteWindows, Precision
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
 from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for
-from ultimate_rvc.rvc.infer.optimization.retrieval import Retriever, open_retriever
+from ultimate_rvc.rvc.infer.retrieval import Retriever
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.vocal_features import VocalFeatures
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -56,6 +55,8 @@ from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods
 from ultimate_rvc.rvc.pitch.curve import autotune, coarse_pitch, proposed_shift, transpose_f0
+from ultimate_rvc.rvc.voice_file.checkpoint import VoiceModel, load_voice_model
+from ultimate_rvc.switches import AUTO_BATCH, OptimizationConfig, config_for
 
 log = logging.getLogger(__name__)
 

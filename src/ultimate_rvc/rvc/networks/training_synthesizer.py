@@ -28,7 +28,7 @@ from ultimate_rvc.rvc.networks.sine_source import SineSource
 from ultimate_rvc.rvc.networks.text_encoder import RelativeAttention, TextEncoder
 from ultimate_rvc.rvc.networks.training_state import load_training_state, norm_weights, paired_state
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, build_vocoder
-from ultimate_rvc.rvc.weight_norm_layers import is_weight_normed
+from ultimate_rvc.rvc.networks.weight_norm_layers import is_weight_normed
 
 if TYPE_CHECKING:
     from ultimate_rvc.rvc.train.batches import Batch

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, PITCH_BINS, refined_peak
 from ultimate_rvc.rvc.pitch.method import F0_MAX_HZ, F0_MIN_HZ, HOP_LENGTH, within_range
-from ultimate_rvc.rvc.torch_file import read_torch_file
+from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 WINDOW_LENGTH = 1024
 BATCH_FRAMES = 512  # windows that the network sees at once

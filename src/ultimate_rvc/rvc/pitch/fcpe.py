@@ -22,7 +22,7 @@ from ultimate_rvc.rvc.pitch.fcpe_network import FCPENetwork
 from ultimate_rvc.rvc.pitch.mel import N_MELS, LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
 from ultimate_rvc.rvc.pitch.refine import refined
-from ultimate_rvc.rvc.torch_file import read_torch_file
+from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 PACKAGE = "torchfcpe"
 WEIGHTS = Path("assets", "fcpe_c_v001.pt")  # inside the package

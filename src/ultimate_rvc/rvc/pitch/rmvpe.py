@@ -14,7 +14,7 @@ from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, refined_peak
 from ultimate_rvc.rvc.pitch.mel import LogMel
 from ultimate_rvc.rvc.pitch.method import within_range
 from ultimate_rvc.rvc.pitch.rmvpe_network import FRAME_GRID, RMVPENetwork
-from ultimate_rvc.rvc.torch_file import read_torch_file
+from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 FILE_NAME = "rmvpe.pt"
 SALIENCE_THRESHOLD = 0.03  # a frame whose highest salience is not above this is unvoiced

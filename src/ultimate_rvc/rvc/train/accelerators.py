@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.rvc.infer.devices import resolve_device
 from ultimate_rvc.rvc.train.settings import Precision
 
 if TYPE_CHECKING:

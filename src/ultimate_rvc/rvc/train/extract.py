@@ -17,12 +17,12 @@ from torch.nn.utils.rnn import pad_sequence
 from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.audio.level import rms
 from ultimate_rvc.choices import EmbedderModel, F0Method, VoiceVersion
+from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.content import ContentEncoder, encoder_identity, load_content_encoder
 from ultimate_rvc.rvc.content.files import files_identity
 from ultimate_rvc.rvc.content.frames import FRAME_SAMPLES, RECEPTIVE_SAMPLES, frame_count
-from ultimate_rvc.rvc.infer.devices import resolve_device
 from ultimate_rvc.rvc.pitch import PitchMethod, load_pitch_methods, resolve_auto
 from ultimate_rvc.rvc.pitch.method import HOP_LENGTH
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file

@@ -20,11 +20,11 @@ from ultimate_rvc.errors import TrainingError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.checkpoint import VoiceMetadata, read_voice_file
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.index import build_index
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.rvc.train.tables import DataDescription
+from ultimate_rvc.rvc.voice_file.checkpoint import VoiceMetadata, read_voice_file
 
 VOICE_JSON = "voice.json"
 VOICE_JSON_FORMAT = 1

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ultimate_rvc.choices import VoiceVersion
 from ultimate_rvc.errors import TrainingError
-from ultimate_rvc.rvc.checkpoint import Dialect, Speaker, VoiceFile, VoiceMetadata, write_rvc_voice
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.checkpoints import WEIGHTS_FOLDER, Checkpoint, random_states, save_checkpoint
@@ -29,6 +28,7 @@ from ultimate_rvc.rvc.train.scores import (
 )
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.rvc.train.step import Learner
+from ultimate_rvc.rvc.voice_file.checkpoint import Dialect, Speaker, VoiceFile, VoiceMetadata, write_rvc_voice
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -8,7 +8,7 @@ from enum import StrEnum
 from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.training_checkpoint import SEGMENT_FRAMES, STOCK_RATES
+from ultimate_rvc.rvc.voice_file.training_checkpoint import SEGMENT_FRAMES, STOCK_RATES
 
 
 class NetworkSize(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.rvc.infer.optimization.config import SWITCHES, OptimizationConfig, resolve_config
+from ultimate_rvc.switches import SWITCHES, OptimizationConfig, resolve_config
 from ultimate_rvc.web import settings_files
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem

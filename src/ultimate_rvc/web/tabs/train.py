@@ -8,15 +8,15 @@ from typing import Any, get_type_hints
 
 import gradio as gr
 
-from ultimate_rvc.jobs.kinds import TrainParts
-from ultimate_rvc.jobs.settings_file import file_part
-from ultimate_rvc.rvc.infer.optimization.config import TRAIN_PART
+from ultimate_rvc.switches import TRAIN_PART
 from ultimate_rvc.web import train_check, train_curves
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.portions import portions
 from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
+from ultimate_rvc.work.requests import TrainParts
+from ultimate_rvc.work.settings_file import file_part
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
 LEFT_OUT = frozenset(
@@ -148,7 +148,7 @@ def _defaults(group: str) -> dict[str, Any]:
 
 def _choose_size(settings: dict[str, Any]) -> None:
     """A full network takes weeks on a processor, so there the small one is what ``auto`` means."""
-    from ultimate_rvc.rvc.infer.devices import resolve_device
+    from ultimate_rvc.device import resolve_device
     from ultimate_rvc.rvc.train.settings import NetworkChoice
 
     is_open = settings["training"]["network_size"] == NetworkChoice.AUTO

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.devices import is_out_of_memory, release_cached_memory
+from ultimate_rvc.device import is_out_of_memory, release_cached_memory
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 
 log = logging.getLogger(__name__)

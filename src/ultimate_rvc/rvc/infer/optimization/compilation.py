@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ultimate_rvc.rvc.infer.devices import is_out_of_memory
+from ultimate_rvc.device import is_out_of_memory
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer

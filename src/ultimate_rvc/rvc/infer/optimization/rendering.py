@@ -16,12 +16,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ultimate_rvc.rvc.infer.optimization.config import OptimizationConfig
-from ultimate_rvc.rvc.infer.optimization.fast_layers import FastLayers
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
 from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, VocoderLayers
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork
+from ultimate_rvc.switches import OptimizationConfig
 
 log = logging.getLogger(__name__)
 

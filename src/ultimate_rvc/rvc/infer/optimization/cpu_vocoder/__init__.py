@@ -1,0 +1,1 @@
+"""The vocoder compiled for the processor it runs on; ``RVC_FAST_VOCODER=0`` removes all of it."""

@@ -1,0 +1,1 @@
+"""Voice files in and out: read without executing anything, described, written."""
