@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,11 @@ from numpy.typing import NDArray
 from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.plain import nearest
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.settings import settings_of
 from ultimate_rvc.switches import OptimizationConfig, resolve_config
 from ultimate_rvc.voices.library import find_voice
 
@@ -96,9 +96,7 @@ def _optimization(
 
 
 def _check_names(settings: dict[str, Any]) -> None:
-    known = [field.name for field in fields(ConversionSettings)]
+    known = settings_of(ConversionSettings)
     for name in settings:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(known)}."
-            raise SettingError(f"There is no setting {name!r}; {hint}")
+            raise SettingError(f"There is no setting {name!r}; {nearest(name, known)}")

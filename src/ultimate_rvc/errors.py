@@ -7,13 +7,20 @@ from __future__ import annotations
 
 
 class UltimateRVCError(Exception):
-    """A job that cannot be done, told in one sentence."""
+    """Work that cannot be done, said in one sentence.
+
+    ``fields`` are the names of settings in the sentence: a door may call them otherwise.
+    """
 
     exit_code = 1
 
+    def __init__(self, sentence: str, *fields: str) -> None:
+        super().__init__(sentence)
+        self.fields = fields
+
 
 class SettingError(UltimateRVCError):
-    """An option or setting outside its range or choices."""
+    """A setting outside its range or choices."""
 
     exit_code = 2
 
@@ -74,9 +81,3 @@ class CancelledError(UltimateRVCError):
     """The job was cancelled through its progress object."""
 
     exit_code = 130
-
-
-def check_setting(option: str, value: float, low: float, high: float) -> None:
-    """Raise :class:`SettingError` naming ``--option`` unless ``low <= value <= high`` (NaN fails)."""
-    if not low <= value <= high:
-        raise SettingError(f"--{option.replace('_', '-')} is {value}, but must be from {low} to {high}.")

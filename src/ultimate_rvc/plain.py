@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -59,11 +59,11 @@ def from_plain(kind: type[T], given: object, where: str = "", *, leave_out: Sequ
     known = {entry.name: entry for entry in fields(kind) if _join(where, entry.name) not in leave_out}  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            raise SettingError(f"There is no setting {_join(where, str(name))}; {_nearest(str(name), known)}")
+            raise SettingError(f"There is no setting {_join(where, str(name))}; {nearest(str(name), known)}")
     hints = get_type_hints(kind)
     for entry in known.values():
         if entry.name not in given and _is_required(entry):
-            raise SettingError(f"{_join(where, entry.name)} is missing.")
+            raise SettingError(f"{_join(where, entry.name)} is missing.", _join(where, entry.name))
     values = {
         name: _value(hints[name], value, _join(where, str(name)), leave_out) for name, value in given.items()
     }
@@ -89,8 +89,9 @@ def _is_required(entry: Field[Any]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    alike = difflib.get_close_matches(name, known, 1)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The way out of a misspelt name."""
+    alike = difflib.get_close_matches(name, list(known), 1)
     return f"did you mean {alike[0]!r}?" if alike else f"choose from {', '.join(known)}."
 
 
@@ -101,7 +102,7 @@ def _value(kind: Any, given: Any, where: str, leave_out: Sequence[str]) -> Any:
         return _optional(kind, given, where, leave_out)
     if origin is tuple:
         if isinstance(given, str) or not isinstance(given, Sequence):
-            raise SettingError(f"{where} must be a list.")
+            raise SettingError(f"{where} must be a list.", where)
         inner = get_args(kind)[0]
         return tuple(_value(inner, part, f"{where}[{i}]", leave_out) for i, part in enumerate(given))
     if origin is Literal:
@@ -131,7 +132,9 @@ def _optional(kind: Any, given: Any, where: str, leave_out: Sequence[str]) -> An
 
 def _choice(given: Any, choices: Sequence[Any], where: str) -> Any:
     if given not in choices:
-        raise SettingError(f"{where} is {_shown(given)}, but must be one of {', '.join(map(str, choices))}.")
+        raise SettingError(
+            f"{where} is {_shown(given)}, but must be one of {', '.join(map(str, choices))}.", where
+        )
     return given
 
 
@@ -145,7 +148,7 @@ def _single(kind: Any, given: Any, where: str) -> Any:
         Path: isinstance(given, str | Path) and bool(str(given).strip()) and "\0" not in str(given),
     }
     if not fits[kind]:
-        raise SettingError(f"{where} is {_shown(given)}, but must be {WORDS[kind]}.")
+        raise SettingError(f"{where} is {_shown(given)}, but must be {WORDS[kind]}.", where)
     return absolute(given) if kind is Path else kind(given)
 
 

@@ -1,9 +1,11 @@
-"""Progress and cancellation of long work: one object does both."""
+"""Progress and cancellation of long work, in one object; how long its steps took."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from ultimate_rvc.errors import CancelledError
 
@@ -52,3 +54,13 @@ class _PartOfProgress(Progress):
 
     def check(self) -> None:
         self._parent.check()
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step took, whether it was found in the cache, and its files."""
+
+    name: str
+    seconds: float
+    cached: bool = False
+    files: tuple[Path, ...] = ()

@@ -6,23 +6,24 @@ is imported until the hardware is asked for.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from ultimate_rvc import settings_files
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.paths import config_dir
+from ultimate_rvc.plain import nearest
+from ultimate_rvc.settings import setting, settings_of
+from ultimate_rvc.settings_files import COVER_PART, FILE_VARIABLE, TRAIN_PART
 
 log = logging.getLogger(__name__)
 
 PREFIX = "RVC_"
-FILE_VARIABLE = "URVC_CONFIG"  # names a file of config_dir(), without its .yaml
 BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
@@ -35,13 +36,6 @@ MAX_BATCH_SIZE = 64
 BATCH_CHOICES = f"1 to {MAX_BATCH_SIZE} or {AUTO_BATCH}"
 _BATCH_SIZE = re.compile(r"[0-9]{1,2}")
 Precision = Literal["float32", "float16", "bfloat16"]
-T = TypeVar("T")
-
-
-def _switch(variable: str, default: T, help: str) -> T:
-    """A field with the variable that sets it and the sentence the command line shows."""
-    entry: T = field(default=default, metadata={"variable": variable, "help": help})
-    return entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,39 +51,55 @@ class OptimizationConfig:
         A value is no choice.
     """
 
-    device: str = _switch("RVC_DEVICE", Device.AUTO.value, f"Where to compute: {DEVICE_CHOICES}.")
-    use_gpu_retrieval: bool = _switch(
-        "RVC_GPU_RETRIEVAL",
+    device: str = setting(Device.AUTO.value, f"Where to compute: {DEVICE_CHOICES}.", variable="RVC_DEVICE")
+    use_gpu_retrieval: bool = setting(
         False,
         "Search the index on the device, exactly, instead of with faiss on the CPU.",
+        variable="RVC_GPU_RETRIEVAL",
     )
-    use_fp16: bool = _switch(
-        "RVC_USE_FP16", False, "Run vocoder and encoder in float16, for GPUs made for it."
+    use_fp16: bool = setting(
+        False, "Run vocoder and encoder in float16, for GPUs made for it.", variable="RVC_USE_FP16"
     )
-    use_bf16: bool = _switch(
-        "RVC_USE_BF16", False, "The same in bfloat16 (float16, then float32, where the device has none)."
+    use_bf16: bool = setting(
+        False,
+        "The same in bfloat16 (float16, then float32, where the device has none).",
+        variable="RVC_USE_BF16",
     )
-    use_tf32: bool = _switch(
-        "RVC_USE_TF32", False, "Let NVIDIA GPUs round float32 products to TF32: faster, slightly less exact."
+    use_tf32: bool = setting(
+        False,
+        "Let NVIDIA GPUs round float32 products to TF32: faster, slightly less exact.",
+        variable="RVC_USE_TF32",
     )
-    use_gpu_filter: bool = _switch(
-        "RVC_GPU_FILTER", False, "Filter on the device instead of with scipy: the signal stays there."
+    use_gpu_filter: bool = setting(
+        False,
+        "Filter on the device instead of with scipy: the signal stays there.",
+        variable="RVC_GPU_FILTER",
     )
-    batch_size: int | Literal["auto"] = _switch(
-        "RVC_BATCH_SIZE", 1, f"Chunks converted at once: {BATCH_CHOICES} (by free memory)."
+    batch_size: int | Literal["auto"] = setting(
+        1, f"Chunks converted at once: {BATCH_CHOICES} (by free memory).", variable="RVC_BATCH_SIZE"
     )
-    compile_model: bool = _switch(
-        "RVC_COMPILE", False, "Compile the vocoder with torch.compile: slow to start, faster afterwards."
+    compile_model: bool = setting(
+        False,
+        "Compile the vocoder with torch.compile: slow to start, faster afterwards.",
+        variable="RVC_COMPILE",
     )
-    feature_cache: bool = _switch(
-        "RVC_FEATURE_CACHE", False, "Keep features and pitch of each vocal on disk for its next conversion."
+    feature_cache: bool = setting(
+        False,
+        "Keep features and pitch of each vocal on disk for its next conversion.",
+        variable="RVC_FEATURE_CACHE",
     )
-    fast_vocoder: bool = _switch(
-        "RVC_FAST_VOCODER", False, "CPU only: run in tiles that fit the cache, with fewer multiplications."
+    fast_vocoder: bool = setting(
+        False,
+        "CPU only: run in tiles that fit the cache, with fewer multiplications.",
+        variable="RVC_FAST_VOCODER",
     )
-    skip_silence: bool = _switch("RVC_SKIP_SILENCE", False, "Do not compute the voice in gaps of the source.")
-    enable_profiling: bool = _switch(
-        "RVC_PROFILING", False, "Measure the stages and show their times; each then waits for the device."
+    skip_silence: bool = setting(
+        False, "Do not compute the voice in gaps of the source.", variable="RVC_SKIP_SILENCE"
+    )
+    enable_profiling: bool = setting(
+        False,
+        "Measure the stages and show their times; each then waits for the device.",
+        variable="RVC_PROFILING",
     )
 
     def __post_init__(self) -> None:
@@ -131,27 +141,7 @@ class OptimizationConfig:
         return cls(**HARDWARE_DEFAULTS[Device.CPU.value])
 
 
-@dataclass(frozen=True)
-class SwitchSpec:
-    """A field of :class:`OptimizationConfig` as users meet it."""
-
-    name: str
-    variable: str
-    help: str
-    is_boolean: bool
-
-    @property
-    def option(self) -> str:
-        """Its command-line option: the variable without its prefix."""
-        return "--" + self.variable.removeprefix(PREFIX).lower().replace("_", "-")
-
-
-SWITCHES = {
-    entry.name: SwitchSpec(
-        entry.name, entry.metadata["variable"], entry.metadata["help"], isinstance(entry.default, bool)
-    )
-    for entry in fields(OptimizationConfig)
-}
+SWITCHES = settings_of(OptimizationConfig)
 FIELDS = tuple(SWITCHES)
 PRECISION = "precision"  # in settings files: one readable word for two switches
 PRECISIONS = {
@@ -160,10 +150,8 @@ PRECISIONS = {
     "bfloat16": {"use_fp16": False, "use_bf16": True},
 }
 PRECISION_CHOICES = "float32, float16 or bfloat16"
-# In settings files, read elsewhere: what covers sound like, and how voices are trained.
-COVER_PART, TRAIN_PART = "cover", "train"
 FILE_KEYS = (*FIELDS, PRECISION, COVER_PART, TRAIN_PART)
-VARIABLES = {spec.variable: name for name, spec in SWITCHES.items()}
+VARIABLES = {entry.facts.variable: name for name, entry in SWITCHES.items()}
 HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
     Device.MPS.value: {
         "use_gpu_retrieval": True,
@@ -238,15 +226,17 @@ class _Layer:
 def resolve_config(
     arguments: Mapping[str, object] | None = None,
     *,
-    command_line: Mapping[str, object] | None = None,
+    argument_names: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> ResolvedConfig:
-    """The configuration in force: argument > command line > environment > settings file > hardware.
+    """The configuration in force: argument > environment > settings file > hardware.
 
     Parameters
     ----------
-    arguments, command_line
+    arguments
         Fields of :class:`OptimizationConfig` by name; ``None`` for one that was not given.
+    argument_names
+        What the door that was used calls them, for sentences and origins.
     environment
         Variables to read instead of the process's own.
 
@@ -261,8 +251,9 @@ def resolve_config(
     """
     environment = os.environ if environment is None else environment
     layers = [
-        _given(arguments or {}, {name: ARGUMENT.format(name) for name in FIELDS}),
-        _given(command_line or {}, {name: spec.option for name, spec in SWITCHES.items()}),
+        _given(
+            arguments or {}, {name: ARGUMENT.format(name) for name in FIELDS} | dict(argument_names or {})
+        ),
         _from_environment(environment),
         _from_file(environment),
     ]
@@ -291,12 +282,24 @@ def config_for(device: str, given: OptimizationConfig | None) -> OptimizationCon
     return resolved.config
 
 
-def _given(values: Mapping[str, object], origins: Mapping[str, str]) -> _Layer:
-    chosen = {name: value for name, value in values.items() if value is not None}
+def check_switches(given: Mapping[str, object], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The switches that are given, as values; ``None`` stands for one that is not.
+
+    Raises
+    ------
+    SettingError
+        A name is no switch, or a value no choice.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen:
-        if name not in FIELDS:
-            raise SettingError(f"There is no optimisation {name!r}; {_nearest(name, FIELDS)}")
-    return _Layer({name: _parsed(name, value, origins[name]) for name, value in chosen.items()}, origins)
+        if name not in SWITCHES:
+            raise SettingError(f"There is no optimisation {name!r}; {nearest(name, SWITCHES)}")
+    return {name: _parsed(name, value, (names or {}).get(name, name)) for name, value in chosen.items()}
+
+
+def _given(values: Mapping[str, object], names: Mapping[str, str]) -> _Layer:
+    parsed = check_switches(values, names)
+    return _Layer(parsed, {name: names.get(name, ARGUMENT.format(name)) for name in parsed})
 
 
 def _from_environment(environment: Mapping[str, str]) -> _Layer:
@@ -314,10 +317,10 @@ def _from_file(environment: Mapping[str, str]) -> _Layer:
     name = environment.get(FILE_VARIABLE)
     if not name:
         return _Layer({})
-    path, content = read_settings_file(name)
+    path, content = settings_files.read(name)
     for key in content:
         if key not in FILE_KEYS:
-            raise SettingError(f"{path} has the key {key!r}, which is none; {_nearest(str(key), FILE_KEYS)}")
+            raise SettingError(f"{path} has the key {key!r}, which is none; {nearest(str(key), FILE_KEYS)}")
     values = {key: _parsed(key, value, f"{key} in {path}") for key, value in content.items() if key in FIELDS}
     if PRECISION in content:
         values = _with_precision(values, content[PRECISION], path)
@@ -338,57 +341,27 @@ def _with_precision(values: dict[str, Any], precision: object, path: Path) -> di
     return values | implied
 
 
-def read_settings_file(name: str) -> tuple[Path, dict[Any, Any]]:
-    """Where the settings file of this name is, and its keys and values.
-
-    Raises
-    ------
-    SettingError
-        It is not there, or holds something else.
-    """
-    import yaml
-
-    path = config_dir() / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-        raise SettingError(
-            f"{FILE_VARIABLE} is {name!r}, but there is no file {path}; there are: {known}."
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingError(f"The settings file {path} cannot be read: {reason}.") from error
-    if content is None:
-        return path, {}
-    if not isinstance(content, dict):
-        raise SettingError(
-            f"The settings file {path} must hold lines of 'key: value' with {_list(FILE_KEYS)}."
-        )
-    return path, content
-
-
 def _parsed(name: str, value: object, where: str) -> Any:
     """``value`` as the field ``name`` wants it; ``where`` is what the user has to correct."""
     text = str(value).strip().lower()
     if name == "device":
         if not _DEVICE.fullmatch(text):
-            raise SettingError(f"{where} is {value!r}, but must be {DEVICE_CHOICES}.")
+            raise SettingError(f"{where} is {value!r}, but must be {DEVICE_CHOICES}.", name)
         return text
     if name == "batch_size":
         if text == AUTO_BATCH:
             return AUTO_BATCH
         if not _BATCH_SIZE.fullmatch(text) or not 1 <= int(text) <= MAX_BATCH_SIZE:
-            raise SettingError(f"{where} is {value!r}, but must be {BATCH_CHOICES}.")
+            raise SettingError(f"{where} is {value!r}, but must be {BATCH_CHOICES}.", name)
         return int(text)
     if text not in BOOLEANS:
-        raise SettingError(f"{where} is {value!r}, but must be one of {', '.join(BOOLEANS)}.")
+        raise SettingError(f"{where} is {value!r}, but must be one of {', '.join(BOOLEANS)}.", name)
     return BOOLEANS[text]
 
 
 def _python_choices(name: str) -> str:
     """What a caller of Python passes for ``name``: values, not the texts that stand for them."""
-    if SWITCHES[name].is_boolean:
+    if SWITCHES[name].kind is bool:
         return "True or False"
     return BATCH_CHOICES if name == "batch_size" else DEVICE_CHOICES
 
@@ -404,13 +377,4 @@ def _hardware(device: str) -> str:
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     for variable in sorted(environment):
         if variable.startswith(PREFIX) and variable not in VARIABLES:
-            yield f"The variable {variable} is unknown and changes nothing; {_nearest(variable, VARIABLES)}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {nearest[0]}?" if nearest else f"there are {_list(known)}."
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
+            yield f"The variable {variable} is unknown and changes nothing; {nearest(variable, VARIABLES)}"

@@ -18,8 +18,9 @@ from ultimate_rvc.jobs.new import new_job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import JobStore
 from ultimate_rvc.paths import jobs_dir, packaged_assets_dir, voice_models_dir
+from ultimate_rvc.progress import StepTime
 from ultimate_rvc.work.kinds import KINDS
-from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
+from ultimate_rvc.work.result import ResultFile, WorkResult
 
 STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
 

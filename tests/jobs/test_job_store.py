@@ -15,7 +15,8 @@ from ultimate_rvc.jobs.lock import ServerLock
 from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import FILE_NAME, JobStore
-from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
+from ultimate_rvc.progress import StepTime
+from ultimate_rvc.work.result import ResultFile, WorkResult
 
 Opener = Callable[..., JobQueue]
 JOB = Job(

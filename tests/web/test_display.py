@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.progress import StepTime
 from ultimate_rvc.web import display, step_flow
 from ultimate_rvc.web.texts import load_texts
-from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
+from ultimate_rvc.work.result import ResultFile, WorkResult
 
 ENGLISH, CHINESE = load_texts("en"), load_texts("zh-TW")
 

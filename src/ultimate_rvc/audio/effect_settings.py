@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ultimate_rvc.errors import check_setting
+from ultimate_rvc.settings import check, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,32 +14,45 @@ class EffectSettings:
     All are validated at construction; a value outside its range raises ``SettingError``.
     """
 
-    room_size: float = 0.15
-    """Size of the reverb's room, 0 to 1: how long the tail is."""
-    wet_level: float = 0.2
-    """Level of the reverberation, 0 to 1; 0 switches the reverb's sound off."""
-    dry_level: float = 0.8
-    """Level of the direct voice, 0 to 1; Freeverb doubles it, so that 0.5 leaves it as it is."""
-    damping: float = 0.7
-    """How fast the reverberation loses its treble, 0 to 1."""
-    highpass_hz: float = 50.0
-    """-3 dB point of the high-pass, 0 to 1000 Hz; 0 switches it off."""
-    compressor_threshold_db: float = -15.0
-    """Level above which the compressor works, -60 to 0 dBFS."""
-    compressor_ratio: float = 4.0
-    """Decibels in for one decibel out above the threshold, 1 to 100; 1 switches the compressor off."""
-    attack_ms: float = 1.0
-    """Time constant with which the compressor follows a rising level, 0.01 to 1000 ms."""
-    release_ms: float = 100.0
-    """Time constant with which the compressor follows a falling level, 1 to 10000 ms."""
+    room_size: float = setting(
+        0.15,
+        "Size of the reverb's room: larger ones ring longer.",
+        0,
+        1,
+        step=0.01,
+        label="Reverb: room size",
+    )
+    wet_level: float = setting(
+        0.2, "Level of the reverberation; 0 is none.", 0, 1, step=0.01, label="Reverb: level"
+    )
+    # Freeverb doubles it, so that 0.5 leaves the voice as it is.
+    dry_level: float = setting(
+        0.8, "Level of the voice itself beside its reverb.", 0, 1, step=0.01, label="Reverb: direct voice"
+    )
+    damping: float = setting(
+        0.7, "How fast the reverberation loses its treble: higher is darker.", 0, 1, step=0.01,
+        label="Reverb: damping",
+    )  # fmt: skip
+    highpass_hz: float = setting(
+        50.0, "-3 dB point of the high-pass, which removes rumble; 0 switches it off.", 0, 1000, step=1.0,
+        unit="Hz", label="High-pass (Hz)",
+    )  # fmt: skip
+    compressor_threshold_db: float = setting(
+        -15.0, "The compressor makes softer what is louder than this.", -60, 0, step=0.5, unit="dB",
+        label="Compressor: threshold (dB)",
+    )  # fmt: skip
+    compressor_ratio: float = setting(
+        4.0, "Decibels in for one decibel out above the threshold; 1 switches the compressor off.", 1, 100,
+        step=0.5, label="Compressor: ratio",
+    )  # fmt: skip
+    attack_ms: float = setting(
+        1.0, "How fast the compressor follows a rising level.", 0.01, 1000, step=0.01, unit="ms",
+        label="Compressor: attack (ms)",
+    )  # fmt: skip
+    release_ms: float = setting(
+        100.0, "How fast the compressor follows a falling level.", 1, 10_000, step=1.0, unit="ms",
+        label="Compressor: release (ms)",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_setting("room_size", self.room_size, 0, 1)
-        check_setting("wet_level", self.wet_level, 0, 1)
-        check_setting("dry_level", self.dry_level, 0, 1)
-        check_setting("damping", self.damping, 0, 1)
-        check_setting("highpass_hz", self.highpass_hz, 0, 1000)
-        check_setting("compressor_threshold_db", self.compressor_threshold_db, -60, 0)
-        check_setting("compressor_ratio", self.compressor_ratio, 1, 100)
-        check_setting("attack_ms", self.attack_ms, 0.01, 1000)
-        check_setting("release_ms", self.release_ms, 1, 10_000)
+        check(self)

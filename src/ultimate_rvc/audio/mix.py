@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.audio.level import db_to_gain, gain_to_db, limit_true_peak, to_stereo, true_peak
 from ultimate_rvc.audio.resample import resample
-from ultimate_rvc.errors import AudioError, SettingError, check_setting
+from ultimate_rvc.errors import AudioError, SettingError
+from ultimate_rvc.settings import check_range
 
 FloatArray = NDArray[np.float32]
 
@@ -33,7 +34,7 @@ class Track:
     """-120 to 60 dB."""
 
     def __post_init__(self) -> None:
-        check_setting("gain", self.gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
+        check_range("gain_db", self.gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
         if not np.isfinite(self.waveform).all():
             raise AudioError(
                 "A track to mix holds samples that are not numbers (NaN or infinite); export it again."

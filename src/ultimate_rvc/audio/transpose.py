@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from python_stretch import Signalsmith
 
-from ultimate_rvc.errors import AudioError, check_setting
+from ultimate_rvc.errors import AudioError
+from ultimate_rvc.settings import check_range
 
 FloatArray = NDArray[np.float32]
 
@@ -43,7 +44,7 @@ def transpose(waveform: FloatArray, sample_rate: int, semitones: float) -> Float
     AudioError
         If samples are not finite.
     """
-    check_setting("semitones", semitones, -MAX_SEMITONES, MAX_SEMITONES)
+    check_range("semitones", semitones, -MAX_SEMITONES, MAX_SEMITONES)
     if semitones == 0 or waveform.size == 0:
         return waveform
     channels = np.atleast_2d(np.ascontiguousarray(waveform, np.float32))

@@ -10,12 +10,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ultimate_rvc.progress import Progress
-
-if TYPE_CHECKING:
-    from ultimate_rvc.switches import ResolvedConfig
 
 
 @contextmanager
@@ -71,9 +68,14 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         show_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def show_optimization(resolved: ResolvedConfig) -> None:
-    """The configuration a job ran with, and where each value came from, on standard error."""
-    lines = [f"  {line}\n" for line in resolved.summary()]
+def show_optimization(switches: Sequence[Mapping[str, Any]]) -> None:
+    """The switches that work was done with, and where each value came from, on standard error."""
+    decided: dict[str, list[str]] = {}
+    for switch in switches:
+        value = switch["value"]
+        shown = str(value).lower() if isinstance(value, bool) else value
+        decided.setdefault(switch["origin"], []).append(f"{switch['name']} {shown}")
+    lines = [f"  {', '.join(values)} ({origin})\n" for origin, values in decided.items()]
     sys.stderr.write("".join(["optimisation:\n", *lines]))
 
 

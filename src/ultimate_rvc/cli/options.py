@@ -1,38 +1,67 @@
-"""Options that several commands share, each with the words, range and default users know.
+"""Options of commands, derived from the settings that they fill: words, ranges and defaults stand there.
 
-Defaults are those of the settings classes themselves, so that no door has defaults of its own.
+Only the command line knows flags: a sentence about a field is shown with the option that sets it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ultimate_rvc.choices import AudioFormat, EmbedderModel, F0Method
-from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.switches import SWITCHES, ResolvedConfig, SwitchSpec, resolve_config
+from ultimate_rvc.errors import SettingError, UltimateRVCError
+from ultimate_rvc.settings import REQUIRED, Setting, nested, walk
+from ultimate_rvc.switches import PREFIX, SWITCHES
 
-CONVERSION = "Conversion"
 OUTPUT = "Output"
 RUN = "Run"
+CONVERSION = "Conversion"
 OPTIMISATION = "Optimisation (left out: variables, settings file and hardware decide)"
+# Panels of the help, by the first part of a setting's path or by its name.
+PANELS = {
+    "conversion": CONVERSION,
+    "index_path": CONVERSION,
+    "stems": "Stems",
+    "backing": "Backing vocals",
+    "effects": "Effects",
+    "source": "Source",
+    **dict.fromkeys(("inst_semitones", "backup_semitones", "main_gain", "inst_gain", "backup_gain"), "Mix"),
+    "preprocessing": "Preprocessing",
+    "extraction": "Features",
+    "training": "Training",
+    "seed": RUN,
+}
+# Options that users of RVC tools know by another name than the field's.
+FLAGS = {
+    "f0_methods": "f0-method",
+    "index_path": "index",
+    "output_path": "output",
+    "bitrate_kbps": "bitrate",
+    "gains_db": "gain",
+    "semitones": "semitones",
+    "stems.vocals_model": "separation-model",
+    "stems.backing_model": "backing-separation-model",
+    "stems.remove_reverb": "dereverb",
+    "stems.reverb_model": "dereverb-model",
+    "backing.voice": "backing-model",
+    "backing.n_octaves": "backing-octaves",
+    "backing.n_semitones": "backing-semitones",
+}
+ARGUMENTS = {"voice": "--model"}
+SWITCH_FLAGS = {
+    name: "--" + entry.facts.variable.removeprefix(PREFIX).lower().replace("_", "-")
+    for name, entry in SWITCHES.items()
+}
 
 Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Voice: a name in the library, or a .pth or .safetensors file."),
-]
-Index = Annotated[
-    Path | None,
-    typer.Option(help="Index file to use instead of the voice's own.", rich_help_panel=CONVERSION),
-]
-DeviceName = Annotated[
-    str, typer.Option("--device", help="auto, mps, cuda, cuda:N or cpu.", rich_help_panel=RUN)
 ]
 AsJson = Annotated[
     bool,
@@ -40,111 +69,68 @@ AsJson = Annotated[
         "--json", help="Print one JSON object on standard output, nothing else.", rich_help_panel=RUN
     ),
 ]
-OutputFormat = Annotated[AudioFormat | None, typer.Option(help="Audio format.", rich_help_panel=OUTPUT)]
-Bitrate = Annotated[
-    int | None, typer.Option(help="Bitrate in kbit/s for mp3, ogg, m4a and aac.", rich_help_panel=OUTPUT)
-]
+Command = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class _ConversionOption:
-    field: str  # of ConversionSettings
-    type: Any
-    help: str
-    name: str | None = None  # where it differs from the field's
-    panel: str = CONVERSION
+def takes(
+    kind: type[Any],
+    *,
+    leave_out: Collection[str] = (),
+    subject: str = "voice",
+    own_flags: Mapping[str, str] | None = None,
+) -> Callable[[Command], Command]:
+    """Give a command an option for each setting of ``kind`` and of what is nested in it.
 
-    def parameter(self, subject: str) -> inspect.Parameter:
-        """The command's parameter; ``..._voice`` switches are named after ``subject``."""
-        name = (self.name or self.field).replace("_voice", f"_{subject}")
-        flag = "--" + name.replace("_", "-")
-        declaration = f"{flag}/--no-{flag[2:]}" if self.type is bool else flag
-        default = getattr(ConversionSettings, self.field)
-        return inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=list(default) if isinstance(default, tuple) else default,
-            annotation=Annotated[
-                self.type, typer.Option(declaration, help=self.help, rich_help_panel=self.panel)
-            ],
-        )
+    The command receives as ``asked`` what the command line gave, as objects in objects. Settings without a default
+    are the command's own arguments.
 
-
-_CONVERSION_OPTIONS = (
-    _ConversionOption(
-        "n_octaves", int, "Octaves to shift the voice by, -4 to 4; about 1 from a male to a female voice."
-    ),
-    _ConversionOption("n_semitones", int, "Semitones to shift the voice by, -48 to 48."),
-    _ConversionOption(
-        "f0_methods",
-        list[F0Method],
-        "How pitch is found; several give their median. auto: rmvpe when its file is here, else fcpe.",
-        name="f0_method",
-    ),
-    _ConversionOption("index_rate", float, "How much of the voice's index to use, 0 to 1."),
-    _ConversionOption(
-        "rms_mix_rate", float, "1 keeps the new voice's loudness curve, 0 copies the source's."
-    ),
-    _ConversionOption(
-        "protect_rate", float, "Keeps consonants and breath off the index, 0 to 0.5 (0.5: no)."
-    ),
-    _ConversionOption("split_voice", bool, "Convert only the sounding parts; pauses stay silent."),
-    _ConversionOption("autotune_voice", bool, "Move every voiced frame to the nearest semitone."),
-    _ConversionOption("autotune_strength", float, "How far autotune pulls to the note, 0 to 1."),
-    _ConversionOption("proposed_pitch", bool, "Also shift so that the median pitch meets the threshold."),
-    _ConversionOption(
-        "proposed_pitch_threshold", float, "Median pitch to aim at, 50 to 1200 Hz (male 155, female 255)."
-    ),
-    _ConversionOption("clean_voice", bool, "Reduce steady noise in the result."),
-    _ConversionOption("clean_strength", float, "Share of steady noise to remove, 0 to 1."),
-    _ConversionOption("embedder_model", EmbedderModel | None, "Content encoder; left out: the voice's own."),
-    _ConversionOption(
-        "custom_embedder_model", str | None, "Folder of the encoder for --embedder-model custom."
-    ),
-    _ConversionOption("sid", int, "Speaker inside the voice."),
-    _ConversionOption("seed", int, "The same seed gives the same bytes.", panel=RUN),
-)
-
-
-def takes_conversion(subject: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command all conversion options; it receives those that were asked for as ``asked``.
-
-    ``asked`` holds fields of ``ConversionSettings``, checked already: what the command line or else the
-    settings file says; the rest is for the voice's preset. A command that has a parameter ``decided``
-    receives in it the names of all parameters that the command line gave.
-
-    ``subject`` names the switches as users know them: ``--split-voice`` or ``--split-vocals``.
+    Parameters
+    ----------
+    leave_out : dotted paths
+        That the command says otherwise, or not at all.
+    subject : str
+        What ``..._voice`` switches are called after: ``--split-voice`` or ``--split-vocals``.
+    own_flags : mapping
+        Of fields that the command's own options set, for sentences.
     """
+    entries = {
+        path: entry
+        for path, entry in walk(kind)
+        if entry.default is not REQUIRED and not {path, path.partition(".")[0]} & set(leave_out)
+    }
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-            if name not in ("asked", "decided")
-        ]
-        wants_names = "decided" in inspect.signature(command).parameters
-        shared = {option.parameter(subject).name: option for option in _CONVERSION_OPTIONS}
+    def decorate(command: Command) -> Command:
+        flags = {path: flag_of(path, subject) for path in entries}
+        known = ARGUMENTS | flags | dict(own_flags or {})
+        paths = {flag.removeprefix("--").replace("-", "_"): path for path, flag in flags.items()}
 
         @functools.wraps(command)
         def wrapper(context: typer.Context, **given: Any) -> None:
-            from ultimate_rvc.cli.settings_file import conversion_settings
-
-            asked: dict[str, Any] = conversion_settings() | {
-                option.field: tuple(given[name]) if option.field == "f0_methods" else given[name]
-                for name, option in shared.items()
-                if was_asked_for(context, name)
+            asked = {
+                path: value
+                for name, path in paths.items()
+                if (value := given.pop(name)) is not None and was_asked_for(context, name)
             }
-            ConversionSettings(**asked)
-            if wants_names:
-                given["decided"] = {name for name in given if was_asked_for(context, name)}
-            command(asked=asked, **{name: value for name, value in given.items() if name not in shared})
+            with with_flags(known):
+                command(asked=nested(asked), **given)
 
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        parameters = [context, *own, *(option.parameter(subject) for option in shared.values())]
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return wrapper
+        options = [parameter(entries[path], flags[path], path) for path in paths.values()]
+        return _with_signature(wrapper, command, "asked", options, context=True)
 
     return decorate
+
+
+def takes_optimization(command: Command) -> Command:
+    """Give a command an option for each switch; it receives those that were given as ``switches``."""
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        switches = {name: given.pop(name) for name in SWITCHES}
+        with with_flags(SWITCH_FLAGS):
+            command(switches={name: value for name, value in switches.items() if value is not None}, **given)
+
+    options = [_switch_parameter(entry) for entry in SWITCHES.values()]
+    return _with_signature(wrapper, command, "switches", options)
 
 
 def was_asked_for(context: typer.Context, parameter: str) -> bool:
@@ -153,53 +139,98 @@ def was_asked_for(context: typer.Context, parameter: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def takes_optimization(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of ``OptimizationConfig``; it receives all as ``switches``.
+@contextmanager
+def with_flags(flags: Mapping[str, str]) -> Iterator[None]:
+    """Name options instead of fields in the sentences of errors."""
+    try:
+        yield
+    except UltimateRVCError as error:
+        sentence = in_flags(str(error), error.fields, flags)
+        if sentence == str(error):
+            raise
+        error.args = (sentence,)
+        raise
 
-    ``switches`` holds ``None`` for those left out, as :func:`optimization_in_force` takes it.
-    """
+
+def in_flags(sentence: str, fields: Sequence[str], flags: Mapping[str, str]) -> str:
+    """``sentence`` with the options of ``flags`` in the place of ``fields``, by dotted path or name."""
+    by_name = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
+    for field in fields:
+        path = next((known for known in flags if f".{field}".endswith(f".{known}")), field)
+        name = field.rpartition(".")[2]
+        if (flag := flags.get(path) or by_name.get(name)) is not None:
+            sentence = re.sub(rf"(?<![^\s(])(?:\w+\.)*{re.escape(name)}(?![^\s:,;.])", flag, sentence)
+    return sentence
+
+
+def flag_of(path: str, subject: str = "voice") -> str:
+    name = path.rpartition(".")[2]
+    words = FLAGS.get(path) or FLAGS.get(name) or name.replace("_voice", f"_{subject}").replace("_", "-")
+    return f"--{words}"
+
+
+def parameter(entry: Setting, flag: str, path: str) -> inspect.Parameter:
+    panel = PANELS.get(entry.name) or PANELS.get(path.partition(".")[0], OUTPUT)
+    known = f" {entry.range_text[0].upper()}{entry.range_text[1:]}." if entry.range_text else ""
+    if entry.choices and not entry.is_list and entry.kind is int:
+        known = f" One of {', '.join(map(str, entry.choices))}."
+    declaration = f"{flag}/--no-{flag[2:]}" if entry.kind is bool else flag
+    wanted: Any = list[entry.kind] if entry.is_list else entry.kind  # type: ignore[name-defined]
+    default = list(entry.default) if entry.is_list else entry.default
+    return inspect.Parameter(
+        flag.removeprefix("--").replace("-", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[
+            wanted if default is not None else wanted | None,
+            typer.Option(declaration, help=entry.help + known, rich_help_panel=panel),
+        ],
+    )
+
+
+def _switch_parameter(entry: Setting) -> inspect.Parameter:
+    flag = SWITCH_FLAGS[entry.name]
+    is_switch = entry.kind is bool
+    declaration = f"{flag}/--no-{flag[2:]}" if is_switch else flag
+    # Texts are checked by resolve_config, in the same words as variables and settings files.
+    wanted = bool | None if is_switch else str | None
+    return inspect.Parameter(
+        entry.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            wanted, typer.Option(declaration, help=entry.help, rich_help_panel=OPTIMISATION)
+        ],
+    )
+
+
+def _with_signature(
+    wrapper: Command,
+    command: Command,
+    received: str,
+    options: Sequence[inspect.Parameter],
+    *,
+    context: bool = False,
+) -> Command:
+    """Let Typer see the command's own parameters and ``options``, but not the one that receives them."""
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-        if name != "switches"
+        if name != received
     ]
-
-    @functools.wraps(command)
-    def wrapper(**given: Any) -> None:
-        switches = {name: given.pop(name) for name in SWITCHES}
-        command(switches=switches, **given)
-
-    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        own + [_switch_parameter(spec) for spec in SWITCHES.values()]
-    )
+    first = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    wrapper.__signature__ = inspect.Signature([*(first if context else []), *own, *options])  # type: ignore[attr-defined]
     return wrapper
 
 
-def _switch_parameter(spec: SwitchSpec) -> inspect.Parameter:
-    declaration = f"{spec.option}/--no-{spec.option[2:]}" if spec.is_boolean else spec.option
-    # Texts are checked by resolve_config, in the same words as variables and settings files.
-    wanted = bool | None if spec.is_boolean else str | None
-    return inspect.Parameter(
-        spec.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[wanted, typer.Option(declaration, help=spec.help, rich_help_panel=OPTIMISATION)],
-    )
+def one_of(option: str, given: str | None, positional: str | None, what: str) -> str:
+    """The value given as an option or as an argument; both (differing) or none is a usage error."""
+    if given is not None and positional is not None and given != positional:
+        raise SettingError(f"{option} is given twice: {given!r} and {positional!r}; leave one out.")
+    value = positional if given is None else given
+    if value is None or not value.strip():
+        raise SettingError(f"{option} is missing: {what}.")
+    return value
 
 
-def optimization_in_force(switches: Mapping[str, object]) -> ResolvedConfig:
-    """The configuration with ``switches`` of the command line; what to warn of is logged."""
-    resolved = resolve_config(command_line=switches)
-    resolved.log_warnings()
-    return resolved
-
-
-def with_pitch(
-    settings: ConversionSettings, n_octaves: int | None, n_semitones: int | None
-) -> ConversionSettings:
-    """``settings`` with another shift; ``None`` keeps the one it has."""
-    return replace(
-        settings,
-        n_octaves=settings.n_octaves if n_octaves is None else n_octaves,
-        n_semitones=settings.n_semitones if n_semitones is None else n_semitones,
-    )
+Track = Annotated[Path, typer.Argument(help="Audio file.")]

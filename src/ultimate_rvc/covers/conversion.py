@@ -48,9 +48,7 @@ def choose_voice(name: str, conversion: ConversionSettings, index_path: Path | N
     """
     found = find_voice(name)
     if index_path is not None and not index_path.is_file():
-        raise VoiceFileError(
-            f"There is no index file {index_path}; leave --index out to use the voice's own."
-        )
+        raise VoiceFileError(f"There is no index file {index_path}; leave it out to use the voice's own.")
     index = index_path or found.index_path
     identity = conversion_identity(found.model_path, index, conversion)
     return CoverVoice(found.name, found.model_path, index, conversion, identity, found.warnings)
@@ -163,6 +161,11 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
     }
 
 
+def conversion_share(step: str, fraction: float) -> float:
+    """How far a conversion is, 0 to 1, when a stage of the pipeline is that far."""
+    return PITCH_SHARE * fraction if step == "pitch" else PITCH_SHARE + (1 - PITCH_SHARE) * fraction
+
+
 class _ConvertProgress(Progress):
     """Shows the pipeline's stages, pitch and convert, as one step that only moves forward."""
 
@@ -171,8 +174,7 @@ class _ConvertProgress(Progress):
         self._parent, self._step = parent, step
 
     def report(self, step: str, fraction: float, text: str = "") -> None:
-        share = PITCH_SHARE * fraction if step == "pitch" else PITCH_SHARE + (1 - PITCH_SHARE) * fraction
-        self._parent.report(self._step, share, text or step)
+        self._parent.report(self._step, conversion_share(step, fraction), text or step)
 
     def cancel(self) -> None:
         self._parent.cancel()

@@ -6,15 +6,14 @@ retrieve -> separate -> split backing -> remove reverb -> convert -> effects -> 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
 from ultimate_rvc.covers.conversion import CoverVoice, OpenPipeline, Singers, choose_voice, convert_vocals
-from ultimate_rvc.covers.output import check_is_not_source, check_output, cover_name, place_cover
-from ultimate_rvc.covers.settings import AUTO_MODEL, CoverSettings, StemSettings, rest_semitones
+from ultimate_rvc.covers.settings import CoverSettings, StemSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import (
     MixTrack,
@@ -30,10 +29,12 @@ from ultimate_rvc.covers.steps import (
 from ultimate_rvc.covers.wave_file import stem_seconds
 from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.paths import cache_dir
-from ultimate_rvc.progress import Progress
+from ultimate_rvc.outputs import Outputs, Target, file_title, place
+from ultimate_rvc.paths import cache_dir, output_dir
+from ultimate_rvc.progress import Progress, StepTime
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, choose
+from ultimate_rvc.separation.models import AUTO_MODEL
 from ultimate_rvc.switches import config_for
 
 STEP_NAMES = (
@@ -52,16 +53,6 @@ STEP_NAMES = (
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """One step of a cover: how long it took, whether it was found in the cache, its files."""
-
-    name: str
-    seconds: float
-    cached: bool
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
 class CoverResult:
     """A finished cover and how it came to be."""
 
@@ -71,7 +62,7 @@ class CoverResult:
     sample_rate: int
     duration_seconds: float
     elapsed_seconds: float
-    steps: tuple[StepReport, ...]
+    steps: tuple[StepTime, ...]
     warnings: tuple[str, ...]
     device: str
     separation_model: str | None
@@ -100,14 +91,14 @@ class SongStems:
 class _Diary:
     """What happened in one run."""
 
-    steps: list[StepReport] = field(default_factory=list)
+    steps: list[StepTime] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def step(self, name: str, work: Callable[[], CacheEntry]) -> CacheEntry:
         started = time.perf_counter()
         entry = work()
         files = tuple(file.path for file in entry.files.values())
-        self.steps.append(StepReport(name, time.perf_counter() - started, entry.cached, files))
+        self.steps.append(StepTime(name, time.perf_counter() - started, entry.cached, files))
         self.warn(*entry.facts.get("warnings", ()))
         return entry
 
@@ -148,7 +139,7 @@ def make_cover(
     Raises
     ------
     UltimateRVCError
-        One of its kinds, with one sentence that names the file or option and the way out.
+        One of its kinds, with one sentence that names the file or setting and the way out.
     """
     started = time.perf_counter()
     settings = settings or CoverSettings()
@@ -156,7 +147,8 @@ def make_cover(
     optimization = config_for(settings.device, settings.optimization)
     resolve_device(optimization.device)
     lead_voice, backing_voice = choose_voices(voice, settings)
-    check_output(settings)
+    outputs = _outputs(source, settings, (lead_voice, backing_voice))
+    target_for = _target(settings, outputs)
     shop = Workshop(StepCache(cache_dir()), progress or Progress(), optimization)
     diary = _Diary()
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
@@ -168,9 +160,10 @@ def make_cover(
         tracks = _arrange(sung, stems.instrumental, settings, shop, diary)
         cover = _finish(tracks, stems.seconds, settings, shop, diary)
         (file,) = cover.files.values()
-        path = place_cover(file, cover_name(song.title, lead_voice.name, settings), settings, shop.cache)
+        placed = place(file.path, target_for(song.title, lead_voice.name))
+        diary.warn(*placed.warnings)
         return CoverResult(
-            path=path,
+            path=placed.path,
             song=song.title,
             voice=lead_voice.name,
             sample_rate=int(cover.facts["sample_rate"]),
@@ -191,14 +184,43 @@ def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, Cove
         return lead, None
     if settings.stems.split_backing == StepSwitch.OFF:
         raise SettingError(
-            "--convert-backing needs backing vocals apart from the lead; drop --split-backing off."
+            "backing needs backing vocals apart from the lead; leave out split_backing off.",
+            *("backing", "split_backing"),
         )
     own_voice = settings.backing.voice
     return lead, choose_voice(
         own_voice or voice,
-        settings.backing.conversion or settings.conversion,
+        settings.backing.conversion(settings.conversion),
         None if own_voice else settings.index_path,
     )
+
+
+# ------------------------------------------------------------ where it goes
+
+
+def _outputs(source: str, settings: CoverSettings, voices: Iterable[CoverVoice | None]) -> Outputs:
+    """All files that a cover reads: the song or its stems, the voices, cookies."""
+    song = Path(source)
+    inputs = [*song.iterdir()] if song.is_dir() else [song]
+    files = [path for voice in voices if voice is not None for path in (voice.model_path, voice.index_path)]
+    return Outputs([*inputs, *files, settings.source.cookiefile], settings.overwrite)
+
+
+def _target(settings: CoverSettings, outputs: Outputs) -> Callable[[str, str], Target]:
+    """Check before hours of work that the cover can be written; where it goes, by song and voice."""
+    suffix = f".{settings.audio_format}"
+    if settings.output_path is not None:
+        named = outputs.named_file(settings.output_path, "output_path")
+        return lambda song, voice: named
+    folder = outputs.folder(None, output_dir())
+
+    def made(song: str, voice: str) -> Target:
+        """``<song> (<voice> Ver)``, or the name asked for."""
+        asked = settings.output_name
+        stem, tail = (file_title(asked), "") if asked else (file_title(song), f" ({file_title(voice)} Ver)")
+        return outputs.made(folder, stem, tail, suffix, ours=False)
+
+    return made
 
 
 # ------------------------------------------------------------ taking apart
@@ -213,7 +235,6 @@ def _retrieve(source: str, settings: CoverSettings, shop: Workshop, diary: _Diar
 
     diary.step("retrieve", fetch)
     (song,) = songs
-    check_is_not_source(settings, song.original)
     diary.warn(*song.warnings)
     return song
 

@@ -6,7 +6,6 @@ so that a file that is changed, moved or deleted during hours of work harms noth
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,13 +228,3 @@ def _sum(first: FloatArray, second: FloatArray) -> FloatArray:
     total[:, : first.shape[1]] += first
     total[:, : second.shape[1]] += second
     return total
-
-
-def file_title(title: str) -> str:
-    """``title`` as part of a file name: without what file systems refuse, and of bounded length."""
-    plain = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', " ", title)
-    plain = re.sub(r"\s+", " ", plain).strip(" .")
-    return plain.encode()[:MAX_TITLE_BYTES].decode(errors="ignore").strip(" .") or "song"
-
-
-MAX_TITLE_BYTES = 100  # two of them, a suffix and a number stay below the 255 of file systems

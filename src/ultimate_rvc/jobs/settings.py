@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.errors import SettingError, check_setting
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.settings import check_range
 
 SLOTS_VARIABLE = "URVC_JOB_SLOTS"
 IDLE_VARIABLE = "URVC_IDLE_SECONDS"
@@ -36,7 +37,7 @@ class QueueSettings:
                     f"{SLOTS_VARIABLE} holds {device!r}, but must be a number of jobs at once or "
                     "devices such as 'cuda:0,cuda:1'."
                 )
-        check_setting("idle_seconds", self.idle_seconds, 1, 86_400)
+        check_range("idle_seconds", self.idle_seconds, 1, 86_400)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> QueueSettings:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ultimate_rvc.errors import VoiceFileError, check_setting
+from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.settings import check_range
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, folder_ref
 from ultimate_rvc.voices.importing import add_voice
 from ultimate_rvc.voices.locking import changing, refuse_taken_name, unfinished_folder
@@ -67,7 +68,7 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     """
     from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
 
-    check_setting("ratio", ratio, 0, 1)
+    check_range("ratio", ratio, 0, 1)
     wanted = checked_name(name)
     library = voice_models_dir()
     with changing(library, f"Blending {first!r} and {second!r}"), unfinished_folder(library) as workplace:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.progress import StepTime
 from ultimate_rvc.web.texts import Texts
-from ultimate_rvc.work.result import StepTime
 
 SHADES = 6  # colours of the bar of stage times, `.shade-0` and on in style.css
 SHOWN_NAMES = 2  # of files in a title

@@ -1,102 +1,313 @@
-"""The job ``convert``: files through one voice, one after the other; a bad one does not cost the others."""
+"""The work ``convert``: files and folders through one voice; a bad file does not cost the others."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from ultimate_rvc.audio.decode import decode
-from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.errors import AudioError
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.covers.conversion import conversion_share
+from ultimate_rvc.errors import AudioError, SettingError
+from ultimate_rvc.outputs import Outputs, Target, file_title, format_of, is_ours
+from ultimate_rvc.paths import output_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
-from ultimate_rvc.voices.library import find_voice
-from ultimate_rvc.work.placing import place
-from ultimate_rvc.work.requests import ConvertRequest
-from ultimate_rvc.work.result import ResultFile, StepTime, WorkResult
+from ultimate_rvc.voices.library import VoiceRef, find_voice
+from ultimate_rvc.work.requests import ConvertRequest, input_paths
+from ultimate_rvc.work.result import ResultFile, WorkResult
+from ultimate_rvc.work.sound import expected_bytes, write
 from ultimate_rvc.work.workbench import Workbench
 
-PITCH_SHARE = 0.2  # of a conversion's time, for the progress bar only
+# Files whose chunks may share batches, together: all of their audio is held in memory at once.
+GROUP_SECONDS = 600.0
+
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Converted:
-    file: ResultFile
-    audio_seconds: float
-    shift_semitones: int
+class Found:
+    """A file to convert."""
+
+    path: Path
+    folder: Path | None = None
+    """The folder that was searched, if the user did not name the file itself."""
+
+    @property
+    def subfolder(self) -> Path:
+        return Path() if self.folder is None else self.path.parent.relative_to(self.folder)
 
 
-def convert(job: ConvertRequest, bench: Workbench) -> WorkResult:
-    resolved = bench.optimization(job.optimization)
-    voice = find_voice(job.voice)
+@dataclass(frozen=True)
+class _Task:
+    source: Path
+    target: Target
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a file; ``error`` is the sentence that says why there is no result."""
+
+    source: Path
+    file: ResultFile | None = None
+    warnings: tuple[str, ...] = ()
+    audio_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
+    shift_semitones: int = 0
+    error: str | None = None
+
+
+def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
+    resolved = bench.optimization(request.optimization)
+    voice = find_voice(request.voice)
+    tasks = plan(request, voice)
     opened = bench.pipelines.opened
     with bench.step("load voice"):
         pipeline = bench.pipelines.open(
             voice.model_path,
-            job.conversion,
-            index_path=job.index_path or voice.index_path,
+            request.conversion,
+            index_path=request.index_path or voice.index_path,
             optimization=resolved.config,
         )
     pipeline.profiler.reset()
-    converted: list[_Converted] = []
-    failures: list[tuple[Path, str]] = []
+    outcomes: list[_Outcome] = []
     with bench.step("convert"):
-        for number, source in enumerate(job.sources):
-            progress = _FileProgress(bench.progress, number, len(job.sources), source.name)
-            try:
-                converted.append(_convert_file(source, voice.name, job, pipeline, bench, progress))
-            except AudioError as error:
-                failures.append((source, _with_name(source, str(error))))
+        for group in _groups(tasks, resolved.config.batch_size):
+            progress = _GroupProgress(bench.progress, len(outcomes), len(tasks), group)
+            outcomes += _convert_group(pipeline, group, request, bench, progress)
+    converted = [outcome for outcome in outcomes if outcome.file is not None]
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
     if not converted:
-        raise AudioError(" ".join(sentence for _, sentence in failures))
-    stages = [StepTime(stage.name, stage.seconds) for stage in pipeline.profiler.report()]
+        raise AudioError(" ".join(outcome.error for outcome in failures if outcome.error))
+    told = [*voice.warnings]
+    for outcome in outcomes:
+        told += [*outcome.warnings, *([outcome.error] if outcome.error else [])]
     return WorkResult(
-        files=tuple(each.file for each in converted),
+        files=tuple(outcome.file for outcome in converted if outcome.file),
         steps=tuple(bench.steps),
-        warnings=(*voice.warnings, *(sentence for _, sentence in failures)),
+        warnings=tuple(told),
         device=str(pipeline.device),
         precision=str(pipeline.precision.dtype).removeprefix("torch."),
         facts={
             "voice": voice.name,
             "was_loaded": bench.pipelines.opened > opened,
             "sample_rate": pipeline.voice.sample_rate,
-            "duration_seconds": sum(each.audio_seconds for each in converted),
-            "shifts_semitones": [each.shift_semitones for each in converted],
-            "failed": [{"source": str(source), "error": sentence} for source, sentence in failures],
-            "stages": [{"name": stage.name, "seconds": stage.seconds} for stage in stages],
+            "duration_seconds": sum(outcome.audio_seconds for outcome in converted),
+            "shifts_semitones": [outcome.shift_semitones for outcome in converted],
+            "converted": [
+                {
+                    "source": str(outcome.source),
+                    "output": str(outcome.file.path),
+                    "audio_seconds": outcome.audio_seconds,
+                    "elapsed_seconds": outcome.elapsed_seconds,
+                }
+                for outcome in converted
+                if outcome.file
+            ],
+            "failed": [{"source": str(outcome.source), "error": outcome.error} for outcome in failures],
+            "stages": [
+                {"name": stage.name, "seconds": stage.seconds} for stage in pipeline.profiler.report()
+            ],
             "optimization": [asdict(switch) for switch in resolved.switches],
         },
     )
 
 
-def _convert_file(
-    source: Path, voice: str, job: ConvertRequest, pipeline: Pipeline, bench: Workbench, progress: Progress
-) -> _Converted:
-    waveform, sample_rate = decode(source)
-    seconds = waveform.shape[-1] / sample_rate
-    sung, voice_rate = pipeline.convert(waveform, sample_rate, job.conversion, progress)
-    finished = bench.folder / f"converted.{job.output_format}"
-    encode(finished, sung, voice_rate, bitrate_kbps=job.bitrate_kbps)
-    path = place(finished, f"{source.stem} ({voice})")
-    return _Converted(ResultFile("converted", path, str(source)), seconds, pipeline.shifts_semitones[0])
+# ------------------------------------------------------------------ which file goes where
 
 
-def _with_name(source: Path, sentence: str) -> str:
-    """What is wrong with samples is told without knowing their file."""
-    return sentence if source.name in sentence else f"{source.name}: {sentence}"
+def plan(request: ConvertRequest, voice: VoiceRef) -> list[_Task]:
+    """Which file goes where, checked before any work.
+
+    Subfolders of a folder are kept. Files of one name tell themselves apart by their suffixes, so that a second
+    run writes the same names for the same sources.
+
+    Raises
+    ------
+    SettingError, AudioError
+        The output cannot be that, a file is not there, a folder holds no audio.
+    """
+    found = list(_found(request.sources))
+    voice_files = (voice.model_path, voice.index_path, request.index_path)
+    outputs = Outputs(
+        [*input_paths(request), *voice_files, *(each.path for each in found)], request.overwrite
+    )
+    if (named := _named_file(request, found)) is not None:
+        format_of(named, request.output_format)
+        return [_Task(found[0].path, outputs.named_file(named, needs_bytes=expected_bytes(found[0].path)))]
+    folder = outputs.folder(
+        request.output, output_dir(), needs_bytes=sum(expected_bytes(each.path) for each in found)
+    )
+    tail = f" ({file_title(voice.name)})"
+    suffix = f".{request.output_format or AudioFormat.WAV}"
+    found = _without_earlier_results(found, folder, tail, suffix)
+    outputs = Outputs(
+        [*input_paths(request), *voice_files, *(each.path for each in found)], request.overwrite
+    )
+    stems = Counter(_place(folder, each, each.path.stem) for each in found)
+    return [
+        _Task(
+            each.path,
+            outputs.made(
+                folder / each.subfolder,
+                each.path.name if stems[_place(folder, each, each.path.stem)] > 1 else each.path.stem,
+                tail,
+                suffix,
+                source=each.path,
+                ours=request.output is not None,
+            ),
+        )
+        for each in found
+    ]
 
 
-class _FileProgress(Progress):
-    """Shows the stages of one file of several as its part of the step ``convert``."""
+def _place(folder: Path, found: Found, stem: str) -> str:
+    return str(folder / found.subfolder / stem).casefold()
 
-    def __init__(self, parent: Progress, number: int, count: int, name: str) -> None:
+
+def _named_file(request: ConvertRequest, found: Sequence[Found]) -> Path | None:
+    """The output where it is a file and no folder."""
+    output = request.output
+    if output is None or output.is_dir() or not output.suffix:
+        return None
+    is_format = output.suffix.lower().removeprefix(".") in set(AudioFormat)
+    several = len(found) > 1 or any(each.folder is not None for each in found)
+    if several and is_format:
+        raise SettingError(
+            f"output {output} is one file, but there are {len(found)} to convert; name a folder.", "output"
+        )
+    return None if several else output
+
+
+def _found(sources: Sequence[Path]) -> Iterator[Found]:
+    from ultimate_rvc.audio.found import audio_files
+
+    seen = set()
+    for source in sources:
+        if source.is_dir():
+            if not (inside := audio_files(source)):
+                raise AudioError(f"The folder {source} holds no audio files; name the files themselves.")
+            files = [Found(path, source) for path in inside]
+        elif source.exists():
+            files = [Found(source)]
+        else:
+            raise AudioError(f"There is no file {source}; check its name.")
+        for found in files:
+            if (real := found.path.resolve()) not in seen:  # a file that was named and lies in a folder too
+                seen.add(real)
+                yield found
+
+
+def _without_earlier_results(found: Sequence[Found], folder: Path, tail: str, suffix: str) -> list[Found]:
+    """Leave out what an earlier run made of the others: a folder may be converted into itself."""
+    results = {
+        path.resolve()
+        for each in found
+        for stem in (each.path.stem, each.path.name)
+        if is_ours(path := folder / each.subfolder / f"{stem}{tail}{suffix}", each.path)
+    }
+    return [each for each in found if each.folder is None or each.path.resolve() not in results]
+
+
+# ------------------------------------------------------------------ converting
+
+
+def _groups(tasks: Sequence[_Task], batch_size: int | Literal["auto"]) -> list[list[_Task]]:
+    """Which files are converted together, in their order; each alone where a batch is one chunk."""
+    if batch_size == 1:
+        return [[task] for task in tasks]
+    groups: list[list[_Task]] = []
+    room_seconds = 0.0
+    for task in tasks:
+        seconds = _seconds(task.source)
+        if not groups or seconds > room_seconds:
+            groups.append([])
+            room_seconds = GROUP_SECONDS
+        groups[-1].append(task)
+        room_seconds -= seconds
+    return groups
+
+
+def _seconds(source: Path) -> float:
+    try:
+        return probe(source).duration_seconds
+    except AudioError:  # told when the file is converted
+        return 0.0
+
+
+def _convert_group(
+    pipeline: Pipeline,
+    tasks: Sequence[_Task],
+    request: ConvertRequest,
+    bench: Workbench,
+    progress: Progress,
+) -> list[_Outcome]:
+    """Convert files that share batches; one bad file among many does not cost the others."""
+    started = time.perf_counter()
+    try:
+        recordings = [decode(task.source) for task in tasks]
+        voices = pipeline.convert_all(recordings, request.conversion, progress)
+    except AudioError as error:
+        if len(tasks) == 1:
+            return [_failed(tasks[0], error)]
+        # Audio is refused before any of it is converted, so looking for the bad file costs little.
+        middle = len(tasks) // 2
+        return [
+            outcome
+            for half in (tasks[:middle], tasks[middle:])
+            for outcome in _convert_group(pipeline, half, request, bench, progress)
+        ]
+    shifts = pipeline.shifts_semitones
+    lengths = [waveform.shape[-1] / sample_rate for waveform, sample_rate in recordings]
+    rate = pipeline.voice.sample_rate
+    written = [_write(task, sung, rate, request, bench) for task, sung in zip(tasks, voices, strict=True)]
+    # A file's own time is not known where files share batches: its share by length is given.
+    per_second = (time.perf_counter() - started) / sum(lengths)
+    return [
+        replace(outcome, audio_seconds=seconds, elapsed_seconds=seconds * per_second, shift_semitones=shift)
+        for outcome, seconds, shift in zip(written, lengths, shifts, strict=True)
+    ]
+
+
+def _write(task: _Task, sung: FloatArray, rate: int, request: ConvertRequest, bench: Workbench) -> _Outcome:
+    try:
+        file, warnings = write(
+            bench, sung, rate, task.target,
+            role="converted", bitrate_kbps=request.bitrate_kbps, source=task.source,
+        )  # fmt: skip
+    except AudioError as error:
+        return _failed(task, error)
+    return _Outcome(task.source, file, warnings)
+
+
+def _failed(task: _Task, error: AudioError) -> _Outcome:
+    name, sentence = task.source.name, str(error)
+    # What is wrong with samples is said without knowing their file.
+    return _Outcome(task.source, error=sentence if name in sentence else f"{name}: {sentence}")
+
+
+class _GroupProgress(Progress):
+    """Shows the stages of some files of several as their part of the step ``convert``."""
+
+    def __init__(self, parent: Progress, done: int, count: int, group: Sequence[_Task]) -> None:
         super().__init__()
-        self._parent, self._number, self._count = parent, number, count
-        self._text = name if count == 1 else f"{number + 1}/{count} {name}"
+        self._parent = parent
+        self._done, self._count, self._size = done, count, len(group)
+        last = done + len(group)
+        numbers = f"{last}" if len(group) == 1 else f"{done + 1}-{last}"
+        name = group[0].source.name
+        self._text = name if count == 1 else f"{numbers}/{count} {name}"
 
     def report(self, step: str, fraction: float, text: str = "") -> None:
-        share = PITCH_SHARE * fraction if step == "pitch" else PITCH_SHARE + (1 - PITCH_SHARE) * fraction
-        self._parent.report("convert", (self._number + share) / self._count, self._text)
+        share = conversion_share(step, fraction)
+        self._parent.report("convert", (self._done + share * self._size) / self._count, self._text)
 
     def cancel(self) -> None:
         self._parent.cancel()

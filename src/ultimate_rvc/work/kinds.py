@@ -32,6 +32,8 @@ from ultimate_rvc.work.requests import (
     MixRequest,
     SeparateRequest,
     TrainRequest,
+    TransposeRequest,
+    WavifyRequest,
     published_voices,
 )
 
@@ -125,11 +127,13 @@ def _check_cover(settings: CoverRequest) -> None:
 
 
 def _check_convert(settings: ConvertRequest) -> None:
-    _check_files(settings.sources)
+    for path in settings.sources:
+        if not path.exists():
+            raise AudioError(f"There is no file {path}; check its name.")
     _check_voice(settings.voice, settings.index_path)
 
 
-def _check_source(settings: SeparateRequest | EffectsRequest) -> None:
+def _check_source(settings: SeparateRequest | EffectsRequest | TransposeRequest | WavifyRequest) -> None:
     _check_files((settings.source,))
 
 
@@ -218,14 +222,30 @@ KINDS: dict[str, Kind] = {
     ),
     "effects": Kind(
         settings=EffectsRequest,
-        work="ultimate_rvc.work.mixing:add_effects",
+        work="ultimate_rvc.work.changes:add_effects",
         title=lambda job: f"{job.source.name} (effects)",
         check=_check_source,
         shares={"effects": 0.9, "write": 0.1},
     ),
+    "transpose": Kind(
+        settings=TransposeRequest,
+        work="ultimate_rvc.work.changes:transpose",
+        title=lambda job: f"{job.source.name} ({job.semitones:+g} semitones)",
+        check=_check_source,
+        shares={"transpose": 0.9, "write": 0.1},
+        uses_device=False,
+    ),
+    "wavify": Kind(
+        settings=WavifyRequest,
+        work="ultimate_rvc.work.changes:wavify",
+        title=lambda job: f"{job.source.name} (wav)",
+        check=_check_source,
+        shares={"wavify": 0.5, "write": 0.5},
+        uses_device=False,
+    ),
     "mix": Kind(
         settings=MixRequest,
-        work="ultimate_rvc.work.mixing:mix_files",
+        work="ultimate_rvc.work.changes:mix_files",
         title=lambda job: job.output_name or _names(job.sources),
         check=lambda job: _check_files(job.sources),
         shares={"transpose": 0.5, "mix": 0.2, "encode": 0.3},

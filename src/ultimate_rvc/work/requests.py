@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +11,74 @@ from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.choices import AudioFormat, Device
 from ultimate_rvc.covers.settings import (
-    LOSSLESS_FORMATS,
     MAX_GAIN_DB,
+    MAX_KBPS,
     MAX_REST_SEMITONES,
     MIN_GAIN_DB,
+    MIN_KBPS,
+    OUTPUT_RATES,
     CoverSettings,
+    check_output_format,
 )
 from ultimate_rvc.covers.source_checks import is_url
-from ultimate_rvc.errors import (
-    SettingError,
-    check_setting,
-)
-from ultimate_rvc.plain import absolute, from_plain
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.outputs import format_of, overwrite_setting
+from ultimate_rvc.plain import absolute
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
 from ultimate_rvc.rvc.train.settings import TrainingSettings
-from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
-from ultimate_rvc.switches import OptimizationConfig
+from ultimate_rvc.separation.models import AUTO_MODEL, SEPARATION_MODELS, SeparationTask
+from ultimate_rvc.settings import REQUIRED, check, setting
+from ultimate_rvc.switches import OptimizationConfig, check_switches
 from ultimate_rvc.voices.names import checked_name
 
 DEMO_SOURCE = "demo"
+VOICE_HELP = "A voice's name in the library, or a .pth or .safetensors file."
+
+
+OUTPUT_FIELDS = frozenset({"output", "output_path"})
+
+
+def _optimization() -> Any:
+    """Fields of ``OptimizationConfig``, the device included, that differ from what is in force."""
+    return field(default_factory=dict)
+
+
+def _output(what: str) -> Any:
+    return setting(None, f"{what} to write; left out: a free name in the output folder.", label="Output")
+
+
+def _bitrate() -> Any:
+    return setting(
+        None, "Bitrate of mp3, ogg, m4a and aac; left out: the usual one.", MIN_KBPS, MAX_KBPS, unit="kbit/s",
+        label="Bitrate (kbit/s)",
+    )  # fmt: skip
+
+
+def _format(usual: AudioFormat) -> Any:
+    return setting(
+        None,
+        f"Audio format: wav and flac keep everything, mp3 is small; left out: by the output's suffix, else {usual}.",
+        label="File format",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoverRequest:
     """A song cover."""
 
-    source: str
-    """A file, a folder of stems, a link, or ``demo``."""
-    voice: str
-    """A voice's name or file."""
+    source: str = setting(REQUIRED, "Song: a file, a folder of stems, a link, or demo.")
+    voice: str = setting(REQUIRED, VOICE_HELP)
     cover: CoverSettings = field(default_factory=CoverSettings)
-    optimization: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``OptimizationConfig``, the device included, that differ from what is in force."""
+    optimization: Mapping[str, Any] = _optimization()
 
     def __post_init__(self) -> None:
-        check_optimization(self.optimization)
+        check(self)
+        check_switches(self.optimization)
         if not self.source.strip():
-            raise SettingError("source is empty; give a file, a folder of stems, a link, or 'demo'.")
+            raise SettingError(
+                "source is empty; give a file, a folder of stems, a link, or 'demo'.", "source"
+            )
         if self.source != DEMO_SOURCE and not is_url(self.source):
             object.__setattr__(self, "source", str(absolute(self.source)))
 
@@ -57,84 +87,123 @@ class CoverRequest:
 class ConvertRequest:
     """Files of speech or singing through one voice."""
 
-    sources: tuple[Path, ...]
-    voice: str
-    index_path: Path | None = None
-    """Index to use instead of the voice's own."""
+    sources: tuple[Path, ...] = setting(REQUIRED, "Files to convert; folders are searched.")
+    voice: str = setting(REQUIRED, VOICE_HELP)
+    index_path: Path | None = setting(
+        None, "Index file to use instead of the voice's own.", label="Index file"
+    )
     conversion: ConversionSettings = field(default_factory=ConversionSettings)
-    output_format: AudioFormat = AudioFormat.WAV
-    bitrate_kbps: int | None = None
-    """Of a lossy format; None: the usual one."""
-    optimization: Mapping[str, Any] = field(default_factory=dict)
+    output: Path | None = _output("File for one source, folder for several,")
+    overwrite: bool | None = overwrite_setting()
+    output_format: AudioFormat | None = _format(AudioFormat.WAV)
+    bitrate_kbps: int | None = _bitrate()
+    optimization: Mapping[str, Any] = _optimization()
 
     def __post_init__(self) -> None:
-        check_optimization(self.optimization)
-        if not self.sources:
-            raise SettingError("sources is empty; name at least one file.")
-        check_bitrate(self.output_format, self.bitrate_kbps)
+        check(self)
+        check_switches(self.optimization)
+        check_output_format(self.output_format or AudioFormat.WAV, self.bitrate_kbps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateRequest:
     """A file into its parts."""
 
-    source: Path
-    task: SeparationTask = SeparationTask.VOCALS
-    model: str = AUTO_MODEL
-    output_format: AudioFormat = AudioFormat.WAV
-    bitrate_kbps: int | None = None
-    optimization: Mapping[str, Any] = field(default_factory=dict)
+    source: Path = setting(REQUIRED, "Audio file.")
+    task: SeparationTask = setting(SeparationTask.VOCALS, "What is taken apart.")
+    model: str = setting(AUTO_MODEL, "Separation model.", choices=(AUTO_MODEL, *SEPARATION_MODELS))
+    output: Path | None = _output("Folder")
+    overwrite: bool | None = overwrite_setting()
+    output_format: AudioFormat | None = _format(AudioFormat.WAV)
+    bitrate_kbps: int | None = _bitrate()
+    optimization: Mapping[str, Any] = _optimization()
     """Only its device matters here."""
 
     def __post_init__(self) -> None:
-        check_optimization(self.optimization)
-        check_bitrate(self.output_format, self.bitrate_kbps)
+        check(self)
+        check_switches(self.optimization)
+        check_output_format(self.output_format or AudioFormat.WAV, self.bitrate_kbps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EffectsRequest:
     """High-pass, compressor and reverb on a file of vocals; the reverb's tail is kept."""
 
-    source: Path
+    source: Path = setting(REQUIRED, "Audio file.")
     effects: EffectSettings = field(default_factory=EffectSettings)
-    output_format: AudioFormat = AudioFormat.WAV
-    bitrate_kbps: int | None = None
+    output: Path | None = _output("File")
+    overwrite: bool | None = overwrite_setting()
+    output_format: AudioFormat | None = _format(AudioFormat.WAV)
+    bitrate_kbps: int | None = _bitrate()
 
     def __post_init__(self) -> None:
-        check_bitrate(self.output_format, self.bitrate_kbps)
+        check(self)
+        check_output_format(written_format(self, AudioFormat.WAV), self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransposeRequest:
+    """The pitch of music shifted; its length stays."""
+
+    source: Path = setting(REQUIRED, "Audio file.")
+    semitones: float = setting(REQUIRED, "Semitones to shift by.", -MAX_REST_SEMITONES, MAX_REST_SEMITONES)
+    output: Path | None = _output("File")
+    overwrite: bool | None = overwrite_setting()
+    output_format: AudioFormat | None = _format(AudioFormat.WAV)
+    bitrate_kbps: int | None = _bitrate()
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_output_format(written_format(self, AudioFormat.WAV), self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WavifyRequest:
+    """Any file with audio in it, video too, as a wav file."""
+
+    source: Path = setting(REQUIRED, "Audio or video file.")
+    output: Path | None = _output("File")
+    overwrite: bool | None = overwrite_setting()
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.output is not None and self.output.suffix.lower() != ".wav":
+            raise SettingError(
+                f"output {self.output.name} should end in .wav, which is what is written.", "output"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixRequest:
     """Files into one as long as the longest, each shifted and louder or softer."""
 
-    sources: tuple[Path, ...]
-    gains_db: tuple[float, ...] = ()
-    """Of each source in order, -60 to 20 dB; empty: 0 for all."""
-    semitones: tuple[int, ...] = ()
-    """Shift of each source in order, -24 to 24; empty: none."""
-    output_name: str | None = None
-    """Without folder and suffix; None: that of the first source."""
-    output_sr: int = CoverSettings.output_sr
-    output_format: AudioFormat = AudioFormat.MP3
-    bitrate_kbps: int | None = None
+    sources: tuple[Path, ...] = setting(REQUIRED, "Audio files.")
+    gains_db: tuple[float, ...] = setting(
+        (), "Gain of each source, in order; left out: 0.", MIN_GAIN_DB, MAX_GAIN_DB, unit="dB"
+    )
+    semitones: tuple[int, ...] = setting(
+        (), "Shift of each source in semitones, in order; left out: none.",
+        *(-MAX_REST_SEMITONES, MAX_REST_SEMITONES),
+    )  # fmt: skip
+    output_name: str | None = setting(
+        None, "Name of the result without folder and suffix; left out: that of the first source."
+    )
+    output: Path | None = _output("File")
+    overwrite: bool | None = overwrite_setting()
+    output_sr: int = setting(
+        CoverSettings.output_sr, "Sample rate of the result in Hz.", choices=OUTPUT_RATES
+    )
+    output_format: AudioFormat | None = _format(AudioFormat.MP3)
+    bitrate_kbps: int | None = _bitrate()
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise SettingError("sources is empty; name at least one file.")
+        check(self)
         for name in ("gains_db", "semitones"):
             if (count := len(getattr(self, name))) not in (0, len(self.sources)):
                 raise SettingError(
-                    f"{name} has {count} values for {len(self.sources)} sources; give one for each."
+                    f"{name} has {count} values for {len(self.sources)} sources; give one for each.", name
                 )
-        for gain_db in self.gains_db:
-            check_setting("gains_db", gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
-        for shift in self.semitones:
-            check_setting("semitones", shift, -MAX_REST_SEMITONES, MAX_REST_SEMITONES)
-        # Knows the ranges of the output.
-        CoverSettings(
-            output_sr=self.output_sr, output_format=self.output_format, bitrate_kbps=self.bitrate_kbps
-        )
+        check_output_format(written_format(self, AudioFormat.MP3), self.bitrate_kbps, self.output_sr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,20 +266,29 @@ class TrainRequest(TrainParts):
         object.__setattr__(self, "name", checked_name(self.name))
 
 
-def check_optimization(given: Mapping[str, Any]) -> None:
-    """Refuse a name that is no switch and a value that is no choice; None stands for not given."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    from_plain(OptimizationConfig, chosen, "optimization")
+def written_format(request: Any, usual: AudioFormat) -> AudioFormat:
+    """The format of what a request writes: by its output's suffix, else as it says, else the usual one.
+
+    Raises
+    ------
+    SettingError
+        The suffix is no format's, or another's than ``output_format``.
+    """
+    if request.output is None:
+        return request.output_format or usual
+    return format_of(request.output, request.output_format)
 
 
-def check_bitrate(audio_format: AudioFormat, bitrate_kbps: int | None) -> None:
-    if bitrate_kbps is None:
-        return
-    if audio_format in LOSSLESS_FORMATS:
-        raise SettingError(
-            f"bitrate_kbps has no meaning for {audio_format}, which keeps everything; leave it out."
-        )
-    CoverSettings(output_format=audio_format, bitrate_kbps=bitrate_kbps)  # knows the ranges
+def input_paths(settings: Any) -> Iterator[Path]:
+    """All files and folders that a request, or settings within it, name to be read."""
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if is_dataclass(value):
+            yield from input_paths(value)
+        elif isinstance(value, Path) and entry.name not in OUTPUT_FIELDS:
+            yield value
+        elif isinstance(value, tuple):
+            yield from (part for part in value if isinstance(part, Path))
 
 
 def published_voices() -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.plain import from_plain, to_plain
+from ultimate_rvc.progress import StepTime
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,6 @@ class ResultFile:
     path: Path
     source: str | None = None
     """Which of several inputs it comes from."""
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """How long a step took, whether it was found in the cache, and its files."""
-
-    name: str
-    seconds: float
-    cached: bool = False
-    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

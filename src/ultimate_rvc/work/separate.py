@@ -1,4 +1,4 @@
-"""The job ``separate``."""
+"""The work ``separate``: a file into its parts."""
 
 from __future__ import annotations
 
@@ -6,38 +6,56 @@ from typing import Any
 
 from ultimate_rvc import separation
 from ultimate_rvc.audio.decode import decode_stereo
-from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.audio.level import peak
+from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.device import resolve_device
+from ultimate_rvc.outputs import Outputs
+from ultimate_rvc.paths import output_dir
 from ultimate_rvc.separation.models import SeparationTask
-from ultimate_rvc.work.placing import place
-from ultimate_rvc.work.requests import SeparateRequest
-from ultimate_rvc.work.result import ResultFile, WorkResult
+from ultimate_rvc.work.requests import SeparateRequest, input_paths
+from ultimate_rvc.work.result import WorkResult
+from ultimate_rvc.work.sound import expected_bytes, write
 from ultimate_rvc.work.workbench import Workbench
 
+ROLES = {
+    SeparationTask.VOCALS: ("vocals", "instrumental"),
+    SeparationTask.LEAD: ("lead", "backing"),
+    SeparationTask.REVERB: ("dry", "reverb"),
+}
 
-def separate(job: SeparateRequest, bench: Workbench) -> WorkResult:
-    device = str(resolve_device(bench.optimization(job.optimization).config.device))
-    take_apart, roles = {
-        SeparationTask.VOCALS: (separation.separate, ("vocals", "instrumental")),
-        SeparationTask.LEAD: (separation.split_lead_backing, ("lead", "backing")),
-        SeparationTask.REVERB: (separation.remove_reverb, ("dry", "reverb")),
-    }[job.task]
-    waveform, sample_rate = decode_stereo(job.source)
+
+def separate(request: SeparateRequest, bench: Workbench) -> WorkResult:
+    source, roles = request.source, ROLES[request.task]
+    outputs = Outputs(input_paths(request), request.overwrite)
+    folder = outputs.folder(
+        request.output, output_dir(), needs_bytes=expected_bytes(source, copies=len(roles))
+    )
+    suffix = f".{request.output_format or AudioFormat.WAV}"
+    targets = [
+        outputs.made(
+            folder, source.stem, f" ({role})", suffix, source=source, ours=request.output is not None
+        )
+        for role in roles
+    ]
+    device = str(resolve_device(bench.optimization(request.optimization).config.device))
+    take_apart = {
+        SeparationTask.VOCALS: separation.separate,
+        SeparationTask.LEAD: separation.split_lead_backing,
+        SeparationTask.REVERB: separation.remove_reverb,
+    }[request.task]
+    waveform, sample_rate = decode_stereo(source)
     with bench.step("separate"):
         progress = bench.progress.part("separate", 0, 1)
-        parts: Any = take_apart(waveform, sample_rate, model=job.model, progress=progress, device=device)
+        parts: Any = take_apart(waveform, sample_rate, model=request.model, progress=progress, device=device)
     warnings = list(parts.warnings)
     files = []
     with bench.step("write"):
-        for role in roles:
-            stem = getattr(parts, role)
-            if (loudest := peak(stem)) > 1:
-                warnings.append(f"The {role} were turned down to full scale; they peaked at {loudest:.2f}.")
-                stem = stem / loudest
-            finished = bench.folder / f"{role}.{job.output_format}"
-            encode(finished, stem, sample_rate, bitrate_kbps=job.bitrate_kbps)
-            files.append(ResultFile(role, place(finished, f"{job.source.stem} ({role})"), str(job.source)))
+        for role, target in zip(roles, targets, strict=True):
+            file, told = write(
+                bench, getattr(parts, role), sample_rate, target,
+                role=role, bitrate_kbps=request.bitrate_kbps, source=source,
+            )  # fmt: skip
+            files.append(file)
+            warnings += told
     return WorkResult(
         files=tuple(files),
         steps=tuple(bench.steps),

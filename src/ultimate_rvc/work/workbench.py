@@ -1,7 +1,8 @@
-"""What the work of a job is given: progress, device, models that are open already, a folder of its own."""
+"""What a piece of work is given: progress, device, models that are open already, a folder of its own."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.progress import Progress
+from ultimate_rvc.progress import Progress, StepTime
 from ultimate_rvc.switches import ResolvedConfig, resolve_config
-from ultimate_rvc.work.result import StepTime
 from ultimate_rvc.work.warm import WarmPipelines
 
 
 @dataclass
 class Workbench:
-    """For one job."""
+    """For one piece of work."""
 
     progress: Progress
     folder: Path
-    """For unfinished files: there and empty when the job begins, removed when it ended, however it did."""
+    """For unfinished files: there and empty at the beginning, removed at the end, however it ends."""
     device: str
-    """Of the slot; a job that names a device goes before."""
+    """Of the slot; a request that names a device goes before."""
     pipelines: WarmPipelines
+    switch_names: Mapping[str, str] = field(default_factory=dict)
+    """What the door calls the switches, by field, for sentences."""
     steps: list[StepTime] = field(default_factory=list)
 
     @contextmanager
@@ -37,8 +39,15 @@ class Workbench:
         self.steps.append(StepTime(name, time.perf_counter() - started))
 
     def optimization(self, given: Mapping[str, Any]) -> ResolvedConfig:
-        """The configuration for a job: what it gives, the slot's device, then what is in force."""
+        """The configuration for a request: what it gives, the slot's device, then what is in force."""
         named = {name: value for name, value in given.items() if value not in (None, Device.AUTO)}
-        resolved = resolve_config({"device": self.device, **named})
+        resolved = resolve_config({"device": self.device, **named}, argument_names=self.switch_names)
         resolved.log_warnings()
         return resolved
+
+
+@contextmanager
+def own_workbench(progress: Progress, switch_names: Mapping[str, str] | None = None) -> Iterator[Workbench]:
+    """A workbench for one piece of work in this process."""
+    with tempfile.TemporaryDirectory(prefix="urvc-") as folder:
+        yield Workbench(progress, Path(folder), Device.AUTO, WarmPipelines(), switch_names or {})

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ultimate_rvc.choices import Device, Vocoder
-from ultimate_rvc.errors import SettingError, check_setting
+from ultimate_rvc.settings import check, setting
 
 MAX_EPOCHS = 100_000
 MAX_STEPS = 100_000_000
@@ -53,97 +53,104 @@ class TrainingSettings:
     Figures that are not explained are RVC's.
     """
 
-    num_epochs: int = 500
-    """Times that the whole dataset is gone through."""
-    max_steps: int | None = None
-    """Stop after so many steps, wherever in an epoch that is."""
-    batch_size: int = 8
-    """Pieces per step and process."""
-    learning_rate: float = 1e-4
-    learning_rate_decay: float = 0.999875
-    """Factor after each epoch."""
-    seed: int = 1234
-    """Of the first weights, the order of the pieces and all noise."""
+    num_epochs: int = setting(500, "Times to go through the dataset.", 1, MAX_EPOCHS, label="Epochs")
+    max_steps: int | None = setting(
+        None, "Stop after so many steps, wherever in an epoch that is.", 1, MAX_STEPS, label="Most steps"
+    )
+    batch_size: int = setting(8, "Pieces per step and process; more takes more memory.", 1, MAX_BATCH_SIZE)
+    learning_rate: float = setting(1e-4, "Learning rate of the first epoch.", 1e-9, 1)
+    learning_rate_decay: float = setting(0.999875, "Factor of the learning rate after each epoch.", 0.1, 1)
+    seed: int = setting(
+        1234, "Seed of the first weights, the order of the pieces and all noise.", 0, MAX_SEED
+    )
 
-    vocoder: Vocoder = Vocoder.HIFI_GAN
-    network_size: NetworkChoice = NetworkChoice.AUTO
-    pretrained_generator: Path | None = None
-    """A published ``f0G*.pth``, or any voice's ``.pth`` or ``.safetensors``, to start from."""
-    pretrained_discriminator: Path | None = None
-    """A published ``f0D*.pth`` to start from."""
-    discriminator_width: float | None = None
-    """Channels of the discriminators, as a share of RVC's; left out, what suits the size of the network."""
-    warm_up_steps: int = 0
-    """First steps without discriminators: the spectrum alone is a good and cheap teacher at the beginning."""
-    learn_from: LearnFrom = LearnFrom.POSTERIOR
-    """``prior`` speaks after far fewer steps, with less variety in the end; nothing then trains ``enc_q``."""
-    average_weights: bool = False
-    """Save the moving average of the weights as the voice: it wavers less from step to step."""
-    average_decay: float = 0.999
+    vocoder: Vocoder = setting(
+        Vocoder.HIFI_GAN, "The last part of the network; HiFi-GAN is what every RVC tool can play."
+    )
+    network_size: NetworkChoice = setting(
+        NetworkChoice.AUTO,
+        "auto: that of the pretrained generator, else full on a GPU and small on a processor.",
+        hidden=(NetworkChoice.TINY,),
+    )
+    pretrained_generator: Path | None = setting(
+        None, "A published f0G file, or any voice's .pth or .safetensors, to start from."
+    )
+    pretrained_discriminator: Path | None = setting(None, "A published f0D file to start from.")
+    discriminator_width: float | None = setting(
+        None, "Channels of the discriminators as a share of RVC's; left out: what suits the network.", 0.01, 4
+    )
+    warm_up_steps: int = setting(
+        0, "First steps without discriminators: the spectrum alone teaches well and cheaply then.", 0, MAX_STEPS,
+        label="Warm-up steps",
+    )  # fmt: skip
+    learn_from: LearnFrom = setting(
+        LearnFrom.POSTERIOR,
+        "posterior learns as RVC does; prior speaks after far fewer steps, with less variety in the end.",
+    )
+    average_weights: bool = setting(
+        False, "Save the moving average of the weights, which wavers less from step to step.",
+        label="Average the weights",
+    )  # fmt: skip
+    average_decay: float = setting(
+        0.999, "Decay of the moving average per step; closer to 1 averages over more steps.", 0, 0.999999,
+        label="Decay of the average",
+    )  # fmt: skip
 
-    detect_overtraining: bool = False
-    overtraining_threshold: int = 50
-    """Epochs without a better generator, or twice as many without a better discriminator, that end it."""
+    detect_overtraining: bool = setting(
+        False, "Stop when the losses no longer fall.", label="Stop when it no longer gets better"
+    )
+    overtraining_threshold: int = setting(
+        50, "Epochs without a better generator, or twice as many without a better discriminator, that end it.",
+        *(1, MAX_EPOCHS), label="... after so many epochs",
+    )  # fmt: skip
 
-    save_interval: int = 10
-    """Epochs between checkpoints; the last epoch is always saved."""
-    save_steps: int | None = None
-    """Also save every so many steps."""
-    save_seconds: float | None = None
-    """Also save every so many seconds."""
-    save_all_checkpoints: bool = False
-    """Keep every checkpoint instead of the latest."""
-    save_all_weights: bool = False
-    """Keep the voice of every saved epoch instead of the best and the latest."""
-    clear_saved_data: bool = False
-    """Forget an earlier training of this voice instead of going on with it."""
-    log_steps: int = 20
-    """Steps between entries of the losses in TensorBoard."""
+    save_interval: int = setting(
+        10, "Epochs between checkpoints; the last epoch is always saved.", 1, MAX_EPOCHS,
+        label="Save every so many epochs",
+    )  # fmt: skip
+    save_steps: int | None = setting(
+        None, "Also save every so many steps.", 1, MAX_STEPS, label="Save every so many steps"
+    )
+    save_seconds: float | None = setting(
+        None, "Also save every so many seconds.", 0, MAX_SECONDS, label="Save every so many seconds"
+    )
+    save_all_checkpoints: bool = setting(
+        False,
+        "Keep every checkpoint instead of the latest; takes much disk space.",
+        label="Keep every checkpoint",
+    )
+    save_all_weights: bool = setting(
+        False, "Keep the voice of every saved epoch instead of the best and the latest.",
+        label="Keep the voice of every save",
+    )  # fmt: skip
+    clear_saved_data: bool = setting(
+        False,
+        "Forget an earlier training of this voice instead of continuing it.",
+        label="Start from the beginning",
+    )
+    log_steps: int = setting(
+        20, "Steps between entries in TensorBoard.", 1, MAX_STEPS, label="Log every so many steps"
+    )
 
-    device: str = Device.AUTO
-    """``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; under ``accelerate launch`` its choice holds."""
-    precision: Precision = Precision.FP32
-    preload_dataset: bool = False
-    """Hold the whole dataset in memory instead of leaving it to the system's file cache."""
-    reduce_memory_usage: bool = False
-    """Compute activations twice instead of keeping them: slower, for small memories."""
-    max_gradient_norm: float = 1000.0
-    """Longer gradients are shortened to this, in the generator and in the discriminators."""
+    # Under ``accelerate launch`` its choice holds.
+    device: str = setting(Device.AUTO.value, "Where to compute: auto, cpu, mps, cuda or cuda:N.")
+    precision: Precision = setting(
+        Precision.FP32, "fp32, fp16 (GPU only) or bf16; the latter two are faster there."
+    )
+    preload_dataset: bool = setting(
+        False, "Hold the whole dataset in memory: faster on slow disks.", label="Hold all in memory"
+    )
+    reduce_memory_usage: bool = setting(
+        False, "Compute activations twice instead of keeping them: slower, for small memories.",
+        label="Use less memory",
+    )  # fmt: skip
+    max_gradient_norm: float = setting(
+        1000.0, "Longer gradients are shortened to this.", 1e-6, 1e12, label="Longest gradient"
+    )
 
-    index_algorithm: IndexAlgorithm = IndexAlgorithm.AUTO
+    index_algorithm: IndexAlgorithm = setting(
+        IndexAlgorithm.AUTO, "How the index is made; Auto is small enough for any recording.", label="Index"
+    )
 
     def __post_init__(self) -> None:
-        for option, low, high in (
-            ("num_epochs", 1, MAX_EPOCHS),
-            ("batch_size", 1, MAX_BATCH_SIZE),
-            ("learning_rate", 1e-9, 1),
-            ("learning_rate_decay", 0.1, 1),
-            ("seed", 0, MAX_SEED),
-            ("warm_up_steps", 0, MAX_STEPS),
-            ("average_decay", 0, 0.999999),
-            ("overtraining_threshold", 1, MAX_EPOCHS),
-            ("save_interval", 1, MAX_EPOCHS),
-            ("log_steps", 1, MAX_STEPS),
-            ("max_gradient_norm", 1e-6, 1e12),
-        ):
-            check_setting(option, getattr(self, option), low, high)
-        for option, low, high in (
-            ("max_steps", 1, MAX_STEPS),
-            ("save_steps", 1, MAX_STEPS),
-            ("discriminator_width", 0.01, 4),
-            ("save_seconds", 0, MAX_SECONDS),
-        ):
-            if getattr(self, option) is not None:
-                check_setting(option, getattr(self, option), low, high)
-        for option, choices in (
-            ("vocoder", Vocoder),
-            ("network_size", NetworkChoice),
-            ("learn_from", LearnFrom),
-            ("precision", Precision),
-            ("index_algorithm", IndexAlgorithm),
-        ):
-            value = getattr(self, option)
-            if value not in set(choices):
-                listed = ", ".join(choices)
-                raise SettingError(f"--{option.replace('_', '-')} is {value!r}, but must be one of {listed}.")
-            object.__setattr__(self, option, choices(value))  # a plain word of the same meaning will do
+        check(self)

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.switches import COVER_PART
+from ultimate_rvc.settings_files import COVER_PART
 from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
@@ -17,7 +17,7 @@ from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
 from ultimate_rvc.web.sources import song_sources
 from ultimate_rvc.web.tabs import advanced, melody, steps
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
-from ultimate_rvc.work.settings_file import file_part
+from ultimate_rvc.work.settings_parts import file_part
 
 
 def build(desk: Desk) -> list[JobPanel]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc import settings_files
 from ultimate_rvc.choices import Device
 from ultimate_rvc.switches import SWITCHES, OptimizationConfig, resolve_config
-from ultimate_rvc.web import settings_files
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.portions import portions
+from ultimate_rvc.work import settings_parts
 
 USUAL = ""  # what variables, settings file and hardware decide
 ON, OFF = "true", "false"
@@ -55,7 +56,7 @@ def build(desk: Desk) -> None:
 def _switch(desk: Desk, name: str) -> Any:
     texts = desk.texts
     words: Any = {"label": texts(f"switch.{name}.label"), "info": texts(f"switch.{name}.info")}
-    if SWITCHES[name].is_boolean:
+    if SWITCHES[name].kind is bool:
         choices = [(texts("switch.usual"), USUAL), (texts("switch.on"), ON), (texts("switch.off"), OFF)]
         return gr.Radio(choices, value=USUAL, **words)
     if name == "batch_size":
@@ -72,7 +73,7 @@ def read_switches(values: Any) -> dict[str, Any]:
     for (name, spec), value in zip(SWITCHES.items(), values, strict=True):
         if value in (USUAL, None):
             continue
-        if spec.is_boolean:
+        if spec.kind is bool:
             chosen[name] = value == ON
         elif name == "batch_size" and str(value).isdigit():
             chosen[name] = int(value)
@@ -135,7 +136,7 @@ def _files(desk: Desk, switches: Sequence[Any]) -> None:
     def loaded(name: str | None) -> list[Any]:
         if not name:
             raise problem(texts, texts("error.no_settings_file"))
-        chosen, parts = settings_files.load(name)
+        chosen, parts = settings_parts.load(name)
         gr.Info(texts("files.loaded", name=escape(name, quote=False)))
         return shown(chosen, parts)
 
@@ -146,7 +147,7 @@ def _files(desk: Desk, switches: Sequence[Any]) -> None:
             values, [len(switches), *(len(form.components) for form in forms.values())]
         )
         parts = {part: form.read(share) for (part, form), share in zip(forms.items(), shares, strict=True)}
-        settings_files.save(name, read_switches(chosen), parts)
+        settings_parts.save(name, read_switches(chosen), parts)
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import gradio as gr
 
-from ultimate_rvc.switches import TRAIN_PART
+from ultimate_rvc.settings_files import TRAIN_PART
 from ultimate_rvc.web import train_check, train_curves
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
@@ -16,7 +16,7 @@ from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.portions import portions
 from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
 from ultimate_rvc.work.requests import TrainParts
-from ultimate_rvc.work.settings_file import file_part
+from ultimate_rvc.work.settings_parts import file_part
 
 # Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
 LEFT_OUT = frozenset(

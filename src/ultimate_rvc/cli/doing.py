@@ -1,0 +1,36 @@
+"""How a command does its work: read the request, do it here, show what to warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ultimate_rvc.cli.console import progress_bar, show_warning
+from ultimate_rvc.cli.options import SWITCH_FLAGS
+from ultimate_rvc.cli.profiling import profile_shown
+from ultimate_rvc.work.kinds import KINDS
+from ultimate_rvc.work.result import WorkResult
+
+
+def do(kind_name: str, given: Mapping[str, Any]) -> WorkResult:
+    """Do work of a kind in this process, with a bar on standard error.
+
+    Raises
+    ------
+    UltimateRVCError
+        A setting is wrong, or the work cannot be done.
+    """
+    from ultimate_rvc.work.workbench import own_workbench
+
+    kind = KINDS[kind_name]
+    request = kind.read(given)
+    kind.check(request)
+    with profile_shown(True), progress_bar() as progress, own_workbench(progress, SWITCH_FLAGS) as bench:
+        result: WorkResult = kind.load_work()(request, bench)
+    show_warnings(result.warnings)
+    return result
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        show_warning(warning)

@@ -1,0 +1,146 @@
+"""The works ``effects``, ``transpose``, ``mix`` and ``wavify``: steps of a cover by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio import mix as mixing
+from ultimate_rvc.audio import transpose as transposing
+from ultimate_rvc.audio.decode import decode
+from ultimate_rvc.audio.effects import apply_effects
+from ultimate_rvc.choices import AudioFormat
+from ultimate_rvc.covers.cache import CachedFile, StepCache
+from ultimate_rvc.covers.steps import Workshop, encode_mix
+from ultimate_rvc.covers.wave_file import write_stem
+from ultimate_rvc.files import file_hash
+from ultimate_rvc.outputs import Outputs, Target, place
+from ultimate_rvc.paths import cache_dir
+from ultimate_rvc.work.requests import (
+    EffectsRequest,
+    MixRequest,
+    TransposeRequest,
+    WavifyRequest,
+    input_paths,
+    written_format,
+)
+from ultimate_rvc.work.result import ResultFile, WorkResult
+from ultimate_rvc.work.sound import one_target, write
+from ultimate_rvc.work.workbench import Workbench
+
+FloatArray = NDArray[np.float32]
+
+
+def add_effects(request: EffectsRequest, bench: Workbench) -> WorkResult:
+    suffix = f".{written_format(request, AudioFormat.WAV)}"
+    target = one_target(_outputs(request), request.output, request.source, " (effects)", suffix)
+    return _changed(
+        request,
+        bench,
+        target,
+        "effects",
+        lambda waveform, rate: apply_effects(waveform, rate, request.effects),
+        request.bitrate_kbps,
+    )
+
+
+def transpose(request: TransposeRequest, bench: Workbench) -> WorkResult:
+    suffix = f".{written_format(request, AudioFormat.WAV)}"
+    tail = f" ({request.semitones:+g} semitones)"
+    target = one_target(_outputs(request), request.output, request.source, tail, suffix)
+    return _changed(
+        request,
+        bench,
+        target,
+        "transpose",
+        lambda waveform, rate: transposing.transpose(waveform, rate, request.semitones),
+        request.bitrate_kbps,
+    )
+
+
+def wavify(request: WavifyRequest, bench: Workbench) -> WorkResult:
+    target = one_target(_outputs(request), request.output, request.source, "", ".wav")
+    return _changed(request, bench, target, "wavify", lambda waveform, _: waveform, None)
+
+
+def _changed(
+    request: EffectsRequest | TransposeRequest | WavifyRequest,
+    bench: Workbench,
+    target: Target,
+    name: str,
+    change: Callable[[FloatArray, int], FloatArray],
+    bitrate_kbps: int | None,
+) -> WorkResult:
+    """One file, changed, in its place."""
+    waveform, sample_rate = decode(request.source)
+    with bench.step(name):
+        changed = change(waveform, sample_rate)
+    with bench.step("write"):
+        file, warnings = write(
+            bench, changed, sample_rate, target,
+            role=name, bitrate_kbps=bitrate_kbps, source=request.source,
+        )  # fmt: skip
+    return _result(bench, file, warnings, sample_rate, changed.shape[-1])
+
+
+def mix_files(request: MixRequest, bench: Workbench) -> WorkResult:
+    audio_format = written_format(request, AudioFormat.MP3)
+    target = one_target(
+        _outputs(request),
+        request.output,
+        request.sources[0],
+        "",
+        f".{audio_format}",
+        stem=request.output_name,
+    )
+    with bench.step("transpose"):
+        tracks = _tracks(request, bench)
+    with bench.step("mix"):
+        mixed = mixing.mix(tracks, request.output_sr)
+        stem = bench.folder / "mix.wav"
+        write_stem(stem, mixed, request.output_sr)
+    with bench.step("encode"):
+        file = CachedFile(stem, file_hash(stem), stem.stat().st_size)
+        shop = Workshop(StepCache(cache_dir()), bench.progress)
+        written = encode_mix(file, audio_format, request.bitrate_kbps, shop)
+        placed = place(written.path(f"cover.{audio_format}"), target)
+    return _result(
+        bench,
+        ResultFile("cover", placed.path),
+        placed.warnings,
+        int(written.facts["sample_rate"]),
+        mixed.shape[-1] * int(written.facts["sample_rate"]) // request.output_sr,
+    )
+
+
+def _tracks(request: MixRequest, bench: Workbench) -> list[mixing.Track]:
+    count = len(request.sources)
+    tracks = []
+    for number, (source, gain_db, semitones) in enumerate(
+        zip(request.sources, request.gains_db or [0.0] * count, request.semitones or [0] * count, strict=True)
+    ):
+        bench.progress.report("transpose", number / count, source.name)
+        waveform, sample_rate = decode(source)
+        if semitones:
+            waveform = transposing.transpose(waveform, sample_rate, semitones)
+        tracks.append(mixing.Track(waveform, sample_rate, gain_db))
+    return tracks
+
+
+def _outputs(request: EffectsRequest | TransposeRequest | WavifyRequest | MixRequest) -> Outputs:
+    return Outputs(input_paths(request), request.overwrite)
+
+
+def _result(
+    bench: Workbench, file: ResultFile, warnings: tuple[str, ...], sample_rate: int, samples: int
+) -> WorkResult:
+    return WorkResult(
+        files=(file,),
+        steps=tuple(bench.steps),
+        warnings=warnings,
+        device="cpu",
+        precision="float32",
+        facts={"sample_rate": sample_rate, "duration_seconds": samples / sample_rate},
+    )
