@@ -19,8 +19,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
 # Floor by floor, lowest first; a room may import from its own floor unless it is a door.
 FLOORS = (
-    ("errors", "paths", "progress", "files", "choices", "openmp", "plain"),
-    ("device", "switches", "audio", "assets"),
+    ("errors", "paths", "progress", "files", "choices", "openmp", "plain", "settings", "settings_files"),
+    ("device", "switches", "outputs", "audio", "assets"),
     ("rvc", "separation"),
     ("voices", "covers", "doctor"),
     ("work",),
@@ -34,7 +34,18 @@ RVC_ENGINE = ("networks", "content", "pitch")
 RVC_USERS = ("infer", "train")
 # Settings are read by every door before anything heavy is wanted.
 LIGHT = (
-    *("errors", "paths", "progress", "files", "choices", "openmp", "plain"),
+    *(
+        "errors",
+        "paths",
+        "progress",
+        "files",
+        "choices",
+        "openmp",
+        "plain",
+        "settings",
+        "settings_files",
+        "outputs",
+    ),
     *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
     *("rvc.train.data_settings", "rvc.train.settings"),
     *("switches", "work.kinds", "jobs.queue", "jobs.worker"),

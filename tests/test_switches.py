@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ultimate_rvc import switches as config_module
+from ultimate_rvc.cli.options import SWITCH_FLAGS
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.switches import (
     SWITCHES,
@@ -25,7 +26,7 @@ from ultimate_rvc.switches import (
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "optimization.md"
-BOOLEAN_VARIABLES = [spec.variable for spec in SWITCHES.values() if spec.is_boolean]
+BOOLEAN_VARIABLES = [spec.facts.variable for spec in SWITCHES.values() if spec.kind is bool]
 
 
 @pytest.fixture(autouse=True)
@@ -136,9 +137,9 @@ def test_each_rank_yields_to_the_one_above(own_surroundings: Path) -> None:
     assert device_and_origin() == ("cuda:3", "URVC_CONFIG=mine")
     environment["RVC_DEVICE"] = "cuda:2"
     assert device_and_origin() == ("cuda:2", "RVC_DEVICE")
-    assert device_and_origin(command_line={"device": "cuda:1"}) == ("cuda:1", "--device")
-    both = device_and_origin(command_line={"device": "cuda:1"}, arguments={"device": "cpu"})
-    assert both == ("cpu", "argument device")
+    given = {"arguments": {"device": "cuda:1"}}
+    assert device_and_origin(**given) == ("cuda:1", "argument device")
+    assert device_and_origin(**given, argument_names=SWITCH_FLAGS) == ("cuda:1", "--device")
     assert resolve_config(environment=environment).config.use_gpu_filter is True
 
 
@@ -148,12 +149,10 @@ def test_every_field_follows_the_ranks(own_surroundings: Path) -> None:
     assert resolve_config(environment=environment).config == column("cpu", batch_size=5, skip_silence=False)
     environment["RVC_BATCH_SIZE"] = "4"
     assert resolve_config(environment=environment).config.batch_size == 4
-    command_line: dict[str, object] = {"batch_size": "3", "skip_silence": None}
-    resolved = resolve_config(environment=environment, command_line=command_line)
+    given: dict[str, object] = {"batch_size": "3", "skip_silence": None}
+    resolved = resolve_config(given, environment=environment)
     assert resolved.config == column("cpu", batch_size=3, skip_silence=False)
-    assert resolved.origins["batch_size"] == "--batch-size"
-    resolved = resolve_config({"batch_size": 2}, environment=environment, command_line=command_line)
-    assert (resolved.config.batch_size, resolved.origins["batch_size"]) == (2, "argument batch_size")
+    assert resolved.origins["batch_size"] == "argument batch_size"
 
 
 def test_an_automatic_batch_size_is_a_choice_and_not_left_to_lower_ranks() -> None:
@@ -174,7 +173,7 @@ def test_an_automatic_batch_size_is_a_choice_and_not_left_to_lower_ranks() -> No
 def test_who_asks_for_a_precision_overrules_lower_ranks(
     higher: dict[str, object], lower: dict[str, str], precision: str
 ) -> None:
-    resolved = resolve_config(command_line=higher, environment=lower)
+    resolved = resolve_config(higher, environment=lower)
     assert resolved.config.precision == precision
     assert set(resolved.origins) == set(SWITCHES)
 
@@ -356,30 +355,14 @@ def test_every_switch_is_shown_with_its_origin() -> None:
     assert ["batch_size", "auto", "(argument batch_size)"] in shown
 
 
-def test_the_summary_is_a_line_per_origin_in_order_of_rank() -> None:
-    resolved = resolve_config(
-        {"use_tf32": True},
-        command_line={"batch_size": "2"},
-        environment={"RVC_PROFILING": "1", "RVC_DEVICE": "cpu"},
-    )
-    assert list(resolved.summary()) == [
-        "use_tf32 true (argument use_tf32)",
-        "batch_size 2 (--batch-size)",
-        "device cpu (RVC_DEVICE)",
-        "enable_profiling true (RVC_PROFILING)",
-        "use_gpu_retrieval false, use_fp16 false, use_bf16 false, use_gpu_filter false, compile_model false, "
-        "feature_cache true, fast_vocoder true, skip_silence true (default for cpu)",
-    ]
-
-
 def test_the_document_lists_every_switch_with_its_defaults() -> None:
     rows = [line.strip("| ").split(" | ") for line in DOCUMENT.read_text().splitlines() if "| `RVC_" in line]
     columns = [OptimizationConfig.for_apple_silicon(), OptimizationConfig.for_nvidia_gpu()]
     columns.append(OptimizationConfig.for_cpu())
     assert [(variable, option, name, *defaults) for variable, option, name, _, *defaults in rows] == [
         (
-            f"`{spec.variable}`",
-            f"`{spec.option}`",
+            f"`{spec.facts.variable}`",
+            f"`{SWITCH_FLAGS[name]}`",
             f"`{name}`",
             *(str(getattr(config, name)).lower() for config in columns),
         )

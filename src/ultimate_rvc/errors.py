@@ -5,6 +5,9 @@ Anything that is not an ``UltimateRVCError`` is a bug and may show a traceback.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 
 class UltimateRVCError(Exception):
     """Work that cannot be done, said in one sentence.
@@ -17,6 +20,16 @@ class UltimateRVCError(Exception):
     def __init__(self, sentence: str, *fields: str) -> None:
         super().__init__(sentence)
         self.fields = fields
+
+    def rename_fields(self, names: Mapping[str, str]) -> None:
+        """Call fields in the sentence by other ``names``."""
+        sentence = str(self)
+        for field in self.fields:
+            if (name := names.get(field)) is not None:
+                # As a word of its own: a path in the sentence may hold the field's name too.
+                sentence = re.sub(rf"(?<![^\s(]){re.escape(field)}(?![^\s:,;.])", name, sentence)
+        self.args = (sentence,)
+        self.fields = tuple(names.get(field, field) for field in self.fields)
 
 
 class SettingError(UltimateRVCError):

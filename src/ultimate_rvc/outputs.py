@@ -51,7 +51,7 @@ class Target:
 
     path: Path
     is_named: bool
-    """Whether the user named this very file; else it is numbered if another file has its name."""
+    """Whether the user named this very file; else it is numbered when another file has its name."""
     source: Path | None = None
     """What it is made from."""
     may_replace: bool = True
@@ -162,12 +162,11 @@ class Outputs:
             key = _key(candidate)
             if key in self._taken or key in self._input_keys:
                 continue
+            self._taken.add(key)
             may_replace = self._overwrite is True or (
                 ours and self._overwrite is None and is_ours(candidate, source)
             )
-            if may_replace or not os.path.lexists(candidate):
-                self._taken.add(key)
-                return Target(candidate, is_named=False, source=source, may_replace=may_replace)
+            return Target(candidate, is_named=False, source=source, may_replace=may_replace)
         raise AssertionError("there are endless numbers")
 
     def _is_input(self, path: Path) -> bool:

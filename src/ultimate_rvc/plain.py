@@ -67,7 +67,11 @@ def from_plain(kind: type[T], given: object, where: str = "", *, leave_out: Sequ
     values = {
         name: _value(hints[name], value, _join(where, str(name)), leave_out) for name, value in given.items()
     }
-    return kind(**values)
+    try:
+        return kind(**values)
+    except SettingError as error:  # which knows its fields, but not where they stand in the whole
+        error.rename_fields({field: _join(where, field) for field in error.fields})
+        raise
 
 
 def merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

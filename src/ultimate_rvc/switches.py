@@ -204,12 +204,6 @@ class ResolvedConfig:
     def switches(self) -> tuple[Switch, ...]:
         return tuple(Switch(name, getattr(self.config, name), self.origins[name]) for name in FIELDS)
 
-    def summary(self) -> Iterator[str]:
-        """One line per origin, highest rank first, with all that it decided."""
-        for origin in dict.fromkeys(self.origins.values()):  # resolve_config fills them in order of rank
-            decided = (switch for switch in self.switches if switch.origin == origin)
-            yield f"{', '.join(f'{switch.name} {switch.shown_value}' for switch in decided)} ({origin})"
-
     def log_warnings(self) -> None:
         for warning in self.warnings:
             log.warning("%s", warning)

@@ -17,7 +17,6 @@ from ultimate_rvc.audio.decode import decode, probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.audio.true_peak import true_peak
 from ultimate_rvc.choices import AudioFormat
-from ultimate_rvc.cli.convert_voice import Job, plan_groups
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import AudioError
 from voice_factory import (
@@ -226,6 +225,8 @@ def test_files_are_grouped_by_their_length(  # type: ignore[no-untyped-def]
     monkeypatch, batch_size, minutes, groups
 ) -> None:
     from ultimate_rvc.audio import decode as decoding
+    from ultimate_rvc.outputs import Target
+    from ultimate_rvc.work import convert as converting
 
     def probe(path: Path) -> decoding.AudioInfo:
         seconds = minutes[int(path.stem)]
@@ -233,9 +234,12 @@ def test_files_are_grouped_by_their_length(  # type: ignore[no-untyped-def]
             raise AudioError("no audio")
         return decoding.AudioInfo(seconds * 60, 16_000, 1, "pcm")
 
-    monkeypatch.setattr(decoding, "probe", probe)
-    jobs = [Job(Path(f"{number}.wav"), Path("out.wav")) for number in range(len(minutes))]
-    planned = plan_groups(jobs, batch_size)
+    monkeypatch.setattr(converting, "probe", probe)
+    jobs = [
+        converting.Task(Path(f"{number}.wav"), Target(Path("out.wav"), is_named=True))
+        for number in range(len(minutes))
+    ]
+    planned = converting.plan_groups(jobs, batch_size)
     assert [len(group) for group in planned] == groups
     assert [job for group in planned for job in group] == jobs
 

@@ -15,8 +15,10 @@ import torch
 import ultimate_rvc
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
+from ultimate_rvc.cli.options import SWITCH_FLAGS
 from ultimate_rvc.covers import recipe
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.switches import SWITCHES, OptimizationConfig
 from voice_factory import write_voice
@@ -56,6 +58,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[OptimizationConfig]:
             convert=lambda waveform, rate, *rest: (convert_all([(waveform, rate)])[0], rate),
             warm_up=lambda: None,
             shifts_semitones=(0,),
+            profiler=PerformanceProfiler(False, torch.device("cpu")),
+            precision=SimpleNamespace(dtype=torch.float32),
         )
 
     monkeypatch.setattr(Pipeline, "open", open_pipeline)
@@ -82,7 +86,7 @@ def converting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[.
 
 def words_for(name: str) -> tuple[list[str], Any]:
     """An option that sets ``name`` to what a CPU does not choose by itself, and that value."""
-    option = SWITCHES[name].option
+    option = SWITCH_FLAGS[name]
     if name == "device":
         return [option, "cpu"], "cpu"
     if name == "batch_size":
@@ -177,9 +181,9 @@ def test_help_lists_every_option_with_its_sentence(
     with pytest.raises(SystemExit):
         run(["generate", command, "--help"])
     shown = capsys.readouterr().out
-    for spec in SWITCHES.values():
-        assert spec.option in shown
-        assert spec.help in shown
+    for name, entry in SWITCHES.items():
+        assert SWITCH_FLAGS[name] in shown
+        assert entry.help in shown
 
 
 def test_the_cache_of_covers_tells_ways_apart_that_change_the_samples(
@@ -205,7 +209,7 @@ def test_python_takes_a_configuration_or_some_of_its_fields(
         whole,
         OptimizationConfig(device="cpu", batch_size=9, use_fp16=True, **fields_of_cpu),  # type: ignore[arg-type]
     ]
-    with pytest.raises(SettingError, match="argument batch_size is 0, but must be 1 to 64 or auto"):
+    with pytest.raises(SettingError, match="batch_size is 0, but must be 1 to 64 or auto"):
         ultimate_rvc.convert(silence, voice, optimization={"batch_size": 0})
 
 

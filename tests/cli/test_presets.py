@@ -76,11 +76,11 @@ def test_the_preset_is_used_for_a_cover(
 ) -> None:
     found: list[Any] = []
 
-    def stopped(song: str, model: str, settings: Any, progress: Any) -> Any:
+    def stopped(song: str, model: str, settings: Any, *_: Any, **named: Any) -> Any:
         found.append(settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ultimate_rvc.covers.recipe.make_cover", stopped)
+    monkeypatch.setattr("ultimate_rvc.work.cover.make_cover", stopped)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         run(["generate", "song-cover", "--source", "demo", "--model", voice, "--protect-rate", "0.1"])
     conversion = found[0].conversion

@@ -11,7 +11,6 @@ import pytest
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli import train
 from ultimate_rvc.cli.main import run
-from ultimate_rvc.covers import recipe
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.paths import config_dir
 from ultimate_rvc.rvc.train import preprocess
@@ -32,11 +31,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[CoverSettings]:
     """The settings that reach the recipe, which is then left alone."""
     found: list[CoverSettings] = []
 
-    def stopped(song: str, voice: str, settings: CoverSettings, *_: Any) -> Any:
+    def stopped(song: str, voice: str, settings: CoverSettings, *_: Any, **named: Any) -> Any:
         found.append(settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipe, "make_cover", stopped)
+    monkeypatch.setattr("ultimate_rvc.work.cover.make_cover", stopped)
     config_dir().mkdir(parents=True)
     (config_dir() / "evening.yaml").write_text(FILE)
     monkeypatch.setenv("URVC_CONFIG", "evening")
@@ -73,7 +72,7 @@ def test_a_wrong_value_is_told_before_anything_is_done(
     (config_dir() / "evening.yaml").write_text("cover: {inst_gain: 99}")
     cover(tmp_path)
     assert seen == []
-    assert "inst-gain is 99" in capsys.readouterr().err
+    assert "inst_gain is 99" in capsys.readouterr().err
 
 
 def test_a_training_asks_the_file_for_what_is_not_asked_for(

@@ -14,10 +14,12 @@ import torch
 from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
-from ultimate_rvc.cli.train_options import HELP
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
 from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
+from ultimate_rvc.settings import parts_of, settings_of
+from ultimate_rvc.work.requests import TrainParts
 
+TRAINING = {name: None for _, kind in parts_of(TrainParts).items() for name in settings_of(kind)}
 SPEECH = Path(__file__).parent.parent / "data" / "training" / "speech.ogg"
 NAME = "Märchen stimme"
 SMALL = (
@@ -167,7 +169,7 @@ def test_gpu_information_without_a_gpu(urvc: Urvc, monkeypatch: pytest.MonkeyPat
 def test_every_setting_is_an_option(urvc: Urvc, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     _, out, _ = urvc("train", command, "--help")
-    fields = {"voice": HELP, "run-training": ["num_epochs", "precision", "pretrained_generator"]}
+    fields = {"voice": TRAINING, "run-training": ["num_epochs", "precision", "pretrained_generator"]}
     fields |= {"preprocess-dataset": ["chunk_len"], "extract-features": ["include_mutes"]}
     for name in fields[command]:
         assert "--" + name.replace("_", "-") in out

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.errors import SettingError, check_setting
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.settings import check_range
 from ultimate_rvc.work.kinds import Kind
 from ultimate_rvc.work.result import ResultFile, WorkResult
 from ultimate_rvc.work.workbench import Workbench
@@ -32,7 +33,7 @@ class FakeJob:
     optimization: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_setting("level", self.level, 0, 10)
+        check_range("level", self.level, 0, 10)
 
 
 def _begin(job: FakeJob) -> None:

@@ -6,14 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from ultimate_rvc.work.settings_file import LEFT_OUT, file_part
 
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import config_dir
 from ultimate_rvc.plain import to_plain
-from ultimate_rvc.web import settings_files
+from ultimate_rvc.work import settings_parts as settings_files
 from ultimate_rvc.work.requests import TrainParts
+from ultimate_rvc.work.settings_parts import LEFT_OUT, file_part
 
 SWITCHES = {"use_fp16": True, "batch_size": 4}
 COVER = {

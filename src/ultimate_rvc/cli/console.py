@@ -71,12 +71,17 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def show_optimization(switches: Sequence[Mapping[str, Any]]) -> None:
     """The switches that work was done with, and where each value came from, on standard error."""
     decided: dict[str, list[str]] = {}
-    for switch in switches:
+    for switch in sorted(switches, key=lambda switch: _rank(switch["origin"])):
         value = switch["value"]
         shown = str(value).lower() if isinstance(value, bool) else value
         decided.setdefault(switch["origin"], []).append(f"{switch['name']} {shown}")
     lines = [f"  {', '.join(values)} ({origin})\n" for origin, values in decided.items()]
     sys.stderr.write("".join(["optimisation:\n", *lines]))
+
+
+def _rank(origin: str) -> int:
+    """What was asked for first, the usual defaults last."""
+    return next(rank for rank, start in enumerate(("--", "RVC_", "URVC_", "")) if origin.startswith(start))
 
 
 def show_warning(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ultimate_rvc.cli.console import progress_bar, show_warning
 from ultimate_rvc.cli.options import SWITCH_FLAGS
 from ultimate_rvc.cli.profiling import profile_shown
+from ultimate_rvc.progress import Progress
 from ultimate_rvc.work.kinds import KINDS
 from ultimate_rvc.work.result import WorkResult
 
@@ -25,9 +26,12 @@ def do(kind_name: str, given: Mapping[str, Any]) -> WorkResult:
     kind = KINDS[kind_name]
     request = kind.read(given)
     kind.check(request)
-    with profile_shown(True), progress_bar() as progress, own_workbench(progress, SWITCH_FLAGS) as bench:
-        result: WorkResult = kind.load_work()(request, bench)
-    show_warnings(result.warnings)
+    with profile_shown(True), own_workbench(Progress(), SWITCH_FLAGS) as bench:
+        try:
+            with progress_bar() as bench.progress:
+                result: WorkResult = kind.load_work()(request, bench)
+        finally:
+            show_warnings(bench.warnings)
     return result
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,26 +140,20 @@ def was_asked_for(context: typer.Context, parameter: str) -> bool:
 
 @contextmanager
 def with_flags(flags: Mapping[str, str]) -> Iterator[None]:
-    """Name options instead of fields in the sentences of errors."""
+    """Name the options of ``flags``, by dotted path or name, instead of fields in the sentences of errors."""
     try:
         yield
     except UltimateRVCError as error:
-        sentence = in_flags(str(error), error.fields, flags)
-        if sentence == str(error):
-            raise
-        error.args = (sentence,)
+        error.rename_fields({field: _known_flag(field, flags) for field in error.fields})
         raise
 
 
-def in_flags(sentence: str, fields: Sequence[str], flags: Mapping[str, str]) -> str:
-    """``sentence`` with the options of ``flags`` in the place of ``fields``, by dotted path or name."""
-    by_name = {path.rpartition(".")[2]: flag for path, flag in flags.items()}
-    for field in fields:
-        path = next((known for known in flags if f".{field}".endswith(f".{known}")), field)
-        name = field.rpartition(".")[2]
-        if (flag := flags.get(path) or by_name.get(name)) is not None:
-            sentence = re.sub(rf"(?<![^\s(])(?:\w+\.)*{re.escape(name)}(?![^\s:,;.])", flag, sentence)
-    return sentence
+def _known_flag(field: str, flags: Mapping[str, str]) -> str:
+    for path, flag in flags.items():
+        if f".{field}".endswith(f".{path}"):
+            return flag
+    name = field.rpartition(".")[2]
+    return next((flag for path, flag in flags.items() if path.rpartition(".")[2] == name), field)
 
 
 def flag_of(path: str, subject: str = "voice") -> str:

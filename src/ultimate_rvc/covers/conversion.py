@@ -16,12 +16,11 @@ from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.identity import conversion_identity
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.infer.stages import conversion_share
 from ultimate_rvc.switches import OptimizationConfig
 from ultimate_rvc.voices.library import find_voice
 
 CONVERT_VERSION = 2
-# Shares of a conversion's time, for the progress bar only.
-PITCH_SHARE = 0.2
 # Settings that the identity of the model files already tells, or that others below stand for.
 TOLD_BY_IDENTITY = ("f0_methods", "embedder_model", "custom_embedder_model", "n_octaves", "n_semitones")
 
@@ -159,11 +158,6 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
         "skip_silence": optimization.skip_silence,
         "exact_search": searched and optimization.use_gpu_retrieval,
     }
-
-
-def conversion_share(step: str, fraction: float) -> float:
-    """How far a conversion is, 0 to 1, when a stage of the pipeline is that far."""
-    return PITCH_SHARE * fraction if step == "pitch" else PITCH_SHARE + (1 - PITCH_SHARE) * fraction
 
 
 class _ConvertProgress(Progress):

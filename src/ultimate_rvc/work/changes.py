@@ -61,7 +61,8 @@ def transpose(request: TransposeRequest, bench: Workbench) -> WorkResult:
 
 
 def wavify(request: WavifyRequest, bench: Workbench) -> WorkResult:
-    target = one_target(_outputs(request), request.output, request.source, "", ".wav")
+    folder = request.source.parent if request.beside else None
+    target = one_target(_outputs(request), request.output, request.source, "", ".wav", folder=folder)
     return _changed(request, bench, target, "wavify", lambda waveform, _: waveform, None)
 
 
@@ -78,11 +79,11 @@ def _changed(
     with bench.step(name):
         changed = change(waveform, sample_rate)
     with bench.step("write"):
-        file, warnings = write(
+        file = write(
             bench, changed, sample_rate, target,
             role=name, bitrate_kbps=bitrate_kbps, source=request.source,
         )  # fmt: skip
-    return _result(bench, file, warnings, sample_rate, changed.shape[-1])
+    return _result(bench, file, sample_rate, changed.shape[-1])
 
 
 def mix_files(request: MixRequest, bench: Workbench) -> WorkResult:
@@ -106,10 +107,10 @@ def mix_files(request: MixRequest, bench: Workbench) -> WorkResult:
         shop = Workshop(StepCache(cache_dir()), bench.progress)
         written = encode_mix(file, audio_format, request.bitrate_kbps, shop)
         placed = place(written.path(f"cover.{audio_format}"), target)
+    bench.warn(*placed.warnings)
     return _result(
         bench,
         ResultFile("cover", placed.path),
-        placed.warnings,
         int(written.facts["sample_rate"]),
         mixed.shape[-1] * int(written.facts["sample_rate"]) // request.output_sr,
     )
@@ -133,13 +134,11 @@ def _outputs(request: EffectsRequest | TransposeRequest | WavifyRequest | MixReq
     return Outputs(input_paths(request), request.overwrite)
 
 
-def _result(
-    bench: Workbench, file: ResultFile, warnings: tuple[str, ...], sample_rate: int, samples: int
-) -> WorkResult:
+def _result(bench: Workbench, file: ResultFile, sample_rate: int, samples: int) -> WorkResult:
     return WorkResult(
         files=(file,),
         steps=tuple(bench.steps),
-        warnings=warnings,
+        warnings=tuple(bench.warnings),
         device="cpu",
         precision="float32",
         facts={"sample_rate": sample_rate, "duration_seconds": samples / sample_rate},

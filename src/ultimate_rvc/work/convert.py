@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.audio.decode import decode, probe
 from ultimate_rvc.choices import AudioFormat
-from ultimate_rvc.covers.conversion import conversion_share
 from ultimate_rvc.errors import AudioError, SettingError
 from ultimate_rvc.outputs import Outputs, Target, file_title, format_of, is_ours
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
+from ultimate_rvc.rvc.infer.stages import conversion_share
 from ultimate_rvc.voices.library import VoiceRef, find_voice
 from ultimate_rvc.work.requests import ConvertRequest, input_paths
 from ultimate_rvc.work.result import ResultFile, WorkResult
@@ -46,7 +45,9 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
+    """A file and where its conversion goes."""
+
     source: Path
     target: Target
 
@@ -57,7 +58,6 @@ class _Outcome:
 
     source: Path
     file: ResultFile | None = None
-    warnings: tuple[str, ...] = ()
     audio_seconds: float = 0.0
     elapsed_seconds: float = 0.0
     shift_semitones: int = 0
@@ -67,6 +67,7 @@ class _Outcome:
 def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
     resolved = bench.optimization(request.optimization)
     voice = find_voice(request.voice)
+    bench.warn(*voice.warnings)
     tasks = plan(request, voice)
     opened = bench.pipelines.opened
     with bench.step("load voice"):
@@ -79,20 +80,17 @@ def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
     pipeline.profiler.reset()
     outcomes: list[_Outcome] = []
     with bench.step("convert"):
-        for group in _groups(tasks, resolved.config.batch_size):
+        for group in plan_groups(tasks, resolved.config.batch_size):
             progress = _GroupProgress(bench.progress, len(outcomes), len(tasks), group)
             outcomes += _convert_group(pipeline, group, request, bench, progress)
     converted = [outcome for outcome in outcomes if outcome.file is not None]
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if not converted:
         raise AudioError(" ".join(outcome.error for outcome in failures if outcome.error))
-    told = [*voice.warnings]
-    for outcome in outcomes:
-        told += [*outcome.warnings, *([outcome.error] if outcome.error else [])]
     return WorkResult(
         files=tuple(outcome.file for outcome in converted if outcome.file),
         steps=tuple(bench.steps),
-        warnings=tuple(told),
+        warnings=tuple(bench.warnings),
         device=str(pipeline.device),
         precision=str(pipeline.precision.dtype).removeprefix("torch."),
         facts={
@@ -123,7 +121,7 @@ def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
 # ------------------------------------------------------------------ which file goes where
 
 
-def plan(request: ConvertRequest, voice: VoiceRef) -> list[_Task]:
+def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
     """Which file goes where, checked before any work.
 
     Subfolders of a folder are kept. Files of one name tell themselves apart by their suffixes, so that a second
@@ -141,7 +139,7 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[_Task]:
     )
     if (named := _named_file(request, found)) is not None:
         format_of(named, request.output_format)
-        return [_Task(found[0].path, outputs.named_file(named, needs_bytes=expected_bytes(found[0].path)))]
+        return [Task(found[0].path, outputs.named_file(named, needs_bytes=expected_bytes(found[0].path)))]
     folder = outputs.folder(
         request.output, output_dir(), needs_bytes=sum(expected_bytes(each.path) for each in found)
     )
@@ -151,13 +149,15 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[_Task]:
     outputs = Outputs(
         [*input_paths(request), *voice_files, *(each.path for each in found)], request.overwrite
     )
-    stems = Counter(_place(folder, each, each.path.stem) for each in found)
+    names: dict[str, set[str]] = {}
+    for each in found:
+        names.setdefault(_place(each), set()).add(each.path.name)
     return [
-        _Task(
+        Task(
             each.path,
             outputs.made(
                 folder / each.subfolder,
-                each.path.name if stems[_place(folder, each, each.path.stem)] > 1 else each.path.stem,
+                each.path.stem if len(names[_place(each)]) == 1 else each.path.name,
                 tail,
                 suffix,
                 source=each.path,
@@ -168,8 +168,9 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[_Task]:
     ]
 
 
-def _place(folder: Path, found: Found, stem: str) -> str:
-    return str(folder / found.subfolder / stem).casefold()
+def _place(found: Found) -> str:
+    """Alike for files that would have one name but for their suffixes."""
+    return str(found.subfolder / found.path.stem).casefold()
 
 
 def _named_file(request: ConvertRequest, found: Sequence[Found]) -> Path | None:
@@ -219,11 +220,11 @@ def _without_earlier_results(found: Sequence[Found], folder: Path, tail: str, su
 # ------------------------------------------------------------------ converting
 
 
-def _groups(tasks: Sequence[_Task], batch_size: int | Literal["auto"]) -> list[list[_Task]]:
+def plan_groups(tasks: Sequence[Task], batch_size: int | Literal["auto"]) -> list[list[Task]]:
     """Which files are converted together, in their order; each alone where a batch is one chunk."""
     if batch_size == 1:
         return [[task] for task in tasks]
-    groups: list[list[_Task]] = []
+    groups: list[list[Task]] = []
     room_seconds = 0.0
     for task in tasks:
         seconds = _seconds(task.source)
@@ -244,7 +245,7 @@ def _seconds(source: Path) -> float:
 
 def _convert_group(
     pipeline: Pipeline,
-    tasks: Sequence[_Task],
+    tasks: Sequence[Task],
     request: ConvertRequest,
     bench: Workbench,
     progress: Progress,
@@ -256,7 +257,7 @@ def _convert_group(
         voices = pipeline.convert_all(recordings, request.conversion, progress)
     except AudioError as error:
         if len(tasks) == 1:
-            return [_failed(tasks[0], error)]
+            return [_failed(tasks[0], error, bench)]
         # Audio is refused before any of it is converted, so looking for the bad file costs little.
         middle = len(tasks) // 2
         return [
@@ -276,27 +277,29 @@ def _convert_group(
     ]
 
 
-def _write(task: _Task, sung: FloatArray, rate: int, request: ConvertRequest, bench: Workbench) -> _Outcome:
+def _write(task: Task, sung: FloatArray, rate: int, request: ConvertRequest, bench: Workbench) -> _Outcome:
     try:
-        file, warnings = write(
+        file = write(
             bench, sung, rate, task.target,
             role="converted", bitrate_kbps=request.bitrate_kbps, source=task.source,
         )  # fmt: skip
     except AudioError as error:
-        return _failed(task, error)
-    return _Outcome(task.source, file, warnings)
+        return _failed(task, error, bench)
+    return _Outcome(task.source, file)
 
 
-def _failed(task: _Task, error: AudioError) -> _Outcome:
+def _failed(task: Task, error: AudioError, bench: Workbench) -> _Outcome:
     name, sentence = task.source.name, str(error)
-    # What is wrong with samples is said without knowing their file.
-    return _Outcome(task.source, error=sentence if name in sentence else f"{name}: {sentence}")
+    if name not in sentence:  # what is wrong with samples is said without knowing their file
+        sentence = f"{name}: {sentence}"
+    bench.warn(sentence)
+    return _Outcome(task.source, error=sentence)
 
 
 class _GroupProgress(Progress):
     """Shows the stages of some files of several as their part of the step ``convert``."""
 
-    def __init__(self, parent: Progress, done: int, count: int, group: Sequence[_Task]) -> None:
+    def __init__(self, parent: Progress, done: int, count: int, group: Sequence[Task]) -> None:
         super().__init__()
         self._parent = parent
         self._done, self._count, self._size = done, count, len(group)

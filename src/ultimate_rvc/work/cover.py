@@ -17,10 +17,11 @@ def make(request: CoverRequest, bench: Workbench) -> WorkResult:
     cover = make_cover(
         request.source, request.voice, settings, bench.progress, open_pipeline=bench.pipelines.open
     )
+    bench.warn(*cover.warnings)
     return WorkResult(
         files=(ResultFile("cover", cover.path),),
         steps=cover.steps,
-        warnings=cover.warnings,
+        warnings=tuple(bench.warnings),
         device=cover.device,
         precision=resolved.config.precision,
         facts={

@@ -46,20 +46,19 @@ def separate(request: SeparateRequest, bench: Workbench) -> WorkResult:
     with bench.step("separate"):
         progress = bench.progress.part("separate", 0, 1)
         parts: Any = take_apart(waveform, sample_rate, model=request.model, progress=progress, device=device)
-    warnings = list(parts.warnings)
+    bench.warn(*parts.warnings)
     files = []
     with bench.step("write"):
         for role, target in zip(roles, targets, strict=True):
-            file, told = write(
+            file = write(
                 bench, getattr(parts, role), sample_rate, target,
                 role=role, bitrate_kbps=request.bitrate_kbps, source=source,
             )  # fmt: skip
             files.append(file)
-            warnings += told
     return WorkResult(
         files=tuple(files),
         steps=tuple(bench.steps),
-        warnings=tuple(warnings),
+        warnings=tuple(bench.warnings),
         device="cpu" if parts.model == separation.DSP_MODEL else device,
         precision="float32",
         facts={

@@ -29,6 +29,8 @@ class Workbench:
     switch_names: Mapping[str, str] = field(default_factory=dict)
     """What the door calls the switches, by field, for sentences."""
     steps: list[StepTime] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What the user should know, each sentence once."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -37,6 +39,9 @@ class Workbench:
         started = time.perf_counter()
         yield
         self.steps.append(StepTime(name, time.perf_counter() - started))
+
+    def warn(self, *sentences: str) -> None:
+        self.warnings += [sentence for sentence in dict.fromkeys(sentences) if sentence not in self.warnings]
 
     def optimization(self, given: Mapping[str, Any]) -> ResolvedConfig:
         """The configuration for a request: what it gives, the slot's device, then what is in force."""
