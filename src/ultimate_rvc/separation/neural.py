@@ -247,7 +247,7 @@ def _smaller_chunk(files: ModelFiles, chunk_size: int | None, error: Exception) 
 def _memory_advice(files: ModelFiles) -> str:
     return (
         f"The device has too little memory for the separation model '{files.name}', even in short chunks: "
-        "close other programs, or use --device cpu or the model 'dsp'."
+        "close other programs, or use the device 'cpu' or the model 'dsp'."
     )
 
 

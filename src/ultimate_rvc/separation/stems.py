@@ -117,7 +117,7 @@ def split_lead_backing(
     progress: Progress | None = None,
     device: str = "auto",
 ) -> LeadBacking:
-    """Split vocals into the lead and the backing voices.
+    """Split vocals ``(channels, samples)`` into the lead and the backing voices, which add up to them.
 
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`. Signal processing
     takes the centre of the stereo picture as the lead; mono vocals are all lead, with a warning.
@@ -144,7 +144,7 @@ def remove_reverb(
     progress: Progress | None = None,
     device: str = "auto",
 ) -> DryVocals:
-    """Part vocals into the dry voice and its late reverb.
+    """Part vocals ``(channels, samples)`` into the dry voice and its late reverb, which add up to them.
 
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`.
     """

@@ -222,7 +222,10 @@ class TrainingSynthesizer(nn.Module):
 
 
 class CheckpointedLayers:
-    """``VocoderLayers`` that keep nothing inside a residual block for the way back: it is computed again."""
+    """``VocoderLayers`` that keep nothing inside a residual block for the way back: it is computed again.
+
+    Chen et al., "Training deep nets with sublinear memory cost" (2016).
+    """
 
     upsample = staticmethod(PLAIN_LAYERS.upsample)
     output = staticmethod(PLAIN_LAYERS.output)

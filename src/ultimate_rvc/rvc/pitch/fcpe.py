@@ -128,7 +128,7 @@ class Fcpe:
         return weighted
 
     def network_f0_hz(self, waveform_16k: Tensor) -> Tensor:
-        """What the network alone says, on its device: f0 of the whole window around each frame."""
+        """What the network alone says of ``(samples,)``, on its device: ``(samples // 160 + 1,)`` in Hz."""
         salience = self.salience(waveform_16k)
         highest, peak_bins = salience.max(dim=1)
         f0_hz = self._scale.hz(refined_peak(salience, peak_bins))
@@ -161,7 +161,7 @@ def _weights_file() -> Path:
     if path is None or not path.is_file():
         raise AssetMissingError(
             f"The weights of fcpe are missing: they come with the package {PACKAGE}; install it again, "
-            "or use --f0-method rmvpe."
+            "or choose rmvpe as pitch method (f0_method)."
         )
     return path
 

@@ -123,7 +123,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     }:
         raise AssetMissingError(
             f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, "
-            "or use --f0-method fcpe."
+            "or choose fcpe as pitch method (f0_method)."
         )
     return tensors
 
