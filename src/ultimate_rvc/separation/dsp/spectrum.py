@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.separation.blocks import map_blocks
+from ultimate_rvc.separation.blocks import fit_length, map_blocks_at
 
 FloatArray = NDArray[np.float32]
 ComplexArray = NDArray[np.complex64]
@@ -49,24 +48,22 @@ def extract_in_blocks(
 
     ``waveform`` is ``(channels, samples)``; ``extract`` keeps the shape of what it is given.
     """
-    audio = waveform if sample_rate == SAMPLE_RATE else resample(waveform, sample_rate, SAMPLE_RATE)
 
     def extract_block(block: FloatArray, part: Progress) -> FloatArray:
         estimate = _extract_normalised(block, extract)
         part.report(step_name, 1.0)
         return estimate
 
-    result = map_blocks(
-        audio,
-        round(BLOCK_SECONDS * SAMPLE_RATE),
-        round(OVERLAP_SECONDS * SAMPLE_RATE),
+    return map_blocks_at(
+        SAMPLE_RATE,
+        waveform,
+        sample_rate,
+        BLOCK_SECONDS,
+        OVERLAP_SECONDS,
         extract_block,
         progress,
         step_name,
     )
-    if sample_rate == SAMPLE_RATE:
-        return result
-    return fit_length(resample(result, SAMPLE_RATE, sample_rate), waveform.shape[-1])
 
 
 def _extract_normalised(block: FloatArray, extract: Extractor) -> FloatArray:
@@ -76,14 +73,6 @@ def _extract_normalised(block: FloatArray, extract: Extractor) -> FloatArray:
     length = block.shape[-1]
     padded = fit_length(block / np.float32(peak), max(length, round(SHORTEST_SECONDS * SAMPLE_RATE)))
     return extract(padded)[:, :length] * np.float32(peak)
-
-
-def fit_length(waveform: FloatArray, length: int) -> FloatArray:
-    """Cut ``(..., samples)`` or pad it with silence at the end, to ``(..., length)``."""
-    missing = length - waveform.shape[-1]
-    if missing <= 0:
-        return waveform[..., :length]
-    return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
 
 
 def power(spectrum: ComplexArray) -> FloatArray:
