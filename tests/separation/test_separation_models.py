@@ -123,13 +123,14 @@ def test_every_task_offers_auto_dsp_and_its_default() -> None:
     assert all(model.bytes > 0 for model in SEPARATION_MODELS.values() if model.needs_download)
 
 
-def test_models_left_to_pymss_are_in_its_catalog_under_the_architecture_of_the_table() -> None:
+def test_models_left_to_pymss_are_in_its_catalog_and_separate() -> None:
     from pymss import get_model_entry
 
     for model in SEPARATION_MODELS.values():
-        if model.catalog_name is not None:
-            entry = get_model_entry(model.catalog_name)
-            assert (entry.model_type, entry.size_bytes) == (model.architecture, model.bytes)
+        if model.needs_download and model.asset is None:
+            entry = get_model_entry(model.file_name)
+            assert entry.model_type in neural.ARCHITECTURES
+            assert entry.size_bytes == model.bytes
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from separation_material import SONG_NAMES, SONG_RATE, load_stems
-from ultimate_rvc.separation import check_stems
+from ultimate_rvc.separation.checks import check_stems
 
 
 @pytest.mark.parametrize("name", SONG_NAMES)

@@ -12,48 +12,29 @@ from ultimate_rvc.separation.models import (
     DEFAULT_MODELS,
     DSP_MODEL,
     SEPARATION_MODELS,
-    SeparationModel,
     SeparationTask,
     model_names,
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.separation.checks import check_stems
-    from ultimate_rvc.separation.stems import (
-        DryVocals,
-        LeadBacking,
-        Stems,
-        remove_reverb,
-        separate,
-        split_lead_backing,
-    )
+    from ultimate_rvc.separation.stems import remove_reverb, separate, split_lead_backing
 
 __all__ = [
     "AUTO_MODEL",
     "DEFAULT_MODELS",
     "DSP_MODEL",
     "SEPARATION_MODELS",
-    "DryVocals",
-    "LeadBacking",
-    "SeparationModel",
     "SeparationTask",
-    "Stems",
-    "check_stems",
     "model_names",
     "remove_reverb",
     "separate",
     "split_lead_backing",
 ]
 
-_LATE = dict.fromkeys(
-    ("DryVocals", "LeadBacking", "Stems", "remove_reverb", "separate", "split_lead_backing"), "stems"
-)
-_LATE["check_stems"] = "checks"
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATE:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from ultimate_rvc.separation import stems
 
-    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    return getattr(stems, name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.progress import Progress
 
 FloatArray = NDArray[np.float32]
@@ -64,3 +65,28 @@ def map_blocks(
             result[:, start:end] = estimate
         previous_end = end
     return result
+
+
+def map_blocks_at(
+    working_rate: int,
+    waveform: FloatArray,
+    sample_rate: int,
+    block_seconds: float,
+    overlap_seconds: float,
+    extract: Callable[[FloatArray, Progress], FloatArray],
+    progress: Progress,
+    step_name: str,
+) -> FloatArray:
+    """As :func:`map_blocks`, with ``extract`` at its own rate: ``(channels, samples)`` at ``sample_rate``."""
+    audio = waveform if sample_rate == working_rate else resample(waveform, sample_rate, working_rate)
+    block, overlap = round(block_seconds * working_rate), round(overlap_seconds * working_rate)
+    result = map_blocks(audio, block, overlap, extract, progress, step_name)
+    if sample_rate == working_rate:
+        return result
+    return fit_length(resample(result, working_rate, sample_rate), waveform.shape[-1])
+
+
+def fit_length(waveform: FloatArray, length: int) -> FloatArray:
+    """Cut ``(channels, samples)`` or pad it with silence at the end, to ``(channels, length)``."""
+    missing = length - waveform.shape[-1]
+    return waveform[:, :length] if missing <= 0 else np.pad(waveform, ((0, 0), (0, missing)))

@@ -1,4 +1,4 @@
-"""Stems that went wrong, told by name and with what to try."""
+"""Finds stems that went wrong; each warning says which one and what to try."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def check_stems(
     """
     if _loudest_frame_db(mixture, sample_rate) < SILENT_DBFS:
         return ["The song is silent or nearly silent: check that the right file was given."]
-    found = [_silent_vocals(mixture, vocals, sample_rate), *_clipping(mixture, vocals, instrumental)]
-    if found[0] is None:
-        found.append(_mixture_in_vocals(mixture, vocals, instrumental, sample_rate))
-    return [warning for warning in found if warning]
+    silent = _silent_vocals(mixture, vocals, sample_rate)
+    clipped = _clipping(mixture, vocals, instrumental)
+    mixed = None if silent else _mixture_in_vocals(mixture, vocals, instrumental, sample_rate)
+    return [warning for warning in (silent, clipped, mixed) if warning]
 
 
 def _silent_vocals(mixture: FloatArray, vocals: FloatArray, sample_rate: int) -> str | None:
@@ -58,20 +58,21 @@ def _silent_vocals(mixture: FloatArray, vocals: FloatArray, sample_rate: int) ->
     )
 
 
-def _clipping(mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray) -> list[str]:
-    warnings = []
+def _clipping(mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray) -> str | None:
+    """One warning at most: the stems of a clipped song clip as well."""
     for name, stem, advice in (
-        ("song", mixture, "distortion will remain in the stems; use a less loud copy of the song"),
-        ("vocals", vocals, "lower the level of the song before separating, or try another model"),
-        ("instrumental", instrumental, "lower the level of the song before separating, or try another model"),
+        ("song is", mixture, "distortion will remain in the stems; use a less loud copy of the song"),
+        ("vocals are", vocals, "lower the level of the song before separating, or try another model"),
+        (
+            "instrumental is",
+            instrumental,
+            "lower the level of the song before separating, or try another model",
+        ),
     ):
         runs = _clipped_runs(stem)
         if runs >= CLIPPED_RUNS:
-            warnings.append(
-                f"The {name} is clipped in {runs} places: {advice}.".replace("vocals is", "vocals are")
-            )
-            break  # stems of a clipped song clip as well: one warning says it
-    return warnings
+            return f"The {name} clipped in {runs} places: {advice}."
+    return None
 
 
 def _clipped_runs(stem: FloatArray) -> int:

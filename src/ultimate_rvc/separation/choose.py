@@ -97,7 +97,7 @@ def find_files(name: str, task: SeparationTask, progress: Progress) -> ModelFile
     own = _own_files(name)
     if own is not None:
         return own
-    return _files_of_catalog(name, model.catalog_name if model else name, task, progress)
+    return _files_of_catalog(name, model.file_name if model else name, task, progress)
 
 
 def _require_pymss(name: str) -> None:
@@ -157,7 +157,7 @@ def _own_files(name: str) -> ModelFiles | None:
         config = _config_beside(checkpoint)
         if config is not None:
             return ModelFiles(name, "auto", checkpoint, config)
-        if checkpoint.suffix in CHECKPOINT_SUFFIXES and not _in_catalog(checkpoint.name):
+        if checkpoint.suffix in CHECKPOINT_SUFFIXES and _catalog_entry(checkpoint.name) is None:
             raise SeparationError(
                 f"The separation model {checkpoint} has no configuration: put its YAML beside it as "
                 f"{checkpoint.with_suffix('.yaml').name}."
@@ -178,10 +178,6 @@ def _own_candidates(name: str) -> Iterable[Path]:
 # --- pymss's catalog ----------------------------------------------------------------------------
 
 
-def _in_catalog(name: str) -> bool:
-    return _catalog_entry(name) is not None
-
-
 def _catalog_entry(name: str) -> Any | None:
     from pymss.model_registry import load_model_catalog
 
@@ -192,10 +188,8 @@ def _catalog_entry(name: str) -> Any | None:
     return None
 
 
-def _files_of_catalog(
-    name: str, catalog_name: str | None, task: SeparationTask, progress: Progress
-) -> ModelFiles:
-    entry = _catalog_entry(catalog_name or name)
+def _files_of_catalog(name: str, catalog_name: str, task: SeparationTask, progress: Progress) -> ModelFiles:
+    entry = _catalog_entry(catalog_name)
     if entry is None or not entry.supported:
         raise SeparationError(
             f"There is no separation model '{name}': choose one of {', '.join(model_names(task))}, a name of "

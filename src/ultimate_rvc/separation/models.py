@@ -17,12 +17,20 @@ class SeparationTask(StrEnum):
     REVERB = "reverb"
 
 
+STEP_NAMES = {
+    SeparationTask.VOCALS: "separate",
+    SeparationTask.LEAD: "split lead and backing",
+    SeparationTask.REVERB: "remove reverb",
+}
+
+
 @dataclass(frozen=True)
 class SeparationModel:
     """One model of the table.
 
-    ``asset`` is its name in the asset registry; ``catalog_name`` its file name in the catalog of
-    pymss, for models that pymss itself downloads. The signal-processing model has neither.
+    ``asset`` is its name in the asset registry; ``architecture`` and ``config_name`` come with it. A model
+    that has a file but no asset is downloaded by pymss itself, by the file's name in its catalog. The
+    signal-processing model has neither.
     """
 
     name: str
@@ -33,7 +41,6 @@ class SeparationModel:
     file_name: str = ""
     config_name: str = ""
     asset: str | None = None
-    catalog_name: str | None = None
 
     @property
     def needs_download(self) -> bool:
@@ -71,27 +78,21 @@ _TABLE = (
         (SeparationTask.VOCALS,),
         "MDX23C 8K FFT InstVoc HQ: vocals and instrumental",
         bytes=448_101_203,
-        architecture="mdx23c",
         file_name="MDX23C-8KFFT-InstVoc_HQ.ckpt",
-        catalog_name="MDX23C-8KFFT-InstVoc_HQ.ckpt",
     ),
     SeparationModel(
         "demucs",
         (SeparationTask.VOCALS,),
         "Demucs 4 (htdemucs, fine-tuned for vocals): the smallest download",
         bytes=84_141_271,
-        architecture="htdemucs",
         file_name="HTDemucs4_FT_vocals_official.th",
-        catalog_name="HTDemucs4_FT_vocals_official.th",
     ),
     SeparationModel(
         "vr-vocals",
         (SeparationTask.VOCALS,),
         "Vocal Remover (VR) 3_HP-Vocal-UVR: older and light",
         bytes=126_792_647,
-        architecture="vr",
         file_name="3_HP-Vocal-UVR.pth",
-        catalog_name="3_HP-Vocal-UVR.pth",
     ),
     SeparationModel(
         "karaoke",
@@ -108,9 +109,7 @@ _TABLE = (
         (SeparationTask.LEAD,),
         "Vocal Remover (VR) 5_HP-Karaoke-UVR: lead and backing vocals, older and light",
         bytes=126_782_699,
-        architecture="vr",
         file_name="5_HP-Karaoke-UVR.pth",
-        catalog_name="5_HP-Karaoke-UVR.pth",
     ),
     SeparationModel(
         "dereverb",
@@ -137,18 +136,14 @@ _TABLE = (
         (SeparationTask.REVERB,),
         "MDX23C de-reverb by aufr33 and jarredou",
         bytes=448_098_867,
-        architecture="mdx23c",
         file_name="MDX23C-De-Reverb-aufr33-jarredou.ckpt",
-        catalog_name="MDX23C-De-Reverb-aufr33-jarredou.ckpt",
     ),
     SeparationModel(
         "vr-dereverb",
         (SeparationTask.REVERB,),
         "Vocal Remover (VR) UVR-DeEcho-DeReverb: echo and reverb, older",
         bytes=223_650_277,
-        architecture="vr",
         file_name="UVR-DeEcho-DeReverb.pth",
-        catalog_name="UVR-DeEcho-DeReverb.pth",
     ),
 )
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.device import is_out_of_memory
 from ultimate_rvc.errors import OutOfMemoryError, SeparationError, UltimateRVCError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.separation.blocks import map_blocks
+from ultimate_rvc.separation.blocks import fit_length, map_blocks_at
 from ultimate_rvc.separation.choose import ModelFiles
-from ultimate_rvc.separation.models import SeparationTask
+from ultimate_rvc.separation.models import STEP_NAMES, SeparationTask
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,6 @@ BLOCK_SECONDS = 300.0  # pymss holds several copies of what it is given: about 7
 OVERLAP_SECONDS = 2.0
 SHORTEST_SECONDS = 1.0  # padded with silence up to this, since some networks need several frames
 FEWEST_CHUNK_SECONDS = 1.5  # chunks are halved on a full device, but not below this
-
-STEP_NAMES = {
-    SeparationTask.VOCALS: "separate",
-    SeparationTask.LEAD: "split lead and backing",
-    SeparationTask.REVERB: "remove reverb",
-}
 
 # What models call the stem that a task extracts, and what they call the rest.
 WANTED_STEMS = {
@@ -89,7 +83,7 @@ def extract(
         except UltimateRVCError:
             raise
         except Exception as error:  # pymss raises whatever torch, yaml or the model raised
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise SeparationError(_failure(files, device, error)) from error
             chunk_size = _smaller_chunk(files, chunk_size, error)
 
@@ -108,17 +102,16 @@ def _extract_once(
     separator = _open(files, device, chunk_size)
     try:
         rate = int(separator.config.audio.get("sample_rate", 44_100))
-        audio = waveform if rate == sample_rate else resample(waveform, sample_rate, rate)
-        block, overlap = round(BLOCK_SECONDS * rate), round(OVERLAP_SECONDS * rate)
 
         def run(part: FloatArray, part_progress: Progress) -> FloatArray:
             separator.progress_callback = _forward(part_progress, step_name)
             return _run_block(separator, files, task, part, rate)
 
-        stem = map_blocks(audio, block, overlap, run, progress, step_name)
+        return map_blocks_at(
+            rate, waveform, sample_rate, BLOCK_SECONDS, OVERLAP_SECONDS, run, progress, step_name
+        )
     finally:
         separator.close()
-    return stem if rate == sample_rate else _fit(resample(stem, rate, sample_rate), waveform.shape[-1])
 
 
 def _open(files: ModelFiles, device: str, chunk_size: int | None) -> Any:
@@ -140,7 +133,7 @@ def _run_block(
     separator: Any, files: ModelFiles, task: SeparationTask, block: FloatArray, rate: int
 ) -> FloatArray:
     length = block.shape[-1]
-    padded = _fit(block, max(length, round(SHORTEST_SECONDS * rate)))
+    padded = fit_length(block, max(length, round(SHORTEST_SECONDS * rate)))
     stems = separator.separate(padded, pbar=False)
     stem = _pick(files.name, task, padded, stems)[:, :length]
     if not np.isfinite(stem).all():
@@ -156,19 +149,14 @@ def _pick(name: str, task: SeparationTask, block: FloatArray, stems: dict[str, A
     by_name = {stem.strip().lower(): audio for stem, audio in stems.items()}
     for wanted in WANTED_STEMS[task]:
         if wanted in by_name:
-            return _fit(np.asarray(by_name[wanted], dtype=np.float32).T, block.shape[-1])
+            return fit_length(np.asarray(by_name[wanted], dtype=np.float32).T, block.shape[-1])
     for remaining in REMAINING_STEMS[task]:
         if remaining in by_name:
-            return block - _fit(np.asarray(by_name[remaining], dtype=np.float32).T, block.shape[-1])
+            return block - fit_length(np.asarray(by_name[remaining], dtype=np.float32).T, block.shape[-1])
     raise SeparationError(
         f"The separation model '{name}' gives {', '.join(stems)}, none of which is what the step "
         f"'{STEP_NAMES[task]}' needs: choose another model."
     )
-
-
-def _fit(waveform: FloatArray, length: int) -> FloatArray:
-    missing = length - waveform.shape[-1]
-    return waveform[:, :length] if missing <= 0 else np.pad(waveform, ((0, 0), (0, missing)))
 
 
 def _forward(progress: Progress, step_name: str) -> Callable[[float, float, str], None]:
@@ -226,29 +214,20 @@ def _harmless_classes() -> list[Any]:
     return [Fraction, *((Named, name) for name in demucs)]
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error).lower()
-
-
 def _smaller_chunk(files: ModelFiles, chunk_size: int | None, error: Exception) -> int:
     """Half the chunk that did not fit; the first time it is read from the configuration."""
-    if files.config is None:
-        raise OutOfMemoryError(_memory_advice(files)) from error
-    from pymss.config import load_config
+    if files.config is not None:
+        from pymss.config import load_config
 
-    audio = load_config(str(files.config)).audio
-    halved = int(chunk_size or audio.chunk_size) // 2
-    if halved < FEWEST_CHUNK_SECONDS * int(audio.get("sample_rate", 44_100)):
-        raise OutOfMemoryError(_memory_advice(files)) from error
-    log.warning("The device is out of memory; separating in chunks of %d samples instead.", halved)
-    return halved
-
-
-def _memory_advice(files: ModelFiles) -> str:
-    return (
+        audio = load_config(str(files.config)).audio
+        halved = int(chunk_size or audio.chunk_size) // 2
+        if halved >= FEWEST_CHUNK_SECONDS * int(audio.get("sample_rate", 44_100)):
+            log.warning("The device is out of memory; separating in chunks of %d samples instead.", halved)
+            return halved
+    raise OutOfMemoryError(
         f"The device has too little memory for the separation model '{files.name}', even in short chunks: "
-        "close other programs, or use --device cpu or the model 'dsp'."
-    )
+        "close other programs, or use the device 'cpu' or the model 'dsp'."
+    ) from error
 
 
 def _failure(files: ModelFiles, device: str, error: Exception) -> str:

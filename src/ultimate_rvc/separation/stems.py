@@ -8,7 +8,6 @@ not extracted is the input minus the extracted part, so the parts always add up 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +17,11 @@ from ultimate_rvc.errors import AudioError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.checks import check_stems
 from ultimate_rvc.separation.choose import Choice, choose
-from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+from ultimate_rvc.separation.models import AUTO_MODEL, STEP_NAMES, SeparationTask
 
 log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
-DspExtractor = Callable[[FloatArray, int, Progress], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def separate(
         ``auto``, a name of ``SEPARATION_MODELS``, a name of pymss's catalog, or a checkpoint file
         (in ``models/separation`` or by path) with its YAML beside it.
     progress
-        Told the step ``separate``; may cancel.
+        Receives the step ``separate``; may cancel.
     device
         ``auto``, ``mps``, ``cuda`` or ``cpu``; signal processing always runs on the CPU.
 
@@ -117,7 +115,7 @@ def split_lead_backing(
     progress: Progress | None = None,
     device: str = "auto",
 ) -> LeadBacking:
-    """Split vocals into the lead and the backing voices.
+    """Split vocals ``(channels, samples)`` into the lead and the backing voices, which add up to them.
 
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`. Signal processing
     takes the centre of the stereo picture as the lead; mono vocals are all lead, with a warning.
@@ -144,7 +142,7 @@ def remove_reverb(
     progress: Progress | None = None,
     device: str = "auto",
 ) -> DryVocals:
-    """Part vocals into the dry voice and its late reverb.
+    """Part vocals ``(channels, samples)`` into the dry voice and its late reverb, which add up to them.
 
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`.
     """
@@ -164,20 +162,23 @@ def _extract(
     device: str,
 ) -> FloatArray:
     if choice.files is None:
-        return _dsp_extractor(task)(waveform, sample_rate, progress)
+        return _extract_without_network(task, waveform, sample_rate, progress)
     from ultimate_rvc.separation.neural import extract
 
     return extract(choice.files, task, waveform, sample_rate, progress, device)
 
 
-def _dsp_extractor(task: SeparationTask) -> DspExtractor:
-    from ultimate_rvc.separation.dsp import lead, reverb, vocals
+def _extract_without_network(
+    task: SeparationTask, waveform: FloatArray, sample_rate: int, progress: Progress
+) -> FloatArray:
+    from ultimate_rvc.separation.dsp import lead, reverb, spectrum, vocals
 
-    return {
+    extract = {
         SeparationTask.VOCALS: vocals.extract_vocals,
         SeparationTask.LEAD: lead.extract_lead,
         SeparationTask.REVERB: reverb.extract_dry,
     }[task]
+    return spectrum.extract_in_blocks(waveform, sample_rate, extract, progress, STEP_NAMES[task])
 
 
 def _checked(waveform: FloatArray) -> FloatArray:

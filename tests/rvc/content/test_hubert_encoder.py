@@ -421,7 +421,7 @@ def test_a_custom_folder_may_be_a_name_below_the_models_folder() -> None:
     ("name", "folder", "error", "message"),
     [
         ("contentvec", None, AssetMissingError, "contentvec"),
-        ("custom", None, SettingError, "--custom-embedder-model"),
+        ("custom", None, SettingError, "custom_embedder_model"),
         ("wavlm", None, SettingError, "'wavlm': known are starter, contentvec"),
         ("rmvpe", None, SettingError, "'rmvpe': known are starter"),
         ("../outside", None, SettingError, "'../outside'"),

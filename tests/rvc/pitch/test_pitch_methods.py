@@ -155,7 +155,7 @@ def test_a_file_of_something_else_is_not_taken_for_rmvpe() -> None:
 
 
 def test_no_method_at_all_is_refused() -> None:
-    with pytest.raises(SettingError, match="--f0-method"):
+    with pytest.raises(SettingError, match="f0_method"):
         load_pitch_methods((), "cpu")
 
 

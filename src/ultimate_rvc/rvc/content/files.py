@@ -60,7 +60,9 @@ def require_encoder_folder(name: str, folder: Path | None) -> Path:
     if name in assets() and name in set(EmbedderModel):
         return require(name)
     if name == EmbedderModel.CUSTOM:
-        raise SettingError("--embedder-model custom needs --custom-embedder-model FOLDER.")
+        raise SettingError(
+            "The content encoder (embedder_model) 'custom' needs a folder (custom_embedder_model)."
+        )
     raise SettingError(
         f"There is no content encoder called '{name}': known are {', '.join(EmbedderModel)}, and the folders "
         f"below {models_dir() / 'embedders'}."

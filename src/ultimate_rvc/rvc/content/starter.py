@@ -172,7 +172,7 @@ def window_starts(frames: int) -> list[int]:
 
 
 def window_fade(has_left: bool, has_right: bool, device: torch.device | None = None) -> Tensor:
-    """How much each frame of a window counts, before the sum over windows is divided out.
+    """How much each frame of a window counts, ``(500,)``, before the sum over windows is divided out.
 
     0 in the outer half second on a side with a neighbour, a ramp over the next second, then 1.
     """

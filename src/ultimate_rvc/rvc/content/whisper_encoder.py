@@ -68,7 +68,8 @@ def _mel_bands(device: torch.device) -> Tensor:
 def scale_log_mel(log10_power: Tensor, loudest: Tensor) -> Tensor:
     """Whisper's scaling of :func:`log10_mel`: 80 dB below ``loudest`` is the floor.
 
-    ``loudest`` broadcasts against ``log10_power``; Whisper takes the maximum of the 30 s window.
+    ``(batch, 80, mel_frames)`` to the same, about -1 to 1 for speech. ``loudest`` ``(batch, 1, 1)`` is the
+    highest value of each item; Whisper takes that of the 30 s window.
     """
     return (torch.maximum(log10_power, loudest - DYNAMIC_RANGE_LOG10) + 4.0) / 4.0
 

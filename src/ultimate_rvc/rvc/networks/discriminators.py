@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.rvc.networks.spectrogram_discriminator import Resolution, SpectrogramDiscriminator
-from ultimate_rvc.rvc.networks.training_state import load_training_state, paired_state
+from ultimate_rvc.rvc.networks.training_state import load_training_state
 from ultimate_rvc.rvc.networks.waveform_discriminators import (
     Judgement,
     PeriodDiscriminator,
@@ -59,10 +59,6 @@ class Discriminators(nn.Module):
             real_maps=[real_maps for (_, real_maps), _ in pairs],
             fake_maps=[fake_maps for _, (_, fake_maps) in pairs],
         )
-
-    def published_state(self) -> dict[str, Tensor]:
-        """The weights under the names of published ``D`` files, ``weight_g`` and ``weight_v``."""
-        return paired_state(self.state_dict())
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of a published ``D`` file (its ``model``), in either dialect of weight norm.

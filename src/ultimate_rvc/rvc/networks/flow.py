@@ -17,7 +17,7 @@ WAVENET_LAYERS = 3
 
 
 class Flow(nn.Module):
-    """Four mean-only couplings, each followed by a reversal of the channels.
+    """Four mean-only couplings (Dinh et al., "NICE", 2015), each followed by a reversal of the channels.
 
     Files number the reversals as layers too: the couplings are ``flows.0``, ``2``, ``4``, ``6``.
     """
@@ -42,7 +42,11 @@ class Flow(nn.Module):
 
 
 class Coupling(nn.Module):
-    """Mean-only coupling: towards the latent, the second half loses what the first half predicts of it."""
+    """Mean-only coupling: towards the latent, the second half loses what the first half predicts of it.
+
+    ``forward`` keeps the shape of ``latent`` (batch, inter_channels, frames); ``speaker`` is
+    (batch, speaker_channels, 1), ``mask`` (batch, 1, frames).
+    """
 
     def __init__(self, config: SynthesizerConfig) -> None:
         super().__init__()
@@ -64,7 +68,7 @@ class Coupling(nn.Module):
         return torch.cat((kept, changed), dim=1)
 
     def to_prior(self, latent: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """Give back to the second half what ``forward`` takes."""
+        """Give back to the second half of (batch, inter_channels, frames) what ``forward`` takes."""
         kept, changed = latent.chunk(2, dim=1)
         changed = (changed + self._predicted(kept, speaker, mask)) * mask
         return torch.cat((kept, changed), dim=1)
@@ -77,11 +81,11 @@ class Coupling(nn.Module):
 
 
 class ChannelFlip(nn.Module):
-    """Reverse the channel order: its own inverse."""
+    """Reverse the channels of (batch, channels, frames): its own inverse."""
 
     def forward(self, latent: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:
         return latent.flip(1)
 
     def to_prior(self, latent: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """Reverse the channel order."""
+        """Reverse the channels of (batch, channels, frames)."""
         return latent.flip(1)

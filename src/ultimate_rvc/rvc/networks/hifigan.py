@@ -33,7 +33,9 @@ class ResidualPairs(Protocol):
         """The dilated and the plain convolution of each pair; all keep channels and length."""
         ...
 
-    def __call__(self, hidden: Tensor, valid: Valid) -> Tensor: ...
+    def __call__(self, hidden: Tensor, valid: Valid) -> Tensor:
+        """Return a tensor of the shape of ``hidden``, (batch, channels, samples)."""
+        ...
 
 
 class VocoderLayers(Protocol):
@@ -46,11 +48,11 @@ class VocoderLayers(Protocol):
         source: Tensor | None,
         source_conv: nn.Conv1d | None,
     ) -> Tensor:
-        """Return hidden (batch, channels, samples) upsampled, plus the convolution of the source."""
+        """Return hidden (batch, channels, samples) upsampled, plus the convolution of the source, if any."""
         ...
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
-        """Return the mean of what residual blocks make of ``hidden``."""
+        """Return the mean of what residual blocks make of hidden (batch, channels, samples)."""
         ...
 
     def output(self, hidden: Tensor, convolution: nn.Conv1d) -> Tensor:
@@ -149,7 +151,10 @@ class HiFiGAN(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Three pairs of convolutions, the first of each pair dilated, each pair with a way around it."""
+    """Three pairs of convolutions, the first of each dilated, each pair with a way around it.
+
+    (batch, channels, samples) to the same.
+    """
 
     def __init__(
         self, channels: int, kernel_size: int, dilations: tuple[int, ...], slope: float = SLOPE
@@ -205,7 +210,7 @@ def source_convolution(config: SynthesizerConfig, stage: int) -> nn.Conv1d:
 
 
 def residual_pair(hidden: Tensor, dilated: nn.Module, plain: nn.Module, slope: float, valid: Valid) -> Tensor:
-    """Return hidden plus two convolutions of it, each after a leaky ReLU."""
+    """Return hidden (batch, channels, samples) plus two convolutions of it, each after a leaky ReLU."""
     branch = dilated(clear_tails(F.leaky_relu(hidden, slope), valid))
     branch = plain(clear_tails(F.leaky_relu(branch, slope), valid))
     output: Tensor = hidden + branch
@@ -222,7 +227,11 @@ def render_stages(
     valid: Valid,
     layers: VocoderLayers,
 ) -> Tensor:
-    """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks."""
+    """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks.
+
+    From hidden (batch, channels, frames) and source (batch, 1, samples) to (batch, channels, samples);
+    each stage halves the channels.
+    """
     convs = [None] * len(rates) if source_convs is None else cast("list[nn.Conv1d]", list(source_convs))
     for rate, upsampler, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
         # Nothing of the narrower stage is held while the blocks run.
@@ -236,7 +245,7 @@ def render_stages(
 def finish(
     hidden: Tensor, conv_post: nn.Conv1d, rates: Sequence[int], valid: Valid, layers: VocoderLayers
 ) -> Tensor:
-    """Turn the last stage's channels into the waveform."""
+    """Turn the last stage's (batch, channels, samples) into the waveform (batch, 1, samples), in [-1, 1]."""
     for rate in rates:
         valid = scaled(valid, rate)
     activated = clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)

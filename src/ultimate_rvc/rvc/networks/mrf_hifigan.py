@@ -84,7 +84,7 @@ class MRFHiFiGAN(nn.Module):
 
 
 class MRFBlock(nn.Module):
-    """A HiFi-GAN residual block under other names."""
+    """A HiFi-GAN residual block under other names: (batch, channels, samples) to the same."""
 
     slope = SLOPE
 
@@ -104,7 +104,7 @@ class MRFBlock(nn.Module):
 
 
 class MRFLayer(nn.Module):
-    """A dilated and a plain convolution with a way around them."""
+    """A dilated and a plain convolution with a way around them: (batch, channels, samples) to the same."""
 
     def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
         super().__init__()

@@ -13,11 +13,11 @@ class BatchDraws(Protocol):
     """Random numbers of a padded batch, in which each item has those it has alone."""
 
     def normal(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
-        """Standard normal numbers."""
+        """Standard normal numbers: any shape with the batch first, time at ``time_dim``."""
         ...
 
     def uniform(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
-        """Uniform numbers in [0, 1)."""
+        """Uniform numbers in [0, 1), any shape, as :meth:`normal`."""
         ...
 
 
@@ -36,7 +36,7 @@ class Noise:
     def normal(self, shape: tuple[int, ...], like: Tensor, *, time_dim: int | None) -> Tensor | None:
         """Return ``scale`` times standard normal numbers on the device and dtype of ``like``.
 
-        ``time_dim`` is the dimension of ``shape`` that is a multiple of the frames, if there is one.
+        Any shape; ``time_dim`` is its dimension that is a multiple of the frames, if there is one.
         """
         if self.scale == 0:
             return None
@@ -47,7 +47,7 @@ class Noise:
         return drawn.mul_(self.scale).to(like)
 
     def phases(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-        """Return uniform phases in cycles, [0, 1), without time; they have no strength, only on and off."""
+        """Return uniform phases in cycles, [0, 1), any shape without time; no strength, only on and off."""
         if self.scale == 0:
             return None
         if self.generator is None or isinstance(self.generator, torch.Generator):

@@ -17,11 +17,6 @@ def scaled(valid: Valid, rate: int) -> Valid:
     return None if valid is None else tuple(length * rate for length in valid)
 
 
-def clipped(valid: Valid, start: int, end: int) -> Valid:
-    """Return the lengths inside the run from ``start`` to ``end``."""
-    return None if valid is None else tuple(min(max(length - start, 0), end - start) for length in valid)
-
-
 def clear_tails(signal: Tensor, valid: Valid) -> Tensor:
     """Zero, in place, what lies behind each item's end in ``signal`` (batch, ..., time)."""
     if valid is not None:

@@ -146,7 +146,10 @@ class GlidingSource(nn.Module):
 
 
 class Downsampler(nn.Module):
-    """Every ``rate``-th sample after a windowed-sinc low pass, channel by channel."""
+    """Every ``rate``-th sample after a windowed-sinc low pass, channel by channel.
+
+    (batch, channels, samples) to (batch, channels, samples / rate).
+    """
 
     kernel: Tensor
 
@@ -163,7 +166,10 @@ class Downsampler(nn.Module):
 
 
 class ParallelResidualBlock(nn.Module):
-    """A convolution, then the mean of residual blocks with different kernels, each between two noises."""
+    """A convolution, then the mean of residual blocks with different kernels, each between two noises.
+
+    (batch, in_channels, samples) to (batch, out_channels, samples).
+    """
 
     def __init__(
         self,
@@ -198,7 +204,10 @@ class ParallelResidualBlock(nn.Module):
 
 
 class NoiseInjection(nn.Module):
-    """Random numbers weighted per channel, then a leaky ReLU (Applio calls it AdaIN)."""
+    """Random numbers weighted per channel, then a leaky ReLU (Applio calls it AdaIN).
+
+    (batch, channels, samples) to the same.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

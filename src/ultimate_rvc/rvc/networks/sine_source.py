@@ -71,7 +71,7 @@ def noisy_sines(phase: Tensor, voiced: Tensor, harmonics: int, noise: Noise) -> 
 
 
 def held_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
-    """Return the phase at every sample, (batch, frames * hop_length), with f0 held over each frame.
+    """Return the phase at every sample, (batch, frames * hop_length), with f0 (batch, frames) held per frame.
 
     Sample n has the sum of f0/sample_rate over samples 0..n, modulo 1 at each frame's start.
     """
@@ -85,7 +85,7 @@ def held_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
 
 
 def gliding_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
-    """Return the phase at every sample for f0 given at every sample, (batch, frames * hop_length)."""
+    """Return the phase at every sample for f0 in Hz at every sample, both (batch, frames * hop_length)."""
     per_frame = f0_hz.reshape(f0_hz.shape[0], -1, hop_length)
     inside = (per_frame / sample_rate).cumsum(dim=2)
     if f0_hz.device.type == "mps":  # has no float64
@@ -96,7 +96,10 @@ def gliding_phase(f0_hz: Tensor, hop_length: int, sample_rate: int) -> Tensor:
 
 
 def running_cycles(cycles: Tensor) -> Tensor:
-    """Return the phase at which each frame starts: the float64 sum of all frames before it, wrapped."""
+    """Return the phase at which each frame starts: the wrapped sum of all frames before it.
+
+    ``cycles`` (batch, frames) float64 to the same shape in float32.
+    """
     return wrapped(cycles.cumsum(dim=1) - cycles).float()
 
 
@@ -114,7 +117,7 @@ def running_cycles_float32(cycles: Tensor) -> Tensor:
 
 
 def wrapped(cycles: Tensor) -> Tensor:
-    """Return the phase within [-0.5, 0.5]."""
+    """Return the phase within [-0.5, 0.5] cycles, any shape."""
     return cycles - torch.round(cycles)
 
 

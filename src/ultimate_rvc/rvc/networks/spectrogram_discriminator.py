@@ -52,7 +52,10 @@ class SpectrogramDiscriminator(nn.Module):
         return judged(self.magnitudes(waveform)[:, None], self.convs, self.conv_post)
 
     def magnitudes(self, waveform: Tensor) -> Tensor:
-        """Magnitudes (batch, n_fft / 2 + 1, frames) in float32, which half precision could not hold."""
+        """Magnitudes (batch, n_fft / 2 + 1, frames) in float32, which half precision could not hold.
+
+        ``waveform`` is (batch, 1, samples).
+        """
         sizes = self.resolution
         margin = (sizes.n_fft - sizes.hop_length) // 2
         padded = F.pad(waveform.float(), (margin, margin), "reflect")[:, 0]

@@ -28,7 +28,11 @@ class TextEncoder(nn.Module):
         self.input_scale = math.sqrt(config.hidden_channels)
 
     def forward(self, features: Tensor, pitch: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation, each (batch, inter_channels, frames)."""
+        """Return mean and log standard deviation, each (batch, inter_channels, frames).
+
+        ``features`` (batch, frames, phone_dim), ``pitch`` (batch, frames) of 1 to 255 and ``mask``
+        (batch, 1, frames).
+        """
         hidden = self.emb_phone(features)
         if self.emb_pitch is not None:
             hidden = hidden + self.emb_pitch(pitch)
@@ -63,10 +67,10 @@ class Transformer(nn.Module):
 
 
 class RelativeAttention(nn.Module):
-    """Self-attention that adds learned vectors for distances up to ``RELATIVE_WINDOW`` frames.
+    """Self-attention over (batch, channels, frames) with learned vectors for distances within the window.
 
     Shaw et al., "Self-Attention with Relative Position Representations" (2018), heads sharing
-    one table. Only the band of the attention matrix within the window gets the extra terms, so the
+    one table. Only the band of ``RELATIVE_WINDOW`` frames to either side gets the extra terms, so the
     band alone is gathered and scattered, and the matrix is worked through in blocks of rows.
     """
 
@@ -124,7 +128,7 @@ class RelativeAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two convolutions over time with a ReLU between them."""
+    """Two convolutions over time with a ReLU between them: (batch, channels, frames) to the same."""
 
     def __init__(self, channels: int, filter_channels: int, kernel_size: int) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ class TrainingSynthesizer(nn.Module):
     def begin_with_a_narrow_prior(self) -> None:
         """Let the prior be nearly certain at first: noise of the latents' own size would drown them.
 
-        With a posterior, the divergence from it soon tells the prior how wide it is to be; without, only the
+        With a posterior, the divergence from it soon teaches the prior its width; without, only the
         waveform does, slowly.
         """
         bias = cast("nn.Parameter", self.enc_p.proj.bias)
@@ -222,7 +222,10 @@ class TrainingSynthesizer(nn.Module):
 
 
 class CheckpointedLayers:
-    """``VocoderLayers`` that keep nothing inside a residual block for the way back: it is computed again."""
+    """``VocoderLayers`` that keep nothing inside a residual block for the way back: it is computed again.
+
+    Chen et al., "Training deep nets with sublinear memory cost" (2016).
+    """
 
     upsample = staticmethod(PLAIN_LAYERS.upsample)
     output = staticmethod(PLAIN_LAYERS.output)

@@ -24,7 +24,7 @@ class VocoderNetwork(Protocol):
     draws_noise: bool  # whether it draws random numbers beyond those of its source
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
-        """Return the source (batch, 1, samples) for f0_hz (batch, frames)."""
+        """Return the source (batch, 1, samples) for f0_hz (batch, frames), 0 = unvoiced."""
         ...
 
     def __call__(
@@ -36,7 +36,11 @@ class VocoderNetwork(Protocol):
         valid: Valid = None,
         layers: VocoderLayers = PLAIN_LAYERS,
     ) -> Tensor:
-        """Return the waveform (batch, 1, samples)."""
+        """Return the waveform (batch, 1, samples), in [-1, 1].
+
+        ``latent`` (batch, inter_channels, frames), ``source`` (batch, 1, samples), ``speaker``
+        (batch, speaker_channels, 1).
+        """
         ...
 
 
@@ -52,7 +56,7 @@ class VocoderRender(Protocol):
         noise: Noise,
         valid: Valid = None,
     ) -> Tensor:
-        """Return the waveform (batch, 1, samples)."""
+        """Return the waveform (batch, 1, samples), as the vocoder itself."""
         ...
 
 
@@ -64,7 +68,7 @@ def render_whole(
     noise: Noise,
     valid: Valid = None,
 ) -> Tensor:
-    """Run the vocoder once over everything."""
+    """Run the vocoder once over everything; returns the waveform (batch, 1, samples)."""
     return vocoder(latent, source, speaker, noise, valid)
 
 

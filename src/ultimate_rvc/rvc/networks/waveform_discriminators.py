@@ -68,7 +68,10 @@ class PeriodDiscriminator(nn.Module):
 
 
 def judged(signal: Tensor, convs: nn.ModuleList, conv_post: nn.Module) -> Judgement:
-    """Run ``convs``, each followed by a leaky ReLU, and ``conv_post``."""
+    """Run ``convs``, each followed by a leaky ReLU, and ``conv_post``.
+
+    ``signal`` is (batch, 1, samples), or (batch, 1, height, width) for planes.
+    """
     maps = []
     for conv in convs:
         signal = F.leaky_relu(conv(signal), SLOPE)

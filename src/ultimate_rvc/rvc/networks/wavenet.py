@@ -1,4 +1,4 @@
-"""The gated convolution stack inside the flow (WaveNet without causality)."""
+"""The gated convolution stack inside the flow: WaveNet (van den Oord et al., 2016) that also looks ahead."""
 
 from __future__ import annotations
 

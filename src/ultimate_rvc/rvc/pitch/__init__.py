@@ -35,7 +35,7 @@ def load_pitch_methods(names: Sequence[F0Method], device: torch.device | str) ->
         The weights of rmvpe are absent and could not be fetched.
     """
     if not names:
-        raise SettingError(f"--f0-method needs at least one of {', '.join(F0Method)}.")
+        raise SettingError(f"The pitch method (f0_method) needs at least one of {', '.join(F0Method)}.")
     chosen = dict.fromkeys(resolve_auto() if name is F0Method.AUTO else F0Method(name) for name in names)
     methods = [_LOADERS[name](device) for name in chosen]
     if len(methods) == 1:

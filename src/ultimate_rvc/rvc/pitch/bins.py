@@ -1,4 +1,7 @@
-"""Pitch from a row of 360 bins of about 20 cents, as RMVPE, FCPE and CREPE give it for each frame."""
+"""Pitch from a row of 360 bins of about 20 cents, as RMVPE, FCPE and CREPE give it for each frame.
+
+The weighted average around the peak is that of CREPE (Kim et al., 2018).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class BinScale:
     cents_per_bin: float
 
     def hz(self, bins: Tensor) -> Tensor:
-        """The frequency of bins, fractional ones too."""
+        """The frequency in Hz of bins, fractional ones too; any shape."""
         return REFERENCE_HZ * torch.exp2((self.lowest_cents + self.cents_per_bin * bins) / 1200.0)
 
     def bin_of(self, f0_hz: float) -> float:

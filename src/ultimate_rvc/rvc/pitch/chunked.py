@@ -65,13 +65,13 @@ def extract_f0(
     chunk_seconds
         Length of the pieces, without the context that each gets on both sides.
     progress
-        Told the share of the recording that is done, as step "pitch".
+        Receives the share of the recording that is done, as step "pitch".
 
     Returns
     -------
     Tensor
         Shape ``(samples // 160 + 1,)``, float32, Hz, 0 where unvoiced; on the device of ``waveform_16k``.
-        Agrees with ``method.f0_hz`` of the whole as docs/pitch.md tells.
+        docs/pitch.md says how closely it agrees with ``method.f0_hz`` of the whole.
     """
     samples = waveform_16k.shape[0]
     f0_hz = torch.zeros(frame_count(samples), device=waveform_16k.device)

@@ -41,7 +41,7 @@ def coarse_pitch(f0_hz: Tensor) -> Tensor:
 
 
 def transpose_f0(f0_hz: Tensor, semitones: float) -> Tensor:
-    """The curve shifted by so many semitones; unvoiced frames stay 0."""
+    """The curve in Hz, any shape, shifted by so many semitones; unvoiced frames stay 0."""
     ratio: float = 2.0 ** (semitones / 12.0)
     return f0_hz * ratio
 
@@ -73,7 +73,7 @@ def autotune(f0_hz: Tensor, strength: float = 1.0, semitones: float = 0.0) -> Te
 def proposed_shift(f0_hz: Tensor, threshold_hz: float) -> int:
     """Whole semitones, at most an octave, that bring the median voiced f0 closest to ``threshold_hz``.
 
-    0 when no frame is voiced.
+    ``f0_hz`` is of any shape, 0 where unvoiced; 0 when no frame is voiced.
     """
     voiced_hz = f0_hz[f0_hz > 0].cpu().double()
     if voiced_hz.numel() == 0:

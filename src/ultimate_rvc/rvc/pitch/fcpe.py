@@ -29,7 +29,7 @@ WEIGHTS = Path("assets", "fcpe_c_v001.pt")  # inside the package
 # Of the file but not of the network: the scale, and norms of an attention that it does without.
 UNUSED_WEIGHTS = re.compile(r"cent_table|gaussian_blurred_cent_mask|net\.encoder_layers\.\d+\.norm\..+")
 POWER_FLOOR = 1e-9  # torchfcpe adds this to the power spectrum
-# FCPE was trained on windows that begin this many samples before the instant whose pitch they tell, so
+# FCPE was trained on windows that begin this many samples before the instant whose pitch they give, so
 # they reach 592 after it; with windows centred on it, every f0 would come 5 ms late.
 SAMPLES_BEFORE = (1024 - 160) // 2
 SALIENCE_THRESHOLD = 0.006
@@ -128,7 +128,7 @@ class Fcpe:
         return weighted
 
     def network_f0_hz(self, waveform_16k: Tensor) -> Tensor:
-        """What the network alone says, on its device: f0 of the whole window around each frame."""
+        """What the network alone says of ``(samples,)``, on its device: ``(samples // 160 + 1,)`` in Hz."""
         salience = self.salience(waveform_16k)
         highest, peak_bins = salience.max(dim=1)
         f0_hz = self._scale.hz(refined_peak(salience, peak_bins))
@@ -140,7 +140,7 @@ class Fcpe:
 
 
 def load_fcpe(device: torch.device | str) -> Fcpe:
-    """FCPE with the weights that ship inside ``torchfcpe``, of which nothing is run.
+    """FCPE with the weights that ship inside ``torchfcpe``; no code of that package runs.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def _weights_file() -> Path:
     if path is None or not path.is_file():
         raise AssetMissingError(
             f"The weights of fcpe are missing: they come with the package {PACKAGE}; install it again, "
-            "or use --f0-method rmvpe."
+            "or choose rmvpe as pitch method (f0_method)."
         )
     return path
 

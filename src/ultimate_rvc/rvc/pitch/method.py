@@ -32,7 +32,8 @@ class PitchMethod(Protocol):
     def for_recording(self, waveform_16k: Tensor) -> PitchMethod:
         """The method, tied to what it must know of a whole recording before it sees pieces of it.
 
-        Methods that look at nothing but the frames around the one in question return themselves.
+        ``waveform_16k`` is all of the recording, ``(samples,)``. Methods that look at nothing but the frames
+        around the one in question return themselves.
         """
         ...
 
@@ -59,6 +60,6 @@ def frame_count(samples: int) -> int:
 
 
 def within_range(f0_hz: Tensor) -> Tensor:
-    """Voiced frames limited to 50..1100 Hz; 0 and everything that is no number become 0."""
+    """Voiced frames limited to 50..1100 Hz, any shape; 0 and everything that is no number become 0."""
     f0_hz = torch.nan_to_num(f0_hz.float(), nan=0.0, posinf=0.0, neginf=0.0)
     return torch.where(f0_hz > 0, f0_hz.clamp(F0_MIN_HZ, F0_MAX_HZ), torch.zeros_like(f0_hz))

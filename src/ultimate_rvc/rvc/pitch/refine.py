@@ -37,8 +37,8 @@ def refined(f0_hz: Tensor, waveform_16k: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape ``(frames,)``. Unvoiced frames stay so, and those of which nothing is heard; others change by at
-        most a fifth.
+        Shape ``(frames,)``, Hz. Unvoiced and inaudible frames stay as they are; others change by at most a
+        fifth.
     """
     padded = F.pad(waveform_16k.float(), (HALF_WINDOW, HALF_WINDOW + HOP_LENGTH))
     windows = padded.unfold(0, 2 * HALF_WINDOW + 1, HOP_LENGTH)[: len(f0_hz)]

@@ -18,8 +18,8 @@ from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 FILE_NAME = "rmvpe.pt"
 SALIENCE_THRESHOLD = 0.03  # a frame whose highest salience is not above this is unvoiced
-# On the safe side and not measured, for want of the trained weights: the U-Net could see 15 s to each side,
-# nearly all of it within 3 s, and the GRU has no limit.
+# On the safe side and not measured, because the trained weights were not at hand: the U-Net could see 15 s to
+# each side, nearly all of it within 3 s, and the GRU has no limit.
 CONTEXT_SECONDS = 5.12
 
 
@@ -123,7 +123,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     }:
         raise AssetMissingError(
             f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, "
-            "or use --f0-method fcpe."
+            "or choose fcpe as pitch method (f0_method)."
         )
     return tensors
 

@@ -29,7 +29,10 @@ GRU_WIDTH = 256
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (a 1x1 convolution where the channels change)."""
+    """Two 3x3 convolutions beside a shortcut (a 1x1 convolution where the channels change).
+
+    ``(b, channels_in, t, m)`` to ``(b, channels_out, t, m)``.
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ def block_stack(channels_in: int, channels_out: int) -> nn.ModuleList:
 
 
 class BlockLayer(nn.Module):
-    """One level of the encoder, or one layer of the U-Net's floor."""
+    """One level of the encoder, or one layer of the U-Net's floor; of ``(b, c, t, m)`` only ``c`` changes."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -92,7 +95,7 @@ class Encoder(nn.Module):
 
 
 class Intermediate(nn.Module):
-    """The floor of the U-Net: four layers at the lowest resolution."""
+    """The floor of the U-Net, four layers: ``(b, 256, t/32, m/32)`` to ``(b, 512, t/32, m/32)``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +110,10 @@ class Intermediate(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Doubles frames and bands, joins the encoder's planes of that level, and halves the channels."""
+    """Doubles frames and bands, joins the encoder's planes of that level, and halves the channels.
+
+    ``(b, c, t, m)`` and a skip ``(b, c/2, 2*t, 2*m)`` to ``(b, c/2, 2*t, 2*m)``.
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -128,7 +134,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way back up, mirroring the encoder."""
+    """The way back up, mirroring the encoder: ``(b, 512, t/32, m/32)`` to ``(b, 16, t, m)``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +163,7 @@ class UNet(nn.Module):
 
 
 class BidirectionalGRU(nn.Module):
-    """Both directions of a GRU side by side."""
+    """Both directions of a GRU side by side: ``(b, t, width_in)`` to ``(b, t, 2*width)``."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()

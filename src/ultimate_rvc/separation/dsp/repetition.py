@@ -25,7 +25,7 @@ def novelty(magnitude: FloatArray, rows: slice) -> FloatArray:
 
     Returns
     -------
-    ndarray, (bins of ``rows``, frames)
+    ndarray, (rows, frames), 0 to 1
     """
     directions = magnitude / (np.linalg.norm(magnitude, axis=0, keepdims=True) + TINY)
     similarity = directions.T @ directions

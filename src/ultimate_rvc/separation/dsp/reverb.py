@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.signal import lfilter
 
-from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.dsp.spectrum import (
     SAMPLE_RATE,
     TINY,
     ComplexArray,
     FloatArray,
-    extract_in_blocks,
     power,
 )
 
-STEP_NAME = "remove reverb"
 FRAME_LENGTH = 2048  # 46 ms
 HOP_LENGTH = FRAME_LENGTH // 4
 HOP_SECONDS = HOP_LENGTH / SAMPLE_RATE
@@ -39,12 +36,8 @@ OVERSUBTRACTION = 2.5  # the limit is a low percentile, so the mean of late reve
 LOWEST_GAIN = 0.1  # -20 dB; less gives audible flutter
 
 
-def extract_dry(vocals: FloatArray, sample_rate: int, progress: Progress) -> FloatArray:
-    """Vocals with their late reverb weakened, ``(channels, samples)`` in and out."""
-    return extract_in_blocks(vocals, sample_rate, _dry_of_block, progress, STEP_NAME)
-
-
-def _dry_of_block(block: FloatArray) -> FloatArray:
+def extract_dry(block: FloatArray) -> FloatArray:
+    """Vocals at 44.1 kHz with their late reverb weakened, ``(channels, samples)`` in and out."""
     spectrum: ComplexArray = librosa.stft(block, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH)
     level = power(spectrum).mean(axis=0)  # one gain for all channels keeps the stereo picture
     gain = _dry_gain(uniform_filter(level, size=(3, 3), mode="nearest"))

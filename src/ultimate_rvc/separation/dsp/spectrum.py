@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.separation.blocks import map_blocks
+from ultimate_rvc.separation.blocks import fit_length, map_blocks_at
 
 FloatArray = NDArray[np.float32]
 ComplexArray = NDArray[np.complex64]
@@ -31,12 +30,13 @@ Extractor = Callable[[FloatArray], FloatArray]
 
 
 def stft(signal: FloatArray) -> ComplexArray:
-    """Spectrum of ``(..., samples)``: ``(..., bins, frames)``."""
+    """Spectrum of ``(..., samples)`` at 44.1 kHz: ``(..., bins, frames)``, 93 ms windows 23 ms apart."""
     spectrum: ComplexArray = librosa.stft(signal, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH)
     return spectrum
 
 
 def istft(spectrum: ComplexArray, length: int) -> FloatArray:
+    """The inverse of :func:`stft`: ``(..., bins, frames)`` to ``(..., length)``, float32."""
     signal: FloatArray = librosa.istft(spectrum, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH, length=length)
     return signal.astype(np.float32, copy=False)
 
@@ -48,24 +48,22 @@ def extract_in_blocks(
 
     ``waveform`` is ``(channels, samples)``; ``extract`` keeps the shape of what it is given.
     """
-    audio = waveform if sample_rate == SAMPLE_RATE else resample(waveform, sample_rate, SAMPLE_RATE)
 
     def extract_block(block: FloatArray, part: Progress) -> FloatArray:
         estimate = _extract_normalised(block, extract)
         part.report(step_name, 1.0)
         return estimate
 
-    result = map_blocks(
-        audio,
-        round(BLOCK_SECONDS * SAMPLE_RATE),
-        round(OVERLAP_SECONDS * SAMPLE_RATE),
+    return map_blocks_at(
+        SAMPLE_RATE,
+        waveform,
+        sample_rate,
+        BLOCK_SECONDS,
+        OVERLAP_SECONDS,
         extract_block,
         progress,
         step_name,
     )
-    if sample_rate == SAMPLE_RATE:
-        return result
-    return fit_length(resample(result, SAMPLE_RATE, sample_rate), waveform.shape[-1])
 
 
 def _extract_normalised(block: FloatArray, extract: Extractor) -> FloatArray:
@@ -77,15 +75,8 @@ def _extract_normalised(block: FloatArray, extract: Extractor) -> FloatArray:
     return extract(padded)[:, :length] * np.float32(peak)
 
 
-def fit_length(waveform: FloatArray, length: int) -> FloatArray:
-    """Cut or pad with silence at the end of the last axis."""
-    missing = length - waveform.shape[-1]
-    if missing <= 0:
-        return waveform[..., :length]
-    return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
-
-
 def power(spectrum: ComplexArray) -> FloatArray:
+    """Squared magnitudes, any shape, float32."""
     result: FloatArray = np.square(spectrum.real) + np.square(spectrum.imag)
     return result
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter
 
-from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.dsp.melody import ACCOMPANIMENT_BELOW_HZ, melody_hz
 from ultimate_rvc.separation.dsp.repetition import novelty
 from ultimate_rvc.separation.dsp.spectrum import (
@@ -20,12 +19,10 @@ from ultimate_rvc.separation.dsp.spectrum import (
     ComplexArray,
     FloatArray,
     centre,
-    extract_in_blocks,
     istft,
     power,
 )
 
-STEP_NAME = "separate"
 VOICE_LOWEST_HZ = 100.0  # below, bass and kick always win
 TOOTH_BINS = 1.4  # half width of a harmonic: that of the Hann window's main lobe, and some vibrato
 GAP_BINS = 1.6  # what is farther than this from a harmonic counts as background
@@ -35,12 +32,8 @@ CONSONANTS_HZ = (4000.0, 16_000.0)
 LASTING_FRAMES = 5  # drum hits ring for fewer than half of these (116 ms), sibilants for more
 
 
-def extract_vocals(waveform: FloatArray, sample_rate: int, progress: Progress) -> FloatArray:
-    """Vocals of a song, ``(channels, samples)`` in and out, the same in all channels."""
-    return extract_in_blocks(waveform, sample_rate, _vocals_of_block, progress, STEP_NAME)
-
-
-def _vocals_of_block(block: FloatArray) -> FloatArray:
+def extract_vocals(block: FloatArray) -> FloatArray:
+    """Vocals of a song at 44.1 kHz, ``(channels, samples)`` in and out, the same in all channels."""
     mid, gain = centre(block)
     spectrum = (mid * gain).astype(np.complex64, copy=False)
     f0_hz = melody_hz(spectrum, block.shape[-1])
