@@ -35,7 +35,7 @@ RVC_USERS = ("infer", "train")
 # Settings are read by every door before anything heavy is wanted.
 LIGHT = (
     *("errors", "paths", "progress", "files", "choices", "openmp", "plain"),
-    *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
+    *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "audio.found", "cli.main"),
     *("rvc.train.data_settings", "rvc.train.settings"),
     *("switches", "work.kinds", "jobs.queue", "jobs.worker"),
 )

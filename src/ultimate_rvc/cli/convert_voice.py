@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ultimate_rvc.audio.found import audio_files
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import (
@@ -34,26 +35,6 @@ if TYPE_CHECKING:
 
 # Files whose chunks may share batches, together: all of their audio is held in memory at once.
 GROUP_SECONDS = 600.0
-# What a folder is searched for; a file named outright may be anything with audio in it.
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".mp3",
-        ".ogg",
-        ".opus",
-        ".m4a",
-        ".aac",
-        ".wma",
-        ".aiff",
-        ".aif",
-        ".webm",
-        ".mp4",
-        ".mkv",
-        ".mov",
-        ".caf",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -183,7 +164,7 @@ def plan_jobs(
 def _audio_files(tracks: Iterable[Path]) -> Iterable[Path]:
     for track in tracks:
         if track.is_dir():
-            found = sorted(path for path in track.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+            found = audio_files(track, recursive=True)
             if not found:
                 raise AudioError(f"The folder {track} holds no audio files; name the files themselves.")
             yield from found
