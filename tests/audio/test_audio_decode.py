@@ -425,7 +425,7 @@ def test_folding_uses_the_weights_of_bs775() -> None:
         surround = np.zeros((6, 4), np.float32)
         surround[channel] = 0.5
         surround[0] += 0.25  # beside the effects channel, which has no weight, something must sound
-        wanted = np.multiply(expected, 0.5) + [0.25, 0]
+        wanted = np.multiply(expected, 0.5) + np.array([0.25, 0])
         np.testing.assert_allclose(downmix_stereo(surround)[:, 0], wanted, rtol=1e-6)
 
 

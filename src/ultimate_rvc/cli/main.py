@@ -7,7 +7,6 @@ that ``urvc --help`` answers at once.
 from __future__ import annotations
 
 import errno
-import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ultimate_rvc import __version__
+from ultimate_rvc.cli.console import log_shown
 from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.files import NO_ROOM
 from ultimate_rvc.openmp import wait_briefly
@@ -109,11 +109,9 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     wait_briefly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
-    if debug:
-        logging.basicConfig(level=logging.INFO)
-        logging.getLogger("ultimate_rvc").setLevel(logging.DEBUG)
     try:
-        get_command(app).main(args=words, prog_name=PROGRAM)
+        with log_shown(debug=debug):
+            get_command(app).main(args=words, prog_name=PROGRAM)
     except KeyboardInterrupt:  # those within a command are Typer's; this one came while it was found
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
