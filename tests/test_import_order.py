@@ -34,19 +34,8 @@ RVC_ENGINE = ("networks", "content", "pitch")
 RVC_USERS = ("infer", "train")
 # Settings are read by every door before anything heavy is wanted.
 LIGHT = (
-    *(
-        "errors",
-        "paths",
-        "progress",
-        "files",
-        "choices",
-        "openmp",
-        "plain",
-        "settings",
-        "settings_files",
-        "outputs",
-    ),
-    *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "cli.main"),
+    *("errors", "paths", "progress", "files", "choices", "openmp", "plain", "settings", "settings_files"),
+    *("rvc.infer.settings", "covers.settings", "audio.effect_settings", "audio.found", "cli.main", "outputs"),
     *("rvc.train.data_settings", "rvc.train.settings"),
     *("switches", "work.kinds", "jobs.queue", "jobs.worker"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 READ_BLOCK_BYTES = 1 << 20
+# No space, a quota, or a file larger than the file system takes (4 GiB on FAT).
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -23,12 +26,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # 40 letters take at most 160 bytes: file systems allow 255 for the whole name.
     unfinished = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(6)}.partial{path.suffix}")
     try:
-        yield unfinished
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with writing(path, unfinished):
+            yield unfinished
+            with unfinished.open("rb+") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Make errors name ``path``: a write without room names no file, others name the ``unfinished`` one."""
+    try:
+        yield
+    except OSError as error:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        if str(unfinished) in names or (not names and error.errno in NO_ROOM):
+            error.filename = str(path)
+            if error.filename2 is not None:
+                del error.filename2
+        raise
 
 
 def file_hash(path: Path) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.files import atomic_path, file_hash
+from ultimate_rvc.files import atomic_path, file_hash, writing
 from ultimate_rvc.paths import audio_dir
 from ultimate_rvc.settings import listed, setting
 
@@ -186,13 +186,11 @@ def place(finished: Path, target: Target) -> Placed:
         _remove_what_a_killed_run_left(folder)
         partial = folder / f"{_partial_prefix()}{secrets.token_hex(6)}.partial"
         try:
-            shutil.copyfile(finished, partial)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            placed = _move(partial, target)
-        except OSError as error:
-            error.filename = str(target.path)
-            raise
+            with writing(target.path, partial):
+                shutil.copyfile(finished, partial)
+                with partial.open("rb+") as file:
+                    os.fsync(file.fileno())
+                placed = _move(partial, target)
         finally:
             partial.unlink(missing_ok=True)
         if not target.is_named:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from audio_files import frequency_hz, stereo_tones, tone, write_file
-from ultimate_rvc.audio.decode import AudioInfo, decode, decode_mono, decode_stereo, probe
+from ultimate_rvc.audio.decode import AudioInfo, decode, decode_mono, decode_sides, decode_stereo, probe
 from ultimate_rvc.audio.downmix import downmix_stereo
 from ultimate_rvc.errors import AudioError
 
@@ -154,6 +154,69 @@ def test_an_mp3_cut_in_half_gives_its_first_half_and_a_warning(
     assert "cut off" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [("cut.wav", "pcm_s16le", "wav"), ("cut.flac", "flac", "flac"), ("cut.aiff", "pcm_s16be", "aiff")],
+)
+def test_a_lossless_file_cut_in_half_gives_what_is_there_and_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, codec: str, container: str
+) -> None:
+    written = np.rint(stereo_tones(4, RATE) * 32767).astype(np.int16)
+    path = write_file(tmp_path / name, written, RATE, codec=codec, container=container, frame_format="s16")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    waveform, _ = decode(path)
+
+    samples = waveform.shape[1]
+    assert 1.7 < samples / RATE < 2.1
+    np.testing.assert_array_equal(waveform, written[:, :samples] / np.float32(32768))
+    (message,) = caplog.messages
+    assert message.startswith(f'"{path}" seems to be cut off: it holds ')
+    assert "of the 4.0 s" in message
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFF_F000, 0xFFFF_FFFF])
+def test_a_wav_of_unknown_length_is_not_called_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """As programs write that send a WAV through a pipe: its size is not known when its header is sent."""
+    content = np.zeros(2 * RATE, "<i2").tobytes()
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        b"RIFF",
+        min(size + 36, 0xFFFF_FFFF),
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        RATE,
+        RATE * 2,
+        2,
+        16,
+    )
+    path = tmp_path / "a.wav"
+    path.write_bytes(header + struct.pack("<4sI", b"data", size) + content)
+
+    assert decode(path)[0].shape == (1, 2 * RATE)
+    assert caplog.messages == []
+
+
+def test_a_wav_whose_sound_is_not_its_last_part_is_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", "not compressed"))
+        file.writeframes(np.zeros(RATE, "<i2").tobytes())
+    head, sound = path.read_bytes()[:36], path.read_bytes()[36:]
+    odd_part = struct.pack("<4sI", b"note", 3) + b"odd\0"  # parts begin at even places
+    path.write_bytes(head + odd_part + sound + odd_part)
+
+    assert decode(path)[0].shape[1] >= RATE
+    assert caplog.messages == []
+
+
 def test_broken_packets_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 3 * RATE)).astype(np.float32)
     path = write_file(tmp_path / "scratched.m4a", noise, RATE, codec="aac", container="ipod")
@@ -279,6 +342,23 @@ def test_a_playlist_cannot_reach_the_network(tmp_path: Path) -> None:
         decode(playlist)
 
 
+def test_messages_name_the_users_file_and_not_its_copy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "retrieve" / "song.mp3"
+    copy.parent.mkdir()
+    copy.write_bytes(b"words")
+    with pytest.raises(AudioError, match=r"mine\.mp3") as caught:
+        decode_sides(copy, "mine.mp3")
+    assert "retrieve" not in str(caught.value)
+
+    write_file(copy, stereo_tones(4, RATE), RATE, codec="libmp3lame", container="mp3")
+    copy.write_bytes(copy.read_bytes()[: copy.stat().st_size // 2])
+    decode_sides(copy, "mine.mp3")
+    (message,) = caplog.messages
+    assert message.startswith('"mine.mp3" seems to be cut off')
+
+
 # ------------------------------------------------------------------ probe, mono, stereo
 
 
@@ -329,12 +409,24 @@ def test_surround_is_folded_by_the_names_of_its_channels(tmp_path: Path) -> None
     np.testing.assert_allclose(stereo[:, 0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("layout", "channels", "sides"), [("mono", 1, 1), ("stereo", 2, 2), ("5.1", 6, 2)])
+def test_only_surround_is_folded_to_sides(tmp_path: Path, layout: str, channels: int, sides: int) -> None:
+    samples = np.full((channels, 500), 0.1, np.float32)
+    path = write_file(
+        tmp_path / "a.wav", samples, RATE, codec="pcm_f32le", container="wav", frame_format="flt",
+        layout=layout,
+    )  # fmt: skip
+    assert decode_sides(path)[0].shape == (sides, 500)
+
+
 def test_folding_uses_the_weights_of_bs775() -> None:
     side = 0.5**0.5
     for channel, expected in enumerate([(1, 0), (0, 1), (side, side), (0, 0), (side, 0), (0, side)]):
         surround = np.zeros((6, 4), np.float32)
         surround[channel] = 0.5
-        np.testing.assert_allclose(downmix_stereo(surround)[:, 0], np.multiply(expected, 0.5), rtol=1e-6)
+        surround[0] += 0.25  # beside the effects channel, which has no weight, something must sound
+        wanted = np.multiply(expected, 0.5) + np.array([0.25, 0])
+        np.testing.assert_allclose(downmix_stereo(surround)[:, 0], wanted, rtol=1e-6)
 
 
 def test_folding_never_exceeds_full_scale_or_a_louder_input() -> None:

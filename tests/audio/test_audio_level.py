@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from audio_files import tone
+from ultimate_rvc.audio.downmix import downmix_stereo
 from ultimate_rvc.audio.level import (
     db_to_gain,
     gain_to_db,
     limit_true_peak,
     match_level,
     peak,
+    rms,
     rms_envelope,
     to_mono,
     true_peak,
@@ -51,6 +53,62 @@ def test_peak_is_the_largest_magnitude() -> None:
 
 def test_mono_is_the_average() -> None:
     np.testing.assert_allclose(to_mono(np.array([[1, 0], [0, -0.5]], np.float32)), [0.5, -0.25])
+
+
+@given(seed=st.integers(0, 1_000), gain=st.floats(-1.1, -0.9), noise_db=st.floats(-120, -30))
+def test_sides_that_cancel_each_other_out_are_heard_from_the_louder_one(
+    seed: int, gain: float, noise_db: float
+) -> None:
+    """One side upside down, a little louder or not, with the noise of lossy coding on both."""
+    rng = np.random.default_rng(seed)
+    voice = rng.normal(0, 0.1, 3_000)
+    sides = np.stack([voice, gain * voice]) + db_to_gain(noise_db) * rng.normal(0, 0.1, (2, 3_000))
+    sides = sides.astype(np.float32)
+    louder = max(sides, key=rms)
+    np.testing.assert_array_equal(to_mono(sides), louder)
+
+
+@given(
+    seed=st.integers(0, 1_000),
+    correlation=st.floats(-0.97, 1),
+    balance_db=st.floats(-60, 60),
+    level_db=st.floats(-120, 0),
+)
+def test_ordinary_stereo_is_averaged_to_the_bit(
+    seed: int, correlation: float, balance_db: float, level_db: float
+) -> None:
+    """From mono through wide to almost upside down, and from silence to full scale."""
+    first, second = np.random.default_rng(seed).normal(0, 0.2 * db_to_gain(level_db), (2, 3_000))
+    second = correlation * first + (1 - correlation**2) ** 0.5 * second
+    sides = np.stack([first, db_to_gain(min(balance_db, 0)) * second]).astype(np.float32)
+    sides[0] *= np.float32(db_to_gain(min(-balance_db, 0)))
+    np.testing.assert_array_equal(to_mono(sides), sides.mean(axis=0, dtype=np.float32))
+
+
+def test_the_sound_that_would_be_lost_is_said_once_for_each_fold(caplog: pytest.LogCaptureFixture) -> None:
+    voice = tone(300, 0.5, RATE)
+    to_mono(np.stack([voice, voice]))
+    to_mono(np.zeros((2, 100), np.float32))
+    to_mono(np.zeros((2, 0), np.float32))
+    to_mono(1e-6 * np.stack([voice, -voice]))  # nothing that could be heard is lost
+    assert caplog.messages == []
+    to_mono(np.stack([0.5 * voice, -0.5 * voice]))
+    assert len(caplog.messages) == 1
+    assert "cancel each other out" in caplog.messages[0]
+
+
+def test_surround_whose_channels_cancel_out_is_not_folded_to_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    voice = tone(300, 0.5, RATE)
+    surround = np.zeros((4, len(voice)), np.float32)
+    surround[0], surround[1], surround[3] = (
+        voice,
+        voice,
+        -2 * voice,
+    )  # FL, FR and a back centre of half weight
+    np.testing.assert_array_equal(downmix_stereo(surround), [-2 * voice, -2 * voice])
+    assert "channel 4 of 4" in caplog.text
 
 
 # ------------------------------------------------------------------ true peak

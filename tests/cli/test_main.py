@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import resource
 import subprocess
@@ -12,11 +13,15 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import typer
 
+from full_disk import file_size_limit
 from ultimate_rvc import __version__
+from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli import main
+from ultimate_rvc.cli.console import show_warning
 from ultimate_rvc.errors import CancelledError, SettingError, UltimateRVCError, VoiceFileError
 
 SOURCE = Path(main.__file__).resolve().parents[2]
@@ -140,6 +145,116 @@ def test_a_full_disk_is_no_bug(
     failing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/music/cover.mp3"))
     assert run("fail") == 1
     assert capsys.readouterr().err.startswith("Error: No space left on device: /music/cover.mp3.")
+
+
+def test_a_copy_that_finds_no_room_names_its_target(
+    failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/music/song.wav", None, "/stick/song.wav"))
+    assert run("fail") == 1
+    assert capsys.readouterr().err.startswith("Error: No space left on device: /stick/song.wav.")
+
+
+def test_a_result_without_room_is_named_as_the_user_named_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 44_100)).astype(np.float32)
+    encode(tmp_path / "song.flac", noise, 44_100)
+    with file_size_limit(10_000):  # which the command inherits
+        done = urvc("generate", "wavify", str(tmp_path / "song.flac"), "--output", str(tmp_path / "new.wav"))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'Error: The file "{tmp_path / "new.wav"}" could not be written: File too large; '
+        "make room, or choose another folder.\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["song.flac"]
+
+
+# ------------------------------------------------------------------------- warnings
+
+
+def assert_each_warning_is_said_once(standard_error: str, *wanted: str) -> None:
+    """Whatever the words around it: with and without ``warning:``, logged and in the result."""
+    lines = standard_error.splitlines()
+    for words in wanted:
+        (line,) = [line for line in lines if words in line]
+        assert line.startswith("warning: ")
+    said = [line for line in lines if line.startswith("warning: ")]
+    assert sorted(said) == sorted(set(said))
+
+
+@pytest.fixture
+def clipped_and_cut_off(tmp_path: Path) -> Path:
+    """Three seconds of a song at full scale, clipped, without the fourth that its header promises."""
+    time = np.arange(4 * 44_100) / 44_100
+    song = np.clip(3 * np.sin(2 * np.pi * np.array([[220], [330]]) * time), -1, 1).astype(np.float32)
+    path = tmp_path / "song.wav"
+    encode(path, song, 44_100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    return path
+
+
+def test_a_cover_says_each_warning_once(clipped_and_cut_off: Path, tmp_path: Path) -> None:
+    """The separation logs what it doubts, and the result repeats it, as it must for a cached step."""
+    words = (
+        "generate",
+        "song-cover",
+        str(clipped_and_cut_off),
+        "starter",
+        "--output",
+        str(tmp_path / "c.wav"),
+    )
+    made = urvc(*words)
+    assert made.returncode == 0, made.stderr
+    assert_each_warning_is_said_once(
+        made.stderr, "The song is clipped in", "seems to be cut off", "signal processing"
+    )
+    assert f'"{clipped_and_cut_off}" seems' in made.stderr  # not the copy in the cache
+    again = urvc(*words)
+    assert again.returncode == 0, again.stderr
+    assert_each_warning_is_said_once(again.stderr, "The song is clipped in", "signal processing")
+
+
+def test_a_file_that_is_read_twice_warns_once(
+    clipped_and_cut_off: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A bad file in a batch lets the others be read again."""
+    (tmp_path / "text.wav").write_text("no audio")
+    options = ("-m", "starter", "--batch-size", "4", "--output", str(tmp_path / "out"))
+    assert run("generate", "convert-voice", str(tmp_path), *options) == 1
+    assert_each_warning_is_said_once(
+        capfd.readouterr().err, "seems to be cut off", "cannot be opened as audio"
+    )
+
+
+def test_a_separation_says_each_warning_once(
+    clipped_and_cut_off: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run("generate", "separate", str(clipped_and_cut_off), "--model", "dsp")
+    assert_each_warning_is_said_once(capfd.readouterr().err, "The song is clipped in", "seems to be cut off")
+
+
+def test_another_command_in_the_same_process_warns_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def warn() -> None:
+        logging.getLogger("ultimate_rvc.somewhere").warning("The song is %s.", "short")
+        logging.getLogger("another.library").warning("Old file.")
+        logging.getLogger("another.library").info("Not of interest.")
+        show_warning("The song is short.")
+
+    monkeypatch.setitem(sys.modules, "warning_command", SimpleNamespace(app=app))
+    monkeypatch.setitem(main.COMMANDS, "warn", main.LazyCommand("warning_command", "Warns."))
+    for _ in range(2):
+        assert run("warn") == 0
+        assert capsys.readouterr().err == "warning: The song is short.\nwarning: Old file.\n"
+    assert run("warn", "--debug") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "WARNING:ultimate_rvc.somewhere:The song is short.",
+        "WARNING:another.library:Old file.",
+        "INFO:another.library:Not of interest.",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [("--debug", "fail"), ("fail", "--debug")])

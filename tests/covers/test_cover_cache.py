@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import ultimate_rvc
 from ultimate_rvc.covers.cache import MANIFEST_NAME, CacheEntry, StepCache, step_key
-from ultimate_rvc.errors import CacheError, CancelledError
+from ultimate_rvc.errors import AudioError, CacheError, CancelledError
 from ultimate_rvc.paths import cache_dir, feature_cache_dir
 from ultimate_rvc.progress import Progress
 
@@ -160,8 +160,23 @@ def test_a_full_disk_is_told_in_one_sentence(cache: StepCache) -> None:
     def fill(folder: Path) -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(CacheError, match="is full; free some space with `urvc cache clear`"):
-        cache.get("separate", 1, INPUTS, fill)
+    def encode(folder: Path) -> dict[str, Any]:
+        try:
+            return fill(folder)
+        except OSError as error:
+            raise AudioError(f"The file {folder} could not be written: {error.strerror}.") from error
+
+    for make_step in (fill, encode):
+        with pytest.raises(CacheError, match="is full; free some space with `urvc cache clear`"):
+            cache.get("separate", 1, INPUTS, make_step)
+
+
+def test_audio_that_cannot_be_used_is_no_full_disk(cache: StepCache) -> None:
+    def refuse(folder: Path) -> dict[str, Any]:
+        raise AudioError("song.mp3 is empty; get it again.")
+
+    with pytest.raises(AudioError, match="is empty"):
+        cache.get("separate", 1, INPUTS, refuse)
 
 
 # ------------------------------------------------------------ list and clear

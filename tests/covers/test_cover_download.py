@@ -126,7 +126,7 @@ def test_nothing_of_the_downloader_reaches_the_terminal(
         ("/missing.ogg", "There is nothing at"),
         (
             "/private.mp3",
-            "private or needs a sign-in (HTTP 403); give the browser's cookies with --cookiefile",
+            "private or needs a sign-in (HTTP 403); give the browser's cookies as the cookiefile",
         ),
         ("/sign-in.mp3", "private or needs a sign-in (HTTP 401)"),
         ("/busy.mp3", "refuses more requests"),

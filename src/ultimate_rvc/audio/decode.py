@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +18,11 @@ from av.codec.context import ThreadType
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.downmix import downmix_stereo
-from ultimate_rvc.audio.level import to_mono
+from ultimate_rvc.audio.downmix import downmix_stereo, to_mono
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import AudioError
 
-__all__ = ["AudioInfo", "decode", "decode_mono", "decode_stereo", "downmix_stereo", "probe"]
+__all__ = ["AudioInfo", "decode", "decode_mono", "decode_sides", "decode_stereo", "downmix_stereo", "probe"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ MAX_PADDING_SAMPLES = 4096  # the most that codecs add to fill their last frames
 SHORT_FRACTION = 0.98  # of the duration the file names; below it the file is taken to be cut off
 MIN_MISSING_SECONDS = 0.25  # and this much must be missing: some durations count what encoders pad
 GUESSED_DURATIONS = ("aac",)  # containers whose duration FFmpeg only guesses from the bitrate
+UNKNOWN_BYTES = 0x7FFF_0000  # who writes a WAV into a pipe names a size from here up, not knowing it
 
 # What full scale is in each of FFmpeg's sample formats, planar or not.
 SAMPLE_SCALES = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "flt": 1.0, "dbl": 1.0}
@@ -83,14 +85,21 @@ def decode_stereo(path: Path) -> tuple[FloatArray, int]:
     return downmix_stereo(waveform, channel_names), sample_rate
 
 
+def decode_sides(path: Path, shown_as: str | None = None) -> tuple[FloatArray, int]:
+    """Like :func:`decode`, with surround sound folded to stereo; mono stays ``(1, samples)``.
+
+    Messages call the file ``shown_as``, for who reads a copy of the user's file.
+    """
+    waveform, sample_rate, channel_names = _decode_named(path, shown_as)
+    return (waveform if len(waveform) == 1 else downmix_stereo(waveform, channel_names)), sample_rate
+
+
 def decode_mono(path: Path, sample_rate: int) -> FloatArray:
     """Like :func:`decode`, as one channel of shape ``(samples,)`` at ``sample_rate`` in Hz.
 
-    Surround sound is folded to stereo first; the two sides are averaged.
+    Surround sound is folded to stereo first; the two sides are averaged by :func:`to_mono`.
     """
-    waveform, file_rate, channel_names = _decode_named(path)
-    if waveform.shape[0] > 2:
-        waveform = downmix_stereo(waveform, channel_names)
+    waveform, file_rate = decode_sides(path)
     return resample(to_mono(waveform), file_rate, sample_rate)
 
 
@@ -102,8 +111,8 @@ def probe(path: Path) -> AudioInfo:
     AudioError
         If the file is missing or holds no audio.
     """
-    with _opened(path) as container:
-        stream = _audio_stream(container, path)
+    with _opened(path, str(path)) as container:
+        stream = _audio_stream(container, str(path))
         codec = stream.codec_context.codec.canonical_name
         duration = _said_seconds(container, stream)
         channels, sample_rate = stream.channels, stream.sample_rate
@@ -113,27 +122,30 @@ def probe(path: Path) -> AudioInfo:
     return AudioInfo(duration, sample_rate, channels, codec)
 
 
-def _decode_named(path: Path) -> tuple[FloatArray, int, tuple[str, ...]]:
+def _decode_named(path: Path, shown_as: str | None = None) -> tuple[FloatArray, int, tuple[str, ...]]:
     """The waveform, its rate and the names of its channels."""
-    with _opened(path) as container:
-        stream = _audio_stream(container, path)
-        decoding = _Decoding(path)
+    shown = shown_as or str(path)
+    with _opened(path, shown) as container:
+        stream = _audio_stream(container, shown)
+        decoding = _Decoding(shown)
         for frame in decoding.frames(container, stream):
             decoding.add(frame)
         said_seconds = _said_seconds(container, stream)
+        if said_seconds is not None and container.format.name == "wav":
+            said_seconds *= _promised_factor(path)
         waveform = decoding.waveform()
         waveform = _without_padding(waveform, decoding.sample_rate, container, said_seconds)
-    _warn_if_damaged(path, decoding, waveform.shape[1] / decoding.sample_rate, said_seconds)
+    _warn_if_damaged(shown, decoding, waveform.shape[1] / decoding.sample_rate, said_seconds)
     return waveform, decoding.sample_rate, decoding.channel_names
 
 
-def _opened(path: Path) -> InputContainer:
+def _opened(path: Path, shown: str) -> InputContainer:
     if path.is_dir():
-        raise AudioError(f'"{path}" is a folder; name an audio file.')
+        raise AudioError(f'"{shown}" is a folder; name an audio file.')
     if not path.exists():
-        raise AudioError(f'There is no file "{path}"; check its name.')
+        raise AudioError(f'There is no file "{shown}"; check its name.')
     if path.is_file() and path.stat().st_size == 0:
-        raise AudioError(f'The file "{path}" is empty (0 bytes); get it again.')
+        raise AudioError(f'The file "{shown}" is empty (0 bytes); get it again.')
     try:
         # "file:" keeps names with a colon from being taken for a network address, and the whitelist
         # keeps playlists from fetching anything.
@@ -142,17 +154,17 @@ def _opened(path: Path) -> InputContainer:
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(
-            f'The file "{path}" cannot be opened as audio ({_reason(error)}); is it an audio or video file?'
+            f'The file "{shown}" cannot be opened as audio ({_reason(error)}); is it an audio or video file?'
         ) from error
 
 
-def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
+def _audio_stream(container: InputContainer, shown: str) -> AudioStream:
     if not container.streams.audio:
-        raise AudioError(f'The file "{path}" holds no audio; name an audio file, or a video with sound.')
+        raise AudioError(f'The file "{shown}" holds no audio; name an audio file, or a video with sound.')
     stream = container.streams.audio[0]
     if stream.codec_context is None:
         raise AudioError(
-            f'The audio in "{path}" is of a kind that cannot be decoded; convert it to wav or flac.'
+            f'The audio in "{shown}" is of a kind that cannot be decoded; convert it to wav or flac.'
         )
     stream.codec_context.thread_type = ThreadType.AUTO
     return stream
@@ -165,8 +177,8 @@ class _Decoding:
     song never stands in memory twice.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
         self._blocks: deque[FloatArray] = deque()
         self._filled = 0  # samples of the last block
         self.broken_packets = 0
@@ -204,7 +216,7 @@ class _Decoding:
         samples = max(len(self._blocks) - 1, 0) * BLOCK_SAMPLES + self._filled
         if samples == 0:
             raise AudioError(
-                f'No audio could be decoded from "{self._path}"; the file is damaged or has no sound.'
+                f'No audio could be decoded from "{self._shown}"; the file is damaged or has no sound.'
             )
         joined = np.empty((len(self.channel_names), samples), np.float32)
         for start in range(0, samples, BLOCK_SAMPLES):
@@ -219,8 +231,8 @@ class _Decoding:
         self._layout = frame.layout.name
         if len(self.channel_names) > MAX_CHANNELS:
             raise AudioError(
-                f'The file "{self._path}" has {len(self.channel_names)} channels, but at most {MAX_CHANNELS} '
-                "can be read; export it with fewer."
+                f'The file "{self._shown}" has {len(self.channel_names)} channels, but at most '
+                f"{MAX_CHANNELS} can be read; export it with fewer."
             )
 
     def _uniform(self, frame: AudioFrame) -> list[AudioFrame]:
@@ -248,12 +260,12 @@ class _Decoding:
         loudest = max(float(block.max()), -float(block.min()))  # NaN where there is one
         if not np.isfinite(loudest):
             raise AudioError(
-                f'The file "{self._path}" holds samples that are not numbers (NaN or infinite); '
+                f'The file "{self._shown}" holds samples that are not numbers (NaN or infinite); '
                 "export it again."
             )
         if loudest > MAX_PEAK:
             raise AudioError(
-                f'The file "{self._path}" holds samples up to {loudest:.3g} times full scale; '
+                f'The file "{self._shown}" holds samples up to {loudest:.3g} times full scale; '
                 "export it with samples between -1 and 1."
             )
 
@@ -281,6 +293,22 @@ def _said_seconds(container: InputContainer, stream: AudioStream) -> float | Non
     return container.duration / av.time_base if container.duration else None
 
 
+def _promised_factor(path: Path) -> float:
+    """How often a WAV file's sound goes into what its header promises; FFmpeg trusts the file's size only."""
+    if not path.is_file():  # a pipe is read once
+        return 1.0
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return 1.0
+        while len(header := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", header)
+            if name == b"data":
+                there = path.stat().st_size - file.tell()
+                return size / there if there > 0 and size < UNKNOWN_BYTES else 1.0
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 1.0
+
+
 def _without_padding(
     waveform: FloatArray, sample_rate: int, container: InputContainer, said_seconds: float | None
 ) -> FloatArray:
@@ -293,17 +321,19 @@ def _without_padding(
     return waveform
 
 
-def _warn_if_damaged(path: Path, decoding: _Decoding, seconds: float, said_seconds: float | None) -> None:
+def _warn_if_damaged(shown: str, decoding: _Decoding, seconds: float, said_seconds: float | None) -> None:
     if decoding.broken_packets:
         logger.warning(
-            '"%s" is damaged: %d pieces could not be decoded and are left out.', path, decoding.broken_packets
+            '"%s" is damaged: %d pieces could not be decoded and are left out.',
+            shown,
+            decoding.broken_packets,
         )
     if said_seconds is None:
         return
     if seconds < SHORT_FRACTION * said_seconds and said_seconds - seconds > MIN_MISSING_SECONDS:
         logger.warning(
             '"%s" seems to be cut off: it holds %.1f s of the %.1f s that it names.',
-            path,
+            shown,
             seconds,
             said_seconds,
         )

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ultimate_rvc.audio.downmix import downmix_stereo, to_mono
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.errors import AudioError
 
@@ -44,7 +45,8 @@ def apply_effects(waveform: FloatArray, sample_rate: int, settings: EffectSettin
 
     Parameters
     ----------
-    waveform : float32, shape (samples,), (1, samples) or (2, samples)
+    waveform : float32, shape (samples,) or (channels, samples)
+        Surround sound is folded to stereo first.
     sample_rate : int
         In Hz.
     settings : EffectSettings
@@ -59,7 +61,7 @@ def apply_effects(waveform: FloatArray, sample_rate: int, settings: EffectSettin
     Raises
     ------
     AudioError
-        If there are no samples, more than two channels, or samples that are not finite.
+        If there are no samples, or samples that are not finite.
     """
     channels = _checked(waveform)
     voice = _highpassed(channels, sample_rate, settings.highpass_hz)
@@ -94,14 +96,10 @@ def _checked(waveform: FloatArray) -> FloatArray:
     channels = np.atleast_2d(waveform)
     if channels.ndim != 2 or channels.size == 0:
         raise AudioError("There is no audio to put effects on: it has no samples.")
-    if channels.shape[0] > 2:
-        raise AudioError(
-            f"Effects work on one or two channels, but the audio has {channels.shape[0]}; "
-            "fold it to stereo first."
-        )
     if not np.isfinite(channels).all():
         raise AudioError("The audio holds samples that are not numbers (NaN or infinite); export it again.")
-    return channels.astype(np.float32, copy=False)
+    channels = channels.astype(np.float32, copy=False)
+    return downmix_stereo(channels) if channels.shape[0] > 2 else channels
 
 
 def _highpassed(channels: FloatArray, sample_rate: int, highpass_hz: float) -> FloatArray:
@@ -139,7 +137,7 @@ def _reverberated(channels: FloatArray, sample_rate: int, settings: EffectSettin
     tail = longest_tail(sample_rate, settings)
     mono = np.zeros(samples + tail, np.float32)
     # Freeverb feeds the sum of both sides to every comb; a mono voice is on both.
-    mono[:samples] = channels.sum(axis=0) * (INPUT_GAIN * 2 / channels.shape[0])
+    mono[:samples] = to_mono(channels) * (INPUT_GAIN * 2)
     output = np.zeros((2, samples + tail), np.float32)
     output[:, :samples] = channels * np.float32(settings.dry_level * DRY_SCALE)
     if tail == 0:

@@ -19,7 +19,7 @@ from ultimate_rvc.audio.level import gain_to_db, limit_true_peak, peak
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.choices import AudioFormat, SampleFormat
 from ultimate_rvc.errors import AudioError, SettingError
-from ultimate_rvc.files import atomic_path
+from ultimate_rvc.files import NO_ROOM, atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,8 @@ def encode(
             _write(unfinished, channels, rate, _Writing(CODECS[chosen].container, encoder, stored, kbps))
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f'The file "{path}" could not be written: {reason}.') from error
+        way_out = "; make room, or choose another folder" if error.errno in NO_ROOM else ""
+        raise AudioError(f'The file "{path}" could not be written: {reason}{way_out}.') from error
 
 
 def _format_of(path: Path) -> AudioFormat:
@@ -131,7 +132,7 @@ def _format_of(path: Path) -> AudioFormat:
         return AudioFormat(path.suffix.lower().removeprefix("."))
     except ValueError:
         raise SettingError(
-            f'The file name "{path.name}" does not tell a format; end it with one of '
+            f'The name "{path.name}" does not end in a format that can be written; end it in one of '
             f"{', '.join(f'.{audio_format}' for audio_format in AudioFormat)}."
         ) from None
 
@@ -153,9 +154,10 @@ def _checked_waveform(
     if channels.ndim != 2 or channels.size == 0:
         raise AudioError(f'There is no audio to write to "{path}": it has no samples.')
     if channels.shape[0] > CODECS[chosen].max_channels:
+        other = ", or choose wav or flac" if channels.shape[0] <= max(LAYOUTS) else ""
         raise AudioError(
             f'"{path}" would hold {channels.shape[0]} channels, but {chosen} holds at most '
-            f"{CODECS[chosen].max_channels}; fold them to stereo, or choose wav or flac."
+            f"{CODECS[chosen].max_channels}; fold them to stereo{other}."
         )
     loudest = peak(channels)
     if not np.isfinite(loudest):
@@ -192,13 +194,15 @@ def _checked_bitrate(chosen: AudioFormat, sample_rate: int, bitrate_kbps: int | 
     codec = CODECS[chosen]
     if codec.default_kbps is None:
         if bitrate_kbps is not None:
-            raise SettingError(f"--bitrate is {bitrate_kbps}, but {chosen} is lossless and has no bitrate.")
+            raise SettingError(
+                f"bitrate_kbps is {bitrate_kbps}, but {chosen} is lossless and has no bitrate."
+            )
         return None
     if chosen is AudioFormat.MP3:
         return _mp3_bitrate(sample_rate, bitrate_kbps)
     if bitrate_kbps is not None and not codec.min_kbps <= bitrate_kbps <= codec.max_kbps:
         raise SettingError(
-            f"--bitrate is {bitrate_kbps}, but for {chosen} must be "
+            f"bitrate_kbps is {bitrate_kbps}, but for {chosen} must be "
             f"from {codec.min_kbps} to {codec.max_kbps}."
         )
     return bitrate_kbps or codec.default_kbps
@@ -212,7 +216,7 @@ def _mp3_bitrate(sample_rate: int, bitrate_kbps: int | None) -> int:
         return min(CODECS[AudioFormat.MP3].default_kbps or highest, highest)
     if bitrate_kbps not in allowed:
         raise SettingError(
-            f"--bitrate is {bitrate_kbps}, but for mp3 at {sample_rate} Hz must be one of "
+            f"bitrate_kbps is {bitrate_kbps}, but for mp3 at {sample_rate} Hz must be one of "
             f"{', '.join(map(str, allowed))}."
         )
     return bitrate_kbps

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.downmix import downmix_stereo as to_stereo
+from ultimate_rvc.audio.downmix import to_mono
 from ultimate_rvc.audio.true_peak import limit_true_peak, true_peak
 
 __all__ = [
@@ -50,11 +51,6 @@ def peak(waveform: FloatArray) -> float:
 def rms(waveform: NDArray[np.floating]) -> float:
     """Root mean square of all samples, 0 without samples."""
     return math.sqrt(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
-
-
-def to_mono(waveform: FloatArray) -> FloatArray:
-    """Average the channels: ``(channels, samples)`` or ``(samples,)`` to ``(samples,)``."""
-    return waveform if waveform.ndim == 1 else waveform.mean(axis=0, dtype=np.float32)
 
 
 def rms_envelope(waveform: FloatArray, frame_length: int, hop_length: int) -> FloatArray:

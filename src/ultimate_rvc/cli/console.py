@@ -7,12 +7,61 @@ Standard output carries results only; progress and warnings go to standard error
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from ultimate_rvc.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def log_shown(*, debug: bool) -> Iterator[None]:
+    """Show what is logged on standard error: warnings, and with ``debug`` our details and others' news."""
+    root, ours = logging.getLogger(), logging.getLogger("ultimate_rvc")
+    levels = root.level, ours.level
+    handler = _StandardError()
+    if debug:
+        root.setLevel(logging.INFO)
+        ours.setLevel(logging.DEBUG)
+        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    else:
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Says each warning once.
+
+    A step logs its warnings when they arise, which may be hours before the end; its result carries them
+    too, for a step found in the cache logs nothing. Who decodes a file twice hears of its damage twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            try:
+                sentence = record.getMessage()
+            except (TypeError, ValueError):  # a library's mistake, which logging itself reports
+                sentence = str(record.msg)
+            if sentence in self._said:
+                return
+            self._said.add(sentence)
+        self.stream = sys.stderr  # which the progress bar exchanges, so that lines go above it
+        super().emit(record)
 
 
 @contextmanager
@@ -85,4 +134,4 @@ def _rank(origin: str) -> int:
 
 
 def show_warning(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
+    log.warning("%s", text)

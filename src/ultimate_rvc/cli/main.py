@@ -7,7 +7,6 @@ that ``urvc --help`` answers at once.
 from __future__ import annotations
 
 import errno
-import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +19,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ultimate_rvc import __version__
+from ultimate_rvc.cli.console import log_shown
 from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.files import NO_ROOM
 from ultimate_rvc.openmp import wait_briefly
 
 PROGRAM = "urvc"
@@ -28,7 +29,7 @@ DEBUG_OPTION = "--debug"
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 # The machine's own limits, which no code can help: they are told like a user's errors, not like bugs.
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+DISK_ERRORS = NO_ROOM | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,9 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     wait_briefly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
-    if debug:
-        logging.basicConfig(level=logging.INFO)
-        logging.getLogger("ultimate_rvc").setLevel(logging.DEBUG)
     try:
-        get_command(app).main(args=words, prog_name=PROGRAM)
+        with log_shown(debug=debug):
+            get_command(app).main(args=words, prog_name=PROGRAM)
     except KeyboardInterrupt:  # those within a command are Typer's; this one came while it was found
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
@@ -136,7 +135,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, UltimateRVCError):
         return str(error)
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error.strerror}: {error.filename or 'a file'}. Make room, or choose another folder."
+        file = error.filename2 or error.filename or "a file"  # the second one is the target of a copy
+        return f"{error.strerror}: {file}. Make room, or choose another folder."
     return (
         f"This is a bug ({type(error).__name__}: {error}); "
         f"run the command again with {DEBUG_OPTION} to see where, and report it."

@@ -29,7 +29,7 @@ from typing import Any
 
 import filelock
 
-from ultimate_rvc.errors import CacheError
+from ultimate_rvc.errors import AudioError, CacheError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
 
@@ -151,7 +151,7 @@ class StepCache:
 
         ``make`` gets an empty folder, writes the step's files into it and returns the step's facts.
         Of several processes that want one entry, the first makes it and the others wait for it. An
-        entry that is incomplete or whose bytes do not match its manifest is made anew.
+        entry that is incomplete or whose bytes do not match its manifest is made again.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class StepCache:
     def _discard(self, final: Path) -> None:
         """Take a useless entry out of sight in one rename, then remove it at leisure."""
         if final.exists():
-            logger.warning("cache entry %s is damaged and is made anew", final)
+            logger.warning("The cache entry %s is damaged; it is made again.", final)
             grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
             final.replace(grave)
             shutil.rmtree(grave, ignore_errors=True)
@@ -389,8 +389,10 @@ def _disk_full_errors(folder: Path) -> Iterator[None]:
     """Tell a full disk in one sentence; other errors pass."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, AudioError) as error:
+        # Who writes audio says what went wrong in a sentence about a file that no user knows.
+        cause = error.__cause__ if isinstance(error, AudioError) else error
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise CacheError(
                 f"The disk of the cache folder {folder} is full; free some space with `urvc cache clear`, "
                 "or move the folder with URVC_AUDIO_DIR."

@@ -29,6 +29,7 @@ from yt_dlp.utils import (
 from ultimate_rvc.covers.settings import SourceSettings
 from ultimate_rvc.covers.source_checks import check_duration
 from ultimate_rvc.errors import SourceError
+from ultimate_rvc.files import NO_ROOM
 from ultimate_rvc.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ def download_song(
             progress.check()
             finished = ydl.process_ie_result(information, download=True)
     except (YoutubeDLError, LoadError) as error:
+        for cause in _causes(error):
+            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+                raise cause from error  # the cache says which disk is full, and the way out
         raise SourceError(_reason(url, error, settings)) from error
     return Download(
         path=_downloaded_file(url, folder),
@@ -183,7 +187,7 @@ def _http_reason(url: str, status: int) -> str:
     if status in (401, 403):
         return (
             f"{url} is private or needs a sign-in (HTTP {status}); "
-            "give the browser's cookies with --cookiefile."
+            "give the browser's cookies as the cookiefile."
         )
     if status in (404, 410):
         return f"There is nothing at {url} (HTTP {status}); check the link."
@@ -199,7 +203,7 @@ def _broken(url: str) -> str:
 def _worded_reason(url: str, causes: tuple[BaseException, ...]) -> str:
     words = str(getattr(causes[-1], "orig_msg", causes[-1])).removeprefix("ERROR: ").split("\n")[0]
     if any(part in words.lower() for part in SIGN_IN_WORDS):
-        return f"{url} is private or needs a sign-in; give the browser's cookies with --cookiefile."
+        return f"{url} is private or needs a sign-in; give the browser's cookies as the cookiefile."
     if any(part in words.lower() for part in EMPTY_WORDS):
         return f"{url} sent an empty file."
     if any(part in words.lower() for part in BROKEN_WORDS):

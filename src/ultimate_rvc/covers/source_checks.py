@@ -14,6 +14,6 @@ def check_duration(name: str, duration_seconds: float | None, settings: SourceSe
     """Raise :class:`SourceError` when a song of known length is longer than allowed."""
     if duration_seconds is not None and duration_seconds > settings.max_minutes * 60:
         raise SourceError(
-            f"{name} is {duration_seconds / 60:.1f} minutes long, but at most {settings.max_minutes:g} are "
-            "allowed; choose another or raise --max-minutes."
+            f"{name} is {duration_seconds / 60:.1f} minutes long, but max_minutes allows "
+            f"{settings.max_minutes:g}; choose another song or raise it."
         )

@@ -14,7 +14,7 @@ from urllib.parse import urldefrag
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode, decode_stereo, probe
+from ultimate_rvc.audio.decode import decode_sides, probe
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
 from ultimate_rvc.covers.settings import SourceSettings
@@ -190,35 +190,18 @@ def _unused_warnings(folder: Path, stems: StemFiles) -> tuple[str, ...]:
 def _write_stems(stems: StemFiles, target: Path, progress: Progress | None) -> None:
     progress = progress or Progress()
     progress.report("retrieve", 0.0, "reading the stems")
-    write_stem(target / "vocals.wav", *read_song(stems.vocals))
+    write_stem(target / "vocals.wav", *decode_sides(stems.vocals))
     if stems.backing:
-        write_stem(target / "backing.wav", *read_song(stems.backing))
+        write_stem(target / "backing.wav", *decode_sides(stems.backing))
     # In order of content, so that the sum has the same bytes whatever the files are called.
     parts = sorted(stems.instrumental, key=file_hash)
-    total, sample_rate = read_song(parts[0])
+    total, sample_rate = decode_sides(parts[0])
     for number, path in enumerate(parts[1:], start=1):
         progress.report("retrieve", number / len(parts), path.name)
-        part, part_rate = read_song(path)
+        part, part_rate = decode_sides(path)
         total = _sum(total, resample(part, part_rate, sample_rate))
     write_stem(target / "instrumental.wav", total, sample_rate)
     progress.report("retrieve", 1.0)
-
-
-def read_song(path: Path, shown_as: str | None = None) -> tuple[FloatArray, int]:
-    """Decode a file as mono or stereo, whichever is nearest to what it holds.
-
-    Parameters
-    ----------
-    shown_as
-        What errors call the file, when ``path`` is its copy in the cache.
-    """
-    try:
-        waveform, sample_rate = decode_stereo(path) if probe(path).channels > 2 else decode(path)
-    except AudioError as error:
-        raise AudioError(str(error).replace(str(path), shown_as or str(path))) from error
-    if waveform.shape[-1] == 0:
-        raise AudioError(f"{shown_as or path} holds no samples; give a file that can be played.")
-    return waveform, sample_rate
 
 
 def _sum(first: FloatArray, second: FloatArray) -> FloatArray:

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ultimate_rvc.audio.found import audio_files
 from ultimate_rvc.errors import SourceError
-
-LOSSLESS_SUFFIXES = (".wav", ".w64", ".aif", ".aiff", ".caf", ".flac", ".ape", ".wv")
-LOSSY_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma")
-VIDEO_SUFFIXES = (".webm", ".mka", ".mp4", ".mkv", ".mov")
-AUDIO_SUFFIXES = frozenset(LOSSLESS_SUFFIXES + LOSSY_SUFFIXES + VIDEO_SUFFIXES)
 
 
 class StemRole(StrEnum):
@@ -109,11 +105,7 @@ def find_stems(folder: Path) -> StemFiles:
         When vocals or instrumental are missing, or two files claim to be one of them; the
         sentence lists what was found.
     """
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-    )
+    files = audio_files(folder)
     roles = {path: stem_role(path.stem) for path in files}
 
     def only(role: StemRole) -> Path | None:

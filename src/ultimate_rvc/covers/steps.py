@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.audio.decode import decode, decode_sides, probe
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.audio.encode import encode
@@ -24,7 +24,6 @@ from ultimate_rvc.audio.transpose import transpose
 from ultimate_rvc.audio.true_peak import true_peak
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
-from ultimate_rvc.covers.sources import read_song
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
@@ -90,7 +89,7 @@ def separate_song(
     """
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = read_song(song.path, shown_as)
+        waveform, sample_rate = decode_sides(song.path, shown_as)
         if meanwhile is not None:
             meanwhile()
         stems = separate(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from ultimate_rvc.errors import AudioError
+from ultimate_rvc.files import writing
 
 FloatArray = NDArray[np.float32]
 
@@ -20,14 +21,17 @@ def write_stem(path: Path, waveform: FloatArray, sample_rate: int) -> None:
     ------
     AudioError
         If it is larger than scipy can write: 4 GiB, where it is too old for RF64.
+    OSError
+        Naming ``path``, if it cannot be written.
     """
     try:
-        wavfile.write(path, sample_rate, np.asarray(waveform, np.float32).T)
+        with writing(path):
+            wavfile.write(path, sample_rate, np.asarray(waveform, np.float32).T)
     except ValueError as error:
         minutes = waveform.shape[-1] / sample_rate / 60
         raise AudioError(
             f"{minutes:.0f} minutes at {sample_rate} Hz are more than a WAV file can hold (4 GiB); "
-            "choose a lower --output-sr or a shorter song."
+            "choose a lower output_sr or a shorter song."
         ) from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.audio.found import audio_files
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import AudioError, SettingError
 from ultimate_rvc.outputs import Outputs, Target, file_title, format_of, is_ours
@@ -188,12 +189,10 @@ def _named_file(request: ConvertRequest, found: Sequence[Found]) -> Path | None:
 
 
 def _found(sources: Sequence[Path]) -> Iterator[Found]:
-    from ultimate_rvc.audio.found import audio_files
-
     seen = set()
     for source in sources:
         if source.is_dir():
-            if not (inside := audio_files(source)):
+            if not (inside := audio_files(source, recursive=True)):
                 raise AudioError(f"The folder {source} holds no audio files; name the files themselves.")
             files = [Found(path, source) for path in inside]
         elif source.exists():
