@@ -104,7 +104,7 @@ def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path
         ("/cover", [None, " ", "starter", {}, {}, ""], "Drop a song"),
         ("/cover", [None, "/etc/passwd", "starter", {}, {}, ""], "A link begins with"),
         ("/cover", [None, "demo", "/etc/passwd", {}, {}, ""], "There is no voice"),
-        ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index-rate is 7"),
+        ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index_rate is 7"),
         ("/cover", [None, "demo", "starter", {"no_such": 1}, {}, ""], "no_such"),
         ("/cover", [None, "demo", "starter", {}, {"device": "abacus"}, ""], "abacus"),
         ("/convert", [[], "starter", {}, "wav", {}, ""], "sources is empty"),
@@ -138,6 +138,7 @@ def test_the_endpoints_are_these_and_no_others(client: Client) -> None:
     assert set(named) == {
         "/cover", "/convert", "/import_voice",
         "/jobs", "/job", "/wait_for_job", "/cancel_job", "/rerun_job", "/clear_jobs", "/job_files",
+        "/settings_schema",
         "/voices", "/voice", "/change_voice", "/rename_voice", "/delete_voice", "/trash", "/restore_voice",
         "/blend_voices", "/export_voice", "/models", "/download_models",
     }  # fmt: skip

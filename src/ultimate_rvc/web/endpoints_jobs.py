@@ -13,12 +13,13 @@ from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web.desk import Door
 from ultimate_rvc.web.local_files import refuse_local_files
+from ultimate_rvc.work.kinds import schema_of
 
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 MOST_JOBS = 1000
 # Files of other kinds (voices, models) lie in folders that the server does not serve.
-KINDS_WITH_FILES = frozenset({"cover", "convert", "separate", "effects", "mix"})
+KINDS_WITH_FILES = frozenset({"cover", "convert", "separate", "effects", "transpose", "wavify", "mix"})
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def job_json(job: Job) -> dict[str, Any]:
         ]
         for step in result["steps"]:
             step["files"] = [Path(file).name for file in step["files"]]
+        for each in (*result["facts"].get("converted", ()), *result["facts"].get("failed", ())):
+            each |= {name: Path(each[name]).name for name in ("source", "output") if name in each}
     return plain
 
 
@@ -44,7 +47,10 @@ class JobEndpoints:
         self._door = door
 
     def functions(self) -> list[Callable[..., Any]]:
-        return [self.jobs, self.job, self.wait_for_job, self.cancel_job, self.rerun_job, self.clear_jobs]
+        return [
+            *(self.jobs, self.job, self.wait_for_job, self.cancel_job, self.rerun_job, self.clear_jobs),
+            self.settings_schema,
+        ]
 
     def jobs(self, client: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """The latest jobs, in the order they came."""
@@ -83,6 +89,12 @@ class JobEndpoints:
     def clear_jobs(self, client: str = "") -> list[int]:
         """Forget finished jobs; the files they made stay."""
         return self._door.queue.clear(client=self._door.seen_by(client))
+
+    def settings_schema(self, kind: str) -> dict[str, Any]:
+        """JSON Schema of the settings of a kind of job."""
+        if not isinstance(kind, str):
+            raise SettingError(f"kind is {kind!r}, but must be a text.")
+        return schema_of(kind)
 
     def job_files(self, job_id: int, client: str = "") -> list[str]:
         """The files that a cover, conversion or separation made."""
