@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
 from ultimate_rvc import settings_files
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import SettingError

@@ -49,7 +49,7 @@ class JobEndpoints:
     def functions(self) -> list[Callable[..., Any]]:
         return [
             *(self.jobs, self.job, self.wait_for_job, self.cancel_job, self.rerun_job, self.clear_jobs),
-            self.settings_schema,
+            *(self.submit_job, self.settings_schema),
         ]
 
     def jobs(self, client: str = "", limit: int = 100) -> list[dict[str, Any]]:
@@ -90,11 +90,18 @@ class JobEndpoints:
         """Forget finished jobs; the files they made stay."""
         return self._door.queue.clear(client=self._door.seen_by(client))
 
+    def submit_job(self, kind: str, settings: dict[str, Any], client: str = "") -> dict[str, Any]:
+        """Queue a job of any kind, with settings as its schema says; files are those of the server."""
+        if not isinstance(settings, Mapping):
+            raise SettingError("settings must be an object with names and values.")
+        refuse_local_files(self._door, settings)
+        # As with every link that others give: it may not lead into the server's own network.
+        own = {"allow_local": self._door.server.is_local} if kind == "import-voice" else {}
+        return job_json(self._door.submit(_kind(kind), {**settings, **own}, client))
+
     def settings_schema(self, kind: str) -> dict[str, Any]:
         """JSON Schema of the settings of a kind of job."""
-        if not isinstance(kind, str):
-            raise SettingError(f"kind is {kind!r}, but must be a text.")
-        return schema_of(kind)
+        return schema_of(_kind(kind))
 
     def job_files(self, job_id: int, client: str = "") -> list[str]:
         """The files that a cover, conversion or separation made."""
@@ -109,6 +116,12 @@ class JobEndpoints:
         if self._door.seen_by(client) not in (None, job.client):
             raise JobError(f"There is no job {job_id}; it may have been cleared.")
         return job
+
+
+def _kind(kind: object) -> str:
+    if not isinstance(kind, str):
+        raise SettingError(f"kind is {kind!r}, but must be a text.")
+    return kind
 
 
 def _whole(name: str, value: object, most: int) -> int:

@@ -120,9 +120,10 @@ def _output(desk: Desk, kind: type[Any], leave_out: Sequence[str]) -> Form:
 
 
 def _part(desk: Desk, number: int, task: SeparationTask, roles: Sequence[str], inputs: Inputs) -> _Step:
-    texts = desk.texts
+    texts, known = desk.texts, settings_of(SeparateRequest)
     with _folded(desk, number, task.value):
-        gr.HTML(f'<p class="hint">{texts(f"steps.{task.value}.info")}</p>', padding=False)
+        hint = f'<p class="hint">{texts(f"steps.{task.value}.info")}</p>'
+        gr.HTML(hint, padding=False, elem_classes=controls.css_class(known["task"]))
         source = _audio(desk, inputs, f"{task.value}.input")
         model = gr.Dropdown(
             model_names(task),
@@ -192,13 +193,16 @@ def _effects(desk: Desk, inputs: Inputs) -> _Step:
 
 def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
     """The step, and the control of the music's shift, which follows the conversion."""
-    texts = desk.texts
+    texts, known = desk.texts, settings_of(MixRequest)
     with _folded(desk, 6, "mix"):
         tracks = [_audio(desk, inputs, f"mix.{name}") for name in ("lead", "instrumental", "backing")]
-        gains = controls.lay_out(desk, controls.groups(CoverSettings, {"mix": GAINS, "rest": ("",)})["mix"])
+        of_a_cover = controls.groups(CoverSettings, {"gains": GAINS, "rest": ("",)})
+        with gr.Column(elem_classes=controls.css_class(known["gains_db"])):
+            gains = controls.lay_out(desk, of_a_cover["gains"])
         shift = gr.Slider(
             -MOST_SHIFT, MOST_SHIFT, 0, step=1,
             label=texts("steps.shift.label"), info=texts("steps.shift.info"),
+            elem_classes=controls.css_class(known["semitones"]),
         )  # fmt: skip
         output = _output(desk, MixRequest, leave_out=("gains_db", "semitones"))
         go = ActionButton(desk, texts("steps.mix.go"), variant="primary")
