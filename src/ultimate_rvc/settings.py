@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from ultimate_rvc.errors import SettingError
 
@@ -101,6 +101,8 @@ class Setting:
     is_list: bool
     default: Any
     facts: _Facts
+    literals: tuple[str, ...] = ()
+    """What it may be beside values of its kind, such as ``auto``."""
 
     @property
     def help(self) -> str:
@@ -143,9 +145,9 @@ class Setting:
             one["enum"] = [value if isinstance(value, int) else str(value) for value in choices]
         if self.facts.low is not None:
             one |= {"minimum": self.facts.low, "maximum": self.facts.high}
-        whole = {"type": "array", "items": one} if self.is_list else one
-        if self.is_optional:
-            whole = {"anyOf": [whole, {"type": "null"}]}
+        if self.literals:
+            one = {"anyOf": [one, {"enum": list(self.literals)}]}
+        whole = _or_null({"type": "array", "items": one} if self.is_list else one, self.is_optional)
         if self.default is REQUIRED:
             return whole | {"description": self.help}
         default = list(self.default) if self.is_list else self.default
@@ -211,7 +213,13 @@ def _settings_of(kind: Any) -> dict[str, Setting]:
         inner, is_optional, is_list = _taken_apart(hints[entry.name])
         default = entry.default if entry.default_factory is MISSING else entry.default_factory()
         default = REQUIRED if default is MISSING else default
-        found[entry.name] = Setting(group, entry.name, inner, is_optional, is_list, default, facts)
+        literals = tuple(
+            word
+            for part in get_args(hints[entry.name])
+            if get_origin(part) is Literal
+            for word in get_args(part)
+        )
+        found[entry.name] = Setting(group, entry.name, inner, is_optional, is_list, default, facts, literals)
     return found
 
 
@@ -251,7 +259,10 @@ def check(settings: Any) -> None:
 def schema(kind: type[Any]) -> dict[str, Any]:
     """JSON Schema of a settings class, for programs."""
     own = {name: entry.schema for name, entry in settings_of(kind).items()}
-    parts = {name: schema(inner) for name, inner in parts_of(kind).items()}
+    hints = get_type_hints(kind)
+    parts = {
+        name: _or_null(schema(inner), _taken_apart(hints[name])[1]) for name, inner in parts_of(kind).items()
+    }
     required = [name for name, entry in settings_of(kind).items() if entry.default is REQUIRED]
     return {
         "type": "object",
@@ -259,6 +270,10 @@ def schema(kind: type[Any]) -> dict[str, Any]:
         "properties": own | parts,
         "required": required,
     }
+
+
+def _or_null(one: dict[str, Any], is_optional: bool) -> dict[str, Any]:
+    return {"anyOf": [one, {"type": "null"}]} if is_optional else one
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.progress import StepTime
 from ultimate_rvc.web import display, step_flow
 from ultimate_rvc.web.texts import load_texts
+from ultimate_rvc.work.kinds import KINDS
 from ultimate_rvc.work.result import ResultFile, WorkResult
 
 ENGLISH, CHINESE = load_texts("en"), load_texts("zh-TW")
@@ -117,3 +118,19 @@ def test_a_step_takes_what_was_made_last(tmp_path: Path) -> None:
 def test_every_step_knows_where_its_result_goes() -> None:
     assert step_flow.targets("vocals") == ["lead.input", "reverb.input", "convert.input", "mix.instrumental"]
     assert step_flow.targets("mix") == []
+
+
+def test_source_and_result_stand_side_by_side() -> None:
+    pairs = [{"source": "/in/a <b>.wav", "output": "/out/a <b> (starter).wav"}]
+    shown = display.converted(job("convert", result=WorkResult(facts={"converted": pairs})), ENGLISH)
+    assert "<th>Source</th><th>Result</th>" in shown
+    assert "<td>a &lt;b&gt;.wav</td><td>a &lt;b&gt; (starter).wav</td>" in shown
+    assert display.converted(job(), ENGLISH) == ""
+
+
+def test_every_kind_of_work_and_each_of_its_steps_has_a_name_in_every_language() -> None:
+    for name, kind in KINDS.items():
+        for step in (*kind.shares, *(() if kind.shares else ("download",))):
+            for texts in (ENGLISH, CHINESE):
+                assert f"step.{step.replace(' ', '_')}" in texts.catalogue, step
+                assert f"kind.{name}" in texts.catalogue, name

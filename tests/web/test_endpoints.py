@@ -34,6 +34,14 @@ def short_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    samples, sample_rate = decode(SONG)
+    path = tmp_path_factory.mktemp("songs") / "other.wav"
+    encode(path, samples[:, sample_rate : 2 * sample_rate], sample_rate)
+    return path
+
+
+@pytest.fixture(scope="module")
 def voice(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("voice") / "uploaded.pth"
     write_voice(path, "Applio", embedder="starter", sample_rate=32000)
@@ -61,18 +69,42 @@ def test_a_song_becomes_a_cover(client: Client, voice: str, short_song: Path) ->
 
 
 def test_files_are_converted_with_the_preset_of_their_voice(
-    client: Client, voice: str, short_song: Path
+    client: Client, voice: str, short_song: Path, other_song: Path
 ) -> None:
     changed = client.predict(voice, "mine", ["alto"], {"n_semitones": 5}, api_name="/change_voice")
     assert (changed["note"], changed["tags"]) == ("mine", ["alto"])
-    files = [handle_file(short_song), handle_file(short_song)]
+    files = [handle_file(short_song), handle_file(other_song)]
     job = client.predict(files, voice, {}, "wav", {}, "me", api_name="/convert")
     done = wait(client, job["id"])
     assert done["state"] == "done", done["error"]
     assert done["result"]["facts"]["shifts_semitones"] == [5, 5]
+    # Programs elsewhere learn names, not where things lie on the server.
+    assert [(each["source"], each["output"]) for each in done["result"]["facts"]["converted"]] == [
+        (f"{name}.wav", f"{name} ({voice}).wav") for name in ("short", "other")
+    ]
     assert len(client.predict(job["id"], "me", api_name="/job_files")) == 2
     again = client.predict(job["id"], {"conversion": {"n_semitones": 0}}, "me", api_name="/rerun_job")
     assert wait(client, again["id"])["result"]["facts"]["shifts_semitones"] == [0, 0]
+
+
+def test_the_format_of_a_conversion_may_be_left_to_the_program(
+    client: Client, voice: str, other_song: Path
+) -> None:
+    job = client.predict([handle_file(other_song)], voice, {}, "", {}, "me", api_name="/convert")
+    (file,) = wait(client, job["id"])["result"]["files"]
+    assert Path(file["name"]).suffix == ".wav"
+
+
+def test_any_kind_of_job_is_queued_with_what_its_schema_says(client: Client, short_song: Path) -> None:
+    schema = client.predict("transpose", api_name="/settings_schema")
+    assert schema["required"] == ["source", "semitones"]
+    settings = {"source": str(short_song), "semitones": -2, "output_format": "flac"}
+    assert settings.keys() <= schema["properties"].keys()
+    done = wait(client, client.predict("transpose", settings, "me", api_name="/submit_job")["id"])
+    assert done["state"] == "done", done["error"]
+    (made,) = client.predict(done["id"], "me", api_name="/job_files")
+    assert Path(made).suffix == ".flac"
+    assert probe(Path(made)).duration_seconds == pytest.approx(2, abs=0.01)
 
 
 def test_a_voice_is_exported_renamed_deleted_and_restored(client: Client, voice: str) -> None:
@@ -104,13 +136,17 @@ def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path
         ("/cover", [None, " ", "starter", {}, {}, ""], "Drop a song"),
         ("/cover", [None, "/etc/passwd", "starter", {}, {}, ""], "A link begins with"),
         ("/cover", [None, "demo", "/etc/passwd", {}, {}, ""], "There is no voice"),
-        ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index-rate is 7"),
+        ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index_rate is 7"),
         ("/cover", [None, "demo", "starter", {"no_such": 1}, {}, ""], "no_such"),
         ("/cover", [None, "demo", "starter", {}, {"device": "abacus"}, ""], "abacus"),
         ("/convert", [[], "starter", {}, "wav", {}, ""], "sources is empty"),
         ("/convert", [[], "starter", [1], "wav", {}, ""], "must be an object"),
         ("/job", [10**9, ""], "There is no job"),
         ("/job", ["one", ""], "must be a whole number"),
+        ("/submit_job", ["dance", {}, ""], "There is no kind of job 'dance'"),
+        ("/submit_job", ["transpose", [1], ""], "must be an object"),
+        ("/submit_job", ["transpose", {"source": "/nowhere.wav"}, ""], "semitones is missing"),
+        ("/settings_schema", ["dance"], "There is no kind of job 'dance'"),
         ("/voice", ["../../etc"], "There is no voice"),
         ("/restore_voice", ["nothing", ""], "trash"),
         ("/change_voice", ["starter", None, None, {"index_rate": "much"}], "index_rate"),
@@ -138,6 +174,7 @@ def test_the_endpoints_are_these_and_no_others(client: Client) -> None:
     assert set(named) == {
         "/cover", "/convert", "/import_voice",
         "/jobs", "/job", "/wait_for_job", "/cancel_job", "/rerun_job", "/clear_jobs", "/job_files",
+        "/submit_job", "/settings_schema",
         "/voices", "/voice", "/change_voice", "/rename_voice", "/delete_voice", "/trash", "/restore_voice",
         "/blend_voices", "/export_voice", "/models", "/download_models",
     }  # fmt: skip

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ultimate_rvc import settings_files
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import config_dir
 from ultimate_rvc.plain import to_plain
-from ultimate_rvc.work import settings_parts as settings_files
 from ultimate_rvc.work.requests import TrainParts
-from ultimate_rvc.work.settings_parts import LEFT_OUT, file_part
+from ultimate_rvc.work.settings_parts import LEFT_OUT, file_part, load, save
 
 SWITCHES = {"use_fp16": True, "batch_size": 4}
 COVER = {
@@ -37,9 +37,9 @@ def _folder() -> None:
 
 
 def test_what_is_saved_is_loaded() -> None:
-    settings_files.save(" evening ", SWITCHES, {"cover": COVER, "train": TRAIN})
+    save(" evening ", SWITCHES, {"cover": COVER, "train": TRAIN})
     assert settings_files.names() == ["evening"]
-    switches, parts = settings_files.load("evening")
+    switches, parts = load("evening")
     # float16 that is asked for here overrules a bfloat16 of lower rank, so that is decided as well.
     assert {**switches, "use_bf16": False} == {**SWITCHES, "use_bf16": False}
     for part, given in (("cover", COVER), ("train", TRAIN)):
@@ -49,28 +49,28 @@ def test_what_is_saved_is_loaded() -> None:
 
 
 def test_no_setting_is_left_out() -> None:
-    settings_files.save("all", {}, {})
-    _, parts = settings_files.load("all")
+    save("all", {}, {})
+    _, parts = load("all")
     kept_elsewhere = {name.removeprefix("cover.") for name in LEFT_OUT}
     assert set(parts["cover"]) == {field.name for field in fields(CoverSettings)} - kept_elsewhere
     assert parts["train"] == to_plain(TrainParts())
 
 
 def test_effects_that_are_switched_off_stay_off() -> None:
-    settings_files.save("dry", {}, {"cover": {"effects": None}})
-    assert settings_files.load("dry")[1]["cover"]["effects"] is None
+    save("dry", {}, {"cover": {"effects": None}})
+    assert load("dry")[1]["cover"]["effects"] is None
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("cover: {conversion: {index_rate: 7}}", ("index-rate", "7", "0 to 1")),
+        ("cover: {conversion: {index_rate: 7}}", ("index_rate", "7", "0 to 1")),
         ("cover: {conversion: {f0_methods: [harp]}}", ("f0_methods", "harp", "rmvpe")),
         ("cover: {inst_gain: loud}", ("inst_gain", "loud", "number")),
-        ("cover: {output_sr: 1}", ("output-sr", "1", "44100")),
+        ("cover: {output_sr: 1}", ("output_sr", "1", "44100")),
         ("cover: {gain: 1}", ("cover.gain", "main_gain")),
         ("cover: [1]", ("cover", "object")),
-        ("train: {training: {batch_size: 0}}", ("batch-size", "0", "1 to")),
+        ("train: {training: {batch_size: 0}}", ("batch_size", "0", "1 to")),
         ("train: {training: {learn_from: luck}}", ("learn_from", "luck", "posterior")),
         ("train: {trainings: {}}", ("train.trainings", "training")),
         ("batch_size: 99", ("batch_size", "99", "64")),
@@ -81,7 +81,7 @@ def test_a_wrong_file_is_told_with_its_key_value_and_range(line: str, words: tup
     path = config_dir() / "wrong.yaml"
     path.write_text(line)
     with pytest.raises(SettingError) as raised:
-        settings_files.load("wrong")
+        load("wrong")
     for word in (str(path), *words):
         assert word in str(raised.value)
 
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_not_written(
     name: str, switches: dict[str, int], parts: dict[str, dict[str, object]]
 ) -> None:
     with pytest.raises(SettingError):
-        settings_files.save(name, switches, parts)
+        save(name, switches, parts)
     assert not list(Path(config_dir()).glob("*.yaml"))
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, LOCALES_DIR, languages, load_texts
+from ultimate_rvc.covers.settings import SourceSettings
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.settings import REQUIRED, Setting, settings_of, walk
+from ultimate_rvc.switches import OptimizationConfig
+from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, LOCALES_DIR, languages, line_of, load_texts
+from ultimate_rvc.work.kinds import KINDS
 
 WEB = LOCALES_DIR.parent
 KEY = re.compile(r'texts\(\s*f?"([^"]+)"')
@@ -31,6 +36,34 @@ def test_a_language_has_the_keys_and_places_of_the_default_one(language: str) ->
         key: _places(text) for key, text in wanted.items()
     }
     assert not [key for key, text in given.items() if not text.strip()]
+
+
+def _shown_settings() -> list[Setting]:
+    """All that the page may show, but what a job cannot do without."""
+    kinds = [*(kind.settings for kind in KINDS.values()), OptimizationConfig]
+    found = {entry.words_key: entry for kind in kinds for _, entry in walk(kind)}
+    own = (
+        "importvoicerequest",
+        "downloadrequest",
+        "trainrequest",
+    )  # laid out by hand, with words of their own
+    return [entry for entry in found.values() if entry.default is not REQUIRED and entry.group not in own]
+
+
+@pytest.mark.parametrize("language", [each for each in languages() if each != DEFAULT_LANGUAGE])
+def test_a_language_has_a_line_for_every_setting_and_for_nothing_else(language: str) -> None:
+    lines = load_texts(language).settings
+    needed = {line_of(entry, lines) for entry in _shown_settings()}
+    assert lines.keys() == needed
+    assert all(label.strip() and info.strip() for label, info in lines.values())
+
+
+def test_english_words_are_those_of_the_settings() -> None:
+    assert load_texts(DEFAULT_LANGUAGE).settings == {}
+    entry = settings_of(ConversionSettings)["sid"]
+    assert load_texts(DEFAULT_LANGUAGE).setting(entry) == ("Speaker number", entry.help)
+    longest = settings_of(SourceSettings)["max_minutes"]
+    assert load_texts(DEFAULT_LANGUAGE).setting(longest)[1].endswith("hours. 0.1 to 600 minutes.")
 
 
 def _modules() -> list[Path]:

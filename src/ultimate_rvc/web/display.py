@@ -122,6 +122,17 @@ def facts(job: Job, texts: Texts) -> str:
     return f'<div class="facts">{shown}</div>' + (f'<ul class="warnings">{warned}</ul>' if warned else "")
 
 
+def converted(job: Job, texts: Texts) -> str:
+    """Which file each source became, side by side."""
+    pairs = job.result.facts.get("converted", ()) if job.result is not None else ()
+    rows = "".join(
+        f"<tr><td>{escape(Path(each['source']).name)}</td><td>{escape(Path(each['output']).name)}</td></tr>"
+        for each in pairs
+    )
+    head = f"<tr><th>{escape(texts('convert.source'))}</th><th>{escape(texts('convert.made'))}</th></tr>"
+    return f'<table class="voice">{head}{rows}</table>' if rows else ""
+
+
 def stage_times(job: Job, texts: Texts) -> str:
     """Bars of a finished job's steps and, where they were measured, of the stages within its conversion."""
     if job.result is None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.voices.library import find_voice
+from ultimate_rvc.plain import to_plain
 from ultimate_rvc.web.desk import Door, Server
 from ultimate_rvc.web.endpoints_jobs import JobEndpoints, job_json
 from ultimate_rvc.web.endpoints_voices import VoiceEndpoints
@@ -21,6 +20,7 @@ from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.sources import song_source, voice_source
 from ultimate_rvc.web.texts import Texts
 from ultimate_rvc.web.voice_choice import checked_voice
+from ultimate_rvc.work.settings_parts import with_preset
 
 LISTED: dict[str, Any] = {"api_visibility": "public", "show_progress": "hidden", "concurrency_limit": None}
 
@@ -68,7 +68,7 @@ class _Makers:
         settings, optimization = (
             gr.JSON({}, label=label, visible=False) for label in ("settings", "optimization")
         )
-        audio_format = gr.Textbox(AudioFormat.WAV.value, label="output_format", visible=False)
+        audio_format = gr.Textbox("", label="output_format", visible=False)
         job = gr.JSON(label="job", visible=False)
         _event(self._door, self.cover, [song, link, voice, settings, optimization, client], job)
         _event(self._door, self.convert, [files, voice, settings, audio_format, optimization, client], job)
@@ -79,7 +79,7 @@ class _Makers:
     ) -> dict[str, Any]:
         """Queue a song cover; settings are fields of CoverSettings. Returns the job."""
         chosen = self._checked(settings)
-        chosen["conversion"] = self._with_preset(voice, _mapping(chosen.get("conversion"), "conversion"))
+        chosen["conversion"] = self._conversion(voice, _mapping(chosen.get("conversion"), "conversion"))
         job = self._door.submit(
             "cover",
             {
@@ -102,8 +102,8 @@ class _Makers:
             {
                 "sources": files or [],
                 "voice": checked_voice(self._door, voice),
-                "conversion": self._with_preset(voice, self._checked(settings)),
-                "output_format": output_format,
+                "conversion": self._conversion(voice, self._checked(settings)),
+                "output_format": output_format or None,
                 "optimization": _mapping(optimization, "optimization"),
             },
             client,
@@ -122,9 +122,9 @@ class _Makers:
         refuse_local_files(self._door, chosen)
         return chosen
 
-    def _with_preset(self, voice: str, conversion: dict[str, Any]) -> dict[str, Any]:
-        preset = find_voice(checked_voice(self._door, voice)).preset.fill(conversion)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in preset.items()}
+    def _conversion(self, voice: str, conversion: Mapping[str, Any]) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(with_preset(checked_voice(self._door, voice), conversion))
+        return plain
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web.desk import Door
 from ultimate_rvc.web.local_files import refuse_local_files
+from ultimate_rvc.work.kinds import schema_of
 
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 MOST_JOBS = 1000
 # Files of other kinds (voices, models) lie in folders that the server does not serve.
-KINDS_WITH_FILES = frozenset({"cover", "convert", "separate", "effects", "mix"})
+KINDS_WITH_FILES = frozenset({"cover", "convert", "separate", "effects", "transpose", "wavify", "mix"})
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def job_json(job: Job) -> dict[str, Any]:
         ]
         for step in result["steps"]:
             step["files"] = [Path(file).name for file in step["files"]]
+        for each in (*result["facts"].get("converted", ()), *result["facts"].get("failed", ())):
+            each |= {name: Path(each[name]).name for name in ("source", "output") if name in each}
     return plain
 
 
@@ -44,7 +47,10 @@ class JobEndpoints:
         self._door = door
 
     def functions(self) -> list[Callable[..., Any]]:
-        return [self.jobs, self.job, self.wait_for_job, self.cancel_job, self.rerun_job, self.clear_jobs]
+        return [
+            *(self.jobs, self.job, self.wait_for_job, self.cancel_job, self.rerun_job, self.clear_jobs),
+            *(self.submit_job, self.settings_schema),
+        ]
 
     def jobs(self, client: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """The latest jobs, in the order they came."""
@@ -84,6 +90,19 @@ class JobEndpoints:
         """Forget finished jobs; the files they made stay."""
         return self._door.queue.clear(client=self._door.seen_by(client))
 
+    def submit_job(self, kind: str, settings: dict[str, Any], client: str = "") -> dict[str, Any]:
+        """Queue a job of any kind, with settings as its schema says; files are those of the server."""
+        if not isinstance(settings, Mapping):
+            raise SettingError("settings must be an object with names and values.")
+        refuse_local_files(self._door, settings)
+        # As with every link that others give: it may not lead into the server's own network.
+        own = {"allow_local": self._door.server.is_local} if kind == "import-voice" else {}
+        return job_json(self._door.submit(_kind(kind), {**settings, **own}, client))
+
+    def settings_schema(self, kind: str) -> dict[str, Any]:
+        """JSON Schema of the settings of a kind of job."""
+        return schema_of(_kind(kind))
+
     def job_files(self, job_id: int, client: str = "") -> list[str]:
         """The files that a cover, conversion or separation made."""
         job = self._own(job_id, client)
@@ -97,6 +116,12 @@ class JobEndpoints:
         if self._door.seen_by(client) not in (None, job.client):
             raise JobError(f"There is no job {job_id}; it may have been cleared.")
         return job
+
+
+def _kind(kind: object) -> str:
+    if not isinstance(kind, str):
+        raise SettingError(f"kind is {kind!r}, but must be a text.")
+    return kind
 
 
 def _whole(name: str, value: object, most: int) -> int:

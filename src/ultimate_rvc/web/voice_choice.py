@@ -59,8 +59,8 @@ def _preset_values(form: Form, name: str | None) -> list[Any]:
     if "n_semitones" in preset:
         preset["n_octaves"] = 0  # the preset's pitch is the whole shift
     return [
-        control.show(preset[control.name])
-        if control.path.startswith("conversion.") and control.name in preset
+        control.show(preset[control.entry.name])
+        if control.path.startswith("conversion.") and control.entry.name in preset
         else gr.skip()
         for control in form.controls
     ]

@@ -6,7 +6,7 @@ Nothing heavy is imported here: a door checks settings at once, the work is impo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from ultimate_rvc.errors import (
 )
 from ultimate_rvc.plain import from_plain, to_plain
 from ultimate_rvc.rvc.train.folders import dataset_folder
+from ultimate_rvc.settings import schema
+from ultimate_rvc.switches import OptimizationConfig
 from ultimate_rvc.work.requests import (
     DEMO_SOURCE,
     ConvertRequest,
@@ -37,6 +39,7 @@ from ultimate_rvc.work.requests import (
     published_voices,
 )
 
+OPTIMIZATION = "optimization"
 KINDS_TABLE = "ultimate_rvc.work.kinds:KINDS"
 CANCEL_SECONDS = 1.0
 SHOWN_NAMES = 2
@@ -111,6 +114,27 @@ def find_kind(kinds: Mapping[str, Kind], name: str) -> Kind:
     if name not in kinds:
         raise SettingError(f"There is no kind of job {name!r}; choose from {', '.join(kinds)}.")
     return kinds[name]
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """JSON Schema of the settings of a kind of job, as :meth:`Kind.read` takes them.
+
+    Raises
+    ------
+    SettingError
+        There is no such kind.
+    """
+    kind = find_kind(KINDS, name)
+    known = schema(kind.settings)
+    for dotted in kind.leave_out:
+        *path, last = dotted.split(".")
+        inner = known
+        for part in path:
+            inner = inner["properties"][part]
+        inner["properties"].pop(last, None)
+    if OPTIMIZATION in {entry.name for entry in fields(kind.settings)}:
+        known["properties"][OPTIMIZATION] = schema(OptimizationConfig)
+    return known
 
 
 # ------------------------------------------------- what is found out before a job waits its turn

@@ -211,14 +211,16 @@ class MixRequest:
 class ImportVoiceRequest:
     """A voice into the library."""
 
-    source: str
-    """A link, a published voice's name, or a ``.pth``, ``.safetensors`` or ``.zip`` file, or a folder."""
-    name: str | None = None
-    """In the library; None: the file's."""
-    index: str | None = None
-    """Its index: a file, or with a link also a link; None: what lies beside the voice."""
-    sha256: str | None = None
-    """What a link must lead to, 64 hexadecimal digits."""
+    source: str = setting(
+        REQUIRED, "A link, a published voice's name, a .pth, .safetensors or .zip file, or a folder."
+    )
+    name: str | None = setting(None, "Name in the library; left out: the file's.")
+    index: str | None = setting(
+        None,
+        "Its index: a file, or with a link also a link; left out: what lies beside the voice.",
+        path=True,
+    )
+    sha256: str | None = setting(None, "What a link must lead to, 64 hexadecimal digits.")
     allow_local: bool = True
     """Whether links may lead to this machine and its network; False for a page that others reach."""
 
@@ -235,7 +237,7 @@ class ImportVoiceRequest:
 class DownloadRequest:
     """Model files, by the names of ``urvc doctor``."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = setting(REQUIRED, "Models by name.")
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -255,12 +257,11 @@ class TrainParts:
 class TrainRequest(TrainParts):
     """A voice from recordings; a training of this name that was stopped is gone on with."""
 
-    name: str
-    """Of the voice, its dataset and its training."""
-    recordings: tuple[Path, ...] = ()
-    """Files and folders to add to its dataset; none: train on what it holds."""
-    device: str = Device.AUTO.value
-    """Where to prepare and train."""
+    name: str = setting(REQUIRED, "Name of the voice, its dataset and its training.")
+    recordings: tuple[Path, ...] = setting(
+        (), "Files and folders to add to its dataset; none: train on what it holds."
+    )
+    device: str = setting(Device.AUTO.value, "Where to prepare and train.")
 
     def __post_init__(self) -> None:
         OptimizationConfig(device=self.device)  # knows the choices

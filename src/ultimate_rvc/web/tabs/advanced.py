@@ -1,4 +1,4 @@
-"""The settings of a cover beyond song, voice and pitch, folded by theme."""
+"""The settings of conversions and covers beyond song, voice and pitch, folded by theme."""
 
 from __future__ import annotations
 
@@ -8,13 +8,34 @@ from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.covers.settings import BackingVoice, CoverSettings
+from ultimate_rvc.settings import settings_of
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.voice_choice import checked_voice, voice_names
+from ultimate_rvc.work.requests import ConvertRequest
 
 KEPT, LEADS = "", "\0lead"
+PITCH = ("conversion.n_octaves", "conversion.n_semitones")
+CONVERSION = ("conversion.", "index_path")
+# Which settings stand in which fold; "" takes what no other does.
+COVER_FOLDS = {
+    "pitch": PITCH,
+    "conversion": CONVERSION,
+    "stems": ("stems.",),
+    "backing": ("backing.",),
+    "mix": ("main_gain", "inst_gain", "backup_gain", "inst_semitones", "backup_semitones"),
+    "effects": ("effects.",),
+    "source": ("source.",),
+    "output": ("output_format", "output_sr", "bitrate_kbps", "output_name", ""),
+}
+CONVERT_FOLDS = {
+    "pitch": PITCH,
+    "conversion": CONVERSION,
+    "output": ("output_format", "bitrate_kbps", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +59,11 @@ class CoverForm:
         cover = self.form.read(rest)
         if not effects:
             cover["effects"] = None
-        if backing != KEPT:
+        if backing == KEPT:
+            cover["backing"] = None
+        else:
             voice = None if backing == LEADS else checked_voice(self.desk, backing)
-            cover["backing"] = {"voice": voice}
+            cover["backing"] = {**cover["backing"], "voice": voice}
         return cover
 
     def show(self, cover: Mapping[str, Any]) -> list[Any]:
@@ -57,31 +80,48 @@ def _backing_of(cover: Mapping[str, Any]) -> str:
     return KEPT if backing is None else backing.get("voice") or LEADS
 
 
-def cover_form(desk: Desk, pitch: Form, given: Mapping[str, Any]) -> CoverForm:
-    """Lay out every setting of a cover beyond its pitch, folded, with the values of ``given``."""
+def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
+    """Lay out every setting of a cover, all but its pitch folded, with the values of ``given``."""
     texts = desk.texts
+    parts = controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
+    forms = [controls.lay_out(desk, parts["pitch"], given)]
     with gr.Accordion(texts("advanced.title"), open=False):
         gr.Markdown(texts("advanced.info"), elem_classes="hint")
-        forms = [
-            pitch,
-            _folded(desk, "conversion", controls.CONVERSION, given),
-            _folded(desk, "stems", controls.STEMS, given),
-        ]
+        forms += [folded(desk, name, parts[name], given) for name in ("conversion", "stems")]
         with gr.Accordion(texts("advanced.mix"), open=False):
             backing = _backing(desk, _backing_of(given))
-            forms.append(controls.lay_out(controls.MIX, texts, given))
+            with gr.Row(visible=_backing_of(given) != KEPT) as shift:
+                forms.append(controls.lay_out(desk, parts["backing"], given))
+            forms.append(controls.lay_out(desk, parts["mix"], given))
         with gr.Accordion(texts("advanced.effects"), open=False):
             effects = gr.Checkbox(
                 _has_effects(given), label=texts("setting.effects.label"), info=texts("setting.effects.info")
             )
-            forms.append(controls.lay_out(controls.EFFECTS, texts, given))
-        forms.append(_folded(desk, "output", controls.OUTPUT, given))
+            forms.append(controls.lay_out(desk, parts["effects"], given))
+        forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
+    backing.change(
+        lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift,
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
     return CoverForm(desk, controls.joined(*forms), effects, backing)
 
 
-def _folded(desk: Desk, name: str, group: tuple[Control, ...], given: Mapping[str, Any]) -> Form:
+def convert_form(desk: Desk) -> Form:
+    """Lay out every setting of a conversion of files, all but pitch and format folded."""
+    parts = controls.groups(ConvertRequest, CONVERT_FOLDS)
+    audio_format, *output = parts["output"]
+    return controls.joined(
+        controls.lay_out(desk, parts["pitch"]),
+        folded(desk, "conversion", parts["conversion"]),
+        controls.lay_out(desk, [audio_format]),
+        folded(desk, "output", output),
+    )
+
+
+def folded(desk: Desk, name: str, group: Sequence[Control], given: Mapping[str, Any] | None = None) -> Form:
+    """Lay out a group of controls in a fold of its own."""
     with gr.Accordion(desk.texts(f"advanced.{name}"), open=False):
-        return controls.lay_out(group, desk.texts, given)
+        return controls.lay_out(desk, group, given)
 
 
 def _backing(desk: Desk, chosen: str) -> gr.Dropdown:
@@ -92,7 +132,11 @@ def _backing(desk: Desk, chosen: str) -> gr.Dropdown:
         return own + [(name, name) for name in voice_names()]
 
     dropdown = gr.Dropdown(
-        choices(), value=chosen, label=texts("setting.backing.label"), info=texts("setting.backing.info")
+        choices(),
+        value=chosen,
+        label=texts("setting.backing.label"),
+        info=texts("setting.backing.info"),
+        elem_classes=controls.css_class(settings_of(BackingVoice)["voice"]),
     )
 
     def read_again(chosen: str) -> list[Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.web import controls, display
+from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 
 
@@ -26,38 +26,29 @@ def build(desk: Desk) -> list[JobPanel]:
                 type="filepath", height=170, elem_classes="drop",
             )  # fmt: skip
             voice = voice_dropdown(desk)
-            pitch = controls.lay_out(controls.PITCH, texts)
-            with gr.Accordion(texts("advanced.conversion"), open=False):
-                more = controls.lay_out(controls.CONVERSION, texts)
-            audio_format = gr.Dropdown(
-                [word.value for word in AudioFormat], value=AudioFormat.WAV.value,
-                label=texts("setting.output_format.label"), info=texts("setting.output_format.info"),
-            )  # fmt: skip
+            form = advanced.convert_form(desk)
             go = ActionButton(desk, texts("convert.go"), variant="primary", size="lg")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, _is_ours, texts("convert.empty"))
             outputs = _result(desk)
-    form = controls.joined(pitch, more)
     panel.shows(outputs, lambda job: _shown(desk, job))
     panel.connect()
     follow_preset(desk, voice, form)
 
     def start(
-        uploads: list[str] | None, name: str | None, audio_format: str, client: str,
-        optimization: dict[str, Any], *values: Any,
-    ) -> int:  # fmt: skip
+        uploads: list[str] | None, name: str | None, client: str, optimization: dict[str, Any], *values: Any
+    ) -> int:
         if not uploads:
             raise problem(texts, texts("error.no_files"))
         settings = {
             "sources": uploads,
             "voice": checked_voice(desk, name),
-            "output_format": audio_format,
             "optimization": optimization or {},
             **form.read(values),
         }
         return desk.submit("convert", settings, client).id
 
-    panel.starts(go, start, [files, voice, audio_format, desk.client, desk.optimization, *form.components])
+    panel.starts(go, start, [files, voice, desk.client, desk.optimization, *form.components])
     return [panel]
 
 
@@ -94,7 +85,8 @@ def _result(desk: Desk) -> list[Any]:
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
     made = job.result.files if job is not None and job.result is not None else ()
     paths = [file.path for file in made if file.path.is_file()]
-    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    parts = (display.facts, display.converted, display.stage_times)
+    told = "".join(part(job, desk.texts) for part in parts) if job is not None else ""
     first = str(paths[0]) if paths else None
     return [
         gr.Dropdown([(Path(path).name, str(path)) for path in paths], value=first, visible=len(paths) > 1),

@@ -8,7 +8,7 @@ import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.settings_files import COVER_PART
-from ultimate_rvc.web import controls, display
+from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.missing import missing_footer
@@ -52,9 +52,7 @@ def _at_once(desk: Desk) -> JobPanel:
             )
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
-            given = file_part(COVER_PART)
-            pitch = controls.lay_out(controls.PITCH, texts, given)
-            form = advanced.cover_form(desk, pitch, given)
+            form = advanced.cover_form(desk, file_part(COVER_PART))
             generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
             missing_footer(desk, voice)
         with gr.Column(scale=6, min_width=320):

@@ -10,15 +10,20 @@ import gradio as gr
 
 from ultimate_rvc import settings_files
 from ultimate_rvc.choices import Device
-from ultimate_rvc.switches import SWITCHES, OptimizationConfig, resolve_config
+from ultimate_rvc.switches import AUTO_BATCH, SWITCHES, check_switches, resolve_config
+from ultimate_rvc.web import controls
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
+from ultimate_rvc.web.controls import OFF, ON
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.portions import portions
 from ultimate_rvc.work import settings_parts
+from ultimate_rvc.work.settings_parts import LEFT_OUT
 
 USUAL = ""  # what variables, settings file and hardware decide
-ON, OFF = "true", "false"
-BATCH_SIZES = ("auto", "1", "2", "4", "8", "16", "32", "64")
+SUGGESTED = {
+    "device": [word.value for word in Device if word is not Device.AUTO],
+    "batch_size": [AUTO_BATCH, "1", "2", "4", "8", "16", "32", "64"],
+}
 
 
 def build(desk: Desk) -> None:
@@ -54,45 +59,28 @@ def build(desk: Desk) -> None:
 
 
 def _switch(desk: Desk, name: str) -> Any:
-    texts = desk.texts
-    words: Any = {"label": texts(f"switch.{name}.label"), "info": texts(f"switch.{name}.info")}
-    if SWITCHES[name].kind is bool:
-        choices = [(texts("switch.usual"), USUAL), (texts("switch.on"), ON), (texts("switch.off"), OFF)]
-        return gr.Radio(choices, value=USUAL, **words)
-    if name == "batch_size":
-        return gr.Dropdown([(texts("switch.usual"), USUAL), *BATCH_SIZES], value=USUAL, **words)
-    devices = [word.value for word in Device if word is not Device.AUTO]
-    return gr.Dropdown(
-        [(texts("switch.usual"), USUAL), *devices], value=USUAL, allow_custom_value=True, **words
-    )
+    texts, entry = desk.texts, SWITCHES[name]
+    words = controls.words(texts, entry)
+    usual = (texts("switch.usual"), USUAL)
+    if entry.kind is bool:
+        return gr.Radio([usual, (texts("switch.on"), ON), (texts("switch.off"), OFF)], value=USUAL, **words)
+    return gr.Dropdown([usual, *SUGGESTED[name]], value=USUAL, allow_custom_value=name == "device", **words)
 
 
-def read_switches(values: Any) -> dict[str, Any]:
+def read_switches(values: Sequence[Any]) -> dict[str, Any]:
     """Fields of ``OptimizationConfig`` that were chosen; what is no choice is refused with its sentence."""
-    chosen: dict[str, Any] = {}
-    for (name, spec), value in zip(SWITCHES.items(), values, strict=True):
-        if value in (USUAL, None):
-            continue
-        if spec.kind is bool:
-            chosen[name] = value == ON
-        elif name == "batch_size" and str(value).isdigit():
-            chosen[name] = int(value)
-        else:
-            chosen[name] = value
-    OptimizationConfig(**chosen)  # knows the choices; resolving them would load torch
-    return chosen
+    return check_switches(
+        {name: None if value == USUAL else value for name, value in zip(SWITCHES, values, strict=True)}
+    )
 
 
 def show_switches(chosen: dict[str, Any]) -> list[Any]:
     """The controls' values for what was chosen."""
 
-    def shown(name: str) -> str:
-        value = chosen.get(name)
-        if value is None:
-            return USUAL
-        return (ON if value else OFF) if isinstance(value, bool) else str(value)
-
-    return [shown(name) for name in SWITCHES]
+    return [
+        str(value).lower() if isinstance(value, bool) else str(value)
+        for value in (chosen.get(name, USUAL) for name in SWITCHES)
+    ]
 
 
 def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
@@ -100,7 +88,7 @@ def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
     texts = desk.texts
     resolved = resolve_config(chosen)
     rows = "".join(
-        f"<tr><th>{escape(texts(f'switch.{switch.name}.label'))}</th><td>{escape(str(switch.value))}</td>"
+        f"<tr><th>{escape(texts.setting(SWITCHES[switch.name])[0])}</th><td>{escape(str(switch.value))}</td>"
         f"<td>{escape(texts('switch.page') if switch.name in chosen else switch.origin)}</td></tr>"
         for switch in resolved.switches
     )
@@ -127,7 +115,7 @@ def _files(desk: Desk, switches: Sequence[Any]) -> None:
         save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
     forms = desk.forms
-    controls = [*switches, *(part for form in forms.values() for part in form.components)]
+    everything = [*switches, *(part for form in forms.values() for part in form.components)]
 
     def shown(chosen: dict[str, Any], parts: Mapping[str, Any]) -> list[Any]:
         rest = [value for part, form in forms.items() for value in form.show(parts.get(part, {}))]
@@ -146,12 +134,17 @@ def _files(desk: Desk, switches: Sequence[Any]) -> None:
         chosen, *shares = portions(
             values, [len(switches), *(len(form.components) for form in forms.values())]
         )
-        parts = {part: form.read(share) for (part, form), share in zip(forms.items(), shares, strict=True)}
+        parts = {
+            part: {
+                name: value for name, value in form.read(share).items() if f"{part}.{name}" not in LEFT_OUT
+            }
+            for (part, form), share in zip(forms.items(), shares, strict=True)
+        }
         settings_parts.save(name, read_switches(chosen), parts)
         gr.Info(texts("files.saved", name=escape(name.strip(), quote=False)))
         return gr.Dropdown(settings_files.names(), value=name.strip())
 
-    places = [desk.optimization, *controls]
+    places = [desk.optimization, *everything]
     load.runs(loaded, known, places)
     reset.click(lambda: shown({}, {}), None, places, concurrency_limit=None, api_visibility="private")
-    save.runs(saved, [name, *controls], known)
+    save.runs(saved, [name, *everything], known)

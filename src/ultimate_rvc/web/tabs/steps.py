@@ -8,15 +8,21 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.covers.settings import rest_semitones
+from ultimate_rvc.covers.settings import CoverSettings, rest_semitones
 from ultimate_rvc.jobs.model import Job
-from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask
+from ultimate_rvc.separation.models import AUTO_MODEL, SeparationTask, model_names
+from ultimate_rvc.settings import settings_of
 from ultimate_rvc.web import controls, display, step_flow
 from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
+from ultimate_rvc.work.requests import EffectsRequest, MixRequest, SeparateRequest
 
+GAINS = ("main_gain", "inst_gain", "backup_gain")
+OUTPUT = advanced.COVER_FOLDS["output"]
 MOST_SHIFT = 12  # semitones; the music of another octave is in the same key
 Inputs = dict[str, Any]
 """Audio inputs by their names in ``step_flow.PROVIDERS``."""
@@ -105,31 +111,40 @@ def _given(desk: Desk, path: str | None) -> str:
     return path
 
 
+def _output(desk: Desk, kind: type[Any], leave_out: Sequence[str]) -> Form:
+    """Where a step's result goes, folded."""
+    return advanced.folded(desk, "output", controls.groups(kind, {"output": OUTPUT}, leave_out)["output"])
+
+
 # ------------------------------------------------------------------ the steps
 
 
 def _part(desk: Desk, number: int, task: SeparationTask, roles: Sequence[str], inputs: Inputs) -> _Step:
-    texts = desk.texts
+    texts, known = desk.texts, settings_of(SeparateRequest)
     with _folded(desk, number, task.value):
-        gr.HTML(f'<p class="hint">{texts(f"steps.{task.value}.info")}</p>', padding=False)
+        hint = f'<p class="hint">{texts(f"steps.{task.value}.info")}</p>'
+        gr.HTML(hint, padding=False, elem_classes=controls.css_class(known["task"]))
         source = _audio(desk, inputs, f"{task.value}.input")
         model = gr.Dropdown(
-            controls.separation_models(task), value=AUTO_MODEL, label=texts("setting.vocals_model.label"),
-            info=texts("steps.model.info"),
-        )  # fmt: skip
+            model_names(task),
+            value=AUTO_MODEL,
+            **controls.words(texts, settings_of(SeparateRequest)["model"]),
+        )
+        form = _output(desk, SeparateRequest, leave_out=("task", "model"))
         go = ActionButton(desk, texts("steps.go"), variant="primary")
         step = _result(desk, task.value, roles)
 
-    def start(path: str | None, model: str, client: str, optimization: dict[str, Any]) -> int:
+    def start(path: str | None, model: str, client: str, optimization: dict[str, Any], *values: Any) -> int:
         settings = {
             "source": _given(desk, path),
             "task": task.value,
             "model": model,
             "optimization": optimization or {},
+            **form.read(values),
         }
         return desk.submit("separate", settings, client).id
 
-    step.panel.starts(go, start, [source, model, desk.client, desk.optimization])
+    step.panel.starts(go, start, [source, model, desk.client, desk.optimization, *form.components])
     return step
 
 
@@ -138,12 +153,9 @@ def _convert(desk: Desk, inputs: Inputs) -> _Step:
     with _folded(desk, 4, "convert"):
         source = _audio(desk, inputs, "convert.input")
         voice = voice_dropdown(desk)
-        pitch = controls.lay_out(controls.PITCH, texts)
-        with gr.Accordion(texts("advanced.conversion"), open=False):
-            more = controls.lay_out(controls.CONVERSION, texts)
+        form = advanced.convert_form(desk)
         go = ActionButton(desk, texts("convert.go"), variant="primary")
         step = _result(desk, "convert", ("converted",))
-    form = controls.joined(pitch, more)
     follow_preset(desk, voice, form)
 
     def start(
@@ -165,7 +177,10 @@ def _convert(desk: Desk, inputs: Inputs) -> _Step:
 def _effects(desk: Desk, inputs: Inputs) -> _Step:
     with _folded(desk, 5, "effects"):
         source = _audio(desk, inputs, "effects.input")
-        form = controls.lay_out(controls.EFFECTS, desk.texts)
+        parts = controls.groups(EffectsRequest, {"effects": ("effects.",), "output": OUTPUT})
+        form = controls.joined(
+            controls.lay_out(desk, parts["effects"]), advanced.folded(desk, "output", parts["output"])
+        )
         go = ActionButton(desk, desk.texts("steps.go"), variant="primary")
         step = _result(desk, "effects", ("effects",))
 
@@ -178,15 +193,18 @@ def _effects(desk: Desk, inputs: Inputs) -> _Step:
 
 def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
     """The step, and the control of the music's shift, which follows the conversion."""
-    texts = desk.texts
+    texts, known = desk.texts, settings_of(MixRequest)
     with _folded(desk, 6, "mix"):
         tracks = [_audio(desk, inputs, f"mix.{name}") for name in ("lead", "instrumental", "backing")]
-        gains = controls.lay_out(controls.MIX[:3], texts)
+        of_a_cover = controls.groups(CoverSettings, {"gains": GAINS, "rest": ("",)})
+        with gr.Column(elem_classes=controls.css_class(known["gains_db"])):
+            gains = controls.lay_out(desk, of_a_cover["gains"])
         shift = gr.Slider(
             -MOST_SHIFT, MOST_SHIFT, 0, step=1,
             label=texts("steps.shift.label"), info=texts("steps.shift.info"),
+            elem_classes=controls.css_class(known["semitones"]),
         )  # fmt: skip
-        output = controls.lay_out(controls.OUTPUT, texts)
+        output = _output(desk, MixRequest, leave_out=("gains_db", "semitones"))
         go = ActionButton(desk, texts("steps.mix.go"), variant="primary")
         step = _result(desk, "mix", ("cover",))
 
@@ -194,13 +212,11 @@ def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
         paths, rest = values[: len(tracks)], values[len(tracks) :]
         _given(desk, paths[0])
         gains_db = list(gains.read(rest[: len(tracks)]).values())
-        chosen = {
-            name: value for name, value in output.read(rest[len(tracks) :]).items() if value is not None
-        }
         shifts = [0, int(shift), int(shift)]
         given = [track for track in zip(paths, gains_db, shifts, strict=True) if track[0]]
         sources, louder, shifted = (list(column) for column in zip(*given, strict=True))
-        settings = {"sources": sources, "gains_db": louder, "semitones": shifted, **chosen}
+        settings = {"sources": sources, "gains_db": louder, "semitones": shifted}
+        settings |= output.read(rest[len(tracks) :])
         return desk.submit("mix", settings, client).id
 
     step.panel.starts(go, start, [desk.client, shift, *tracks, *gains.components, *output.components])

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, get_type_hints
+from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.settings import parts_of
 from ultimate_rvc.settings_files import TRAIN_PART
-from ultimate_rvc.web import train_check, train_curves
+from ultimate_rvc.web import controls, train_check, train_curves
 from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel, of_kind
-from ultimate_rvc.web.portions import portions
-from ultimate_rvc.web.settings_form import FieldForm, lay_out_fields
 from ultimate_rvc.work.requests import TrainParts
 from ultimate_rvc.work.settings_parts import file_part
 
-# Left out: what is a path of the machine, what the page says elsewhere, and what only tests need.
-LEFT_OUT = frozenset(
-    {
-        *("device", "cpu_cores", "custom_embedder_model", "versions"),
-        *("pretrained_generator", "pretrained_discriminator"),
-    }
-)
+# The device is chosen under Settings, for all work.
+LEFT_OUT = ("extraction.device", "training.device")
 LOOK_SECONDS = 3.0  # how often the curves are drawn anew while a training runs
 
 
@@ -46,7 +41,7 @@ def build(desk: Desk) -> list[JobPanel]:
             )  # fmt: skip
             check = ActionButton(desk, texts("train.check"))
             report = gr.HTML(padding=False)
-            form = _form(desk)
+            forms = _form(desk)
             go = ActionButton(desk, texts("train.go"), variant="primary", size="lg")
             gr.Markdown(texts("train.go.info"), elem_classes="hint")
         with gr.Column(scale=6, min_width=320):
@@ -75,12 +70,15 @@ def build(desk: Desk) -> list[JobPanel]:
         desk.told(lambda tag, job_id: train_curves.heard(desk, tag, job_id)), [samples, panel.job_id], player,
         **quiet,
     )  # fmt: skip
-    preprocessing = form.groups["preprocessing"]
+    preprocessing = forms["preprocessing"]
     check.runs(
-        lambda name, given, *values: train_check.report(desk, name, given, preprocessing.read(values)),
+        lambda name, given, *values: train_check.report(
+            desk, name, given, preprocessing.read(values)["preprocessing"]
+        ),
         [name, files, *preprocessing.components],
         report,
     )
+    form = controls.joined(*forms.values())
     desk.forms[TRAIN_PART] = form
 
     def start(
@@ -101,37 +99,24 @@ def build(desk: Desk) -> list[JobPanel]:
     return [panel]
 
 
-@dataclass(frozen=True)
-class TrainForm:
-    """All controls of a training's settings."""
-
-    groups: Mapping[str, FieldForm]
-
-    @property
-    def components(self) -> list[Any]:
-        return [component for form in self.groups.values() for component in form.components]
-
-    def read(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Fields of ``TrainParts`` from the components' values."""
-        shares = portions(values, [len(form.components) for form in self.groups.values()])
-        return {
-            group: form.read(share) for (group, form), share in zip(self.groups.items(), shares, strict=True)
-        }
-
-    def show(self, part: Mapping[str, Any]) -> list[Any]:
-        """The components' values for fields of ``TrainParts``."""
-        return [value for group, form in self.groups.items() for value in form.show(part.get(group) or {})]
-
-
-def _form(desk: Desk) -> TrainForm:
+def _form(desk: Desk) -> dict[str, Form]:
     """Lay out all settings, a group in each fold."""
     given = file_part(TRAIN_PART)
-    groups = {}
-    for group, kind in get_type_hints(TrainParts).items():
-        with gr.Accordion(desk.texts(f"train.{group}"), open=False):
-            defaults = {**_defaults(group), **(given.get(group) or {})}
-            groups[group] = lay_out_fields(kind, desk.texts, LEFT_OUT, defaults)
-    return TrainForm(groups)
+    parts = controls.groups(TrainParts, {name: (f"{name}.",) for name in parts_of(TrainParts)}, LEFT_OUT)
+    return {
+        name: _folded(desk, name, [_with_default(each, _defaults(name)) for each in part], given)
+        for name, part in parts.items()
+    }
+
+
+def _folded(desk: Desk, name: str, part: Sequence[Control], given: Mapping[str, Any]) -> Form:
+    with gr.Accordion(desk.texts(f"train.{name}"), open=False):
+        return controls.lay_out(desk, part, given)
+
+
+def _with_default(control: Control, defaults: Mapping[str, Any]) -> Control:
+    entry = control.entry
+    return Control(control.path, replace(entry, default=defaults.get(entry.name, entry.default)))
 
 
 def _defaults(group: str) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import gradio as gr
 
 from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.settings import settings_of
 from ultimate_rvc.voices import library
-from ultimate_rvc.web import display
+from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_voices import EXPORTS
@@ -79,18 +81,24 @@ def _preset(desk: Desk) -> list[Any]:
     """Empty leaves a setting to its usual default."""
     texts = desk.texts
 
-    def number(name: str, low: float, high: float, precision: int | None = None) -> gr.Number:
+    known = settings_of(ConversionSettings)
+
+    def number(name: str) -> gr.Number:
+        entry = known[name]
         return gr.Number(
-            None, label=texts(f"setting.{name}.label"), info=texts(f"setting.{name}.info"),
-            minimum=low, maximum=high, precision=precision, placeholder=texts("details.usual"),
-        )  # fmt: skip
+            None,
+            minimum=entry.facts.low,
+            maximum=entry.facts.high,
+            precision=0 if entry.kind is int else None,
+            placeholder=texts("details.usual"),
+            **controls.words(texts, entry),
+        )
 
     with gr.Row():
-        numbers = [number("n_semitones", -48, 48, 0), number("index_rate", 0, 1)]
-        numbers.append(number("protect_rate", 0, 0.5))
+        numbers = [number(name) for name in ("n_semitones", "index_rate", "protect_rate")]
     methods = gr.Dropdown(
         [word.value for word in F0Method], value=[], multiselect=True,
-        label=texts("setting.f0_methods.label"), info=texts("setting.f0_methods.info"),
+        **controls.words(texts, known["f0_methods"]),
     )  # fmt: skip
     return [*numbers, methods]
 
