@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.errors import SettingError
+from ultimate_rvc.errors import OutOfMemoryError, SettingError
 
 _MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
@@ -55,3 +55,9 @@ def release_cached_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def out_of_memory_error(device: torch.device) -> OutOfMemoryError:
+    """What to raise when even the smallest attempt found no room."""
+    way_out = "close other programs" + ("" if device.type == "cpu" else " or set device to cpu")
+    return OutOfMemoryError(f"{device} has too little free memory even for short chunks; {way_out}.")
