@@ -16,7 +16,7 @@ WATCHED = {
     "ultimate_rvc.rvc.voice_file.checkpoint": ("load_voice_model",),
     "ultimate_rvc.rvc.content": ("load_content_encoder",),
     "ultimate_rvc.rvc.pitch": ("load_pitch_methods", "extract_f0"),
-    "ultimate_rvc.rvc.infer.retrieval": ("open_retriever",),
+    "ultimate_rvc.rvc.infer.opening": ("open_retriever",),
 }
 
 

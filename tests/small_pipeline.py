@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from small_synthesizer import PHONE_DIM, small_synthesizer
 from ultimate_rvc.choices import F0Method, Vocoder
 from ultimate_rvc.rvc.infer import chunks as chunking
-from ultimate_rvc.rvc.infer import pipeline as pipeline_module
+from ultimate_rvc.rvc.infer import f0 as f0_module
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.switches import OptimizationConfig
 
@@ -69,8 +69,8 @@ def use_simple_pitch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         called.append(len(waveform))
         return method.f0_hz(waveform)[: len(waveform) // 160 + 1]
 
-    monkeypatch.setattr(pipeline_module, "load_pitch_methods", load)
-    monkeypatch.setattr(pipeline_module, "extract_f0", whole)
+    monkeypatch.setattr(f0_module, "load_pitch_methods", load)
+    monkeypatch.setattr(f0_module, "extract_f0", whole)
     return called
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from small_pipeline import LevelEncoder, small_pipeline, tone, use_short_chunks, use_simple_pitch
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
+from ultimate_rvc.device import out_of_memory_error
 from ultimate_rvc.errors import AudioError, OutOfMemoryError, SettingError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -142,6 +144,32 @@ def test_voices_without_f0_are_given_none() -> None:
     assert f0_hz is None
 
 
+PITCH_IGNORED = "This voice follows no pitch, so n_octaves, n_semitones, autotune_voice and"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n_semitones": 5}, {"n_octaves": -1}, {"autotune_voice": True}, {"proposed_pitch": True}],
+)
+def test_a_voice_without_f0_says_once_that_it_follows_no_pitch(
+    caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    pipeline = small_pipeline(has_f0=False)
+    plain, _ = pipeline.convert(tone(1), 16_000, QUIET)
+    assert caplog.messages == []
+    recordings = [(tone(1), 16_000), (tone(0.5), 16_000)]
+    shifted, _ = pipeline.convert_all(recordings, replace(QUIET, **change))
+    (message,) = caplog.messages
+    assert message.startswith(PITCH_IGNORED)
+    assert pipeline.shifts_semitones == (0, 0)
+    np.testing.assert_array_equal(shifted, plain)
+
+
+def test_a_voice_with_f0_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    small_pipeline().convert(tone(1), 16_000, replace(QUIET, n_semitones=5, autotune_voice=True))
+    assert caplog.messages == []
+
+
 def test_split_leaves_pauses_silent() -> None:
     waveform = np.concatenate([tone(2), np.zeros(3 * 16_000, np.float32), tone(2)])
     converted, rate = small_pipeline().convert(waveform, 16_000, replace(QUIET, split_voice=True))
@@ -174,8 +202,12 @@ def test_out_of_memory_halves_the_chunk_and_warns(caplog: pytest.LogCaptureFixtu
 
 
 def test_no_memory_at_all_is_one_sentence() -> None:
-    with pytest.raises(OutOfMemoryError, match="--device cpu"):
+    with pytest.raises(OutOfMemoryError, match=r"^cpu has too little .*; close other programs\.$"):
         small_pipeline(synthesizer=SmallMemory(100)).convert(tone(8), 16_000, QUIET)
+
+
+def test_a_gpu_without_memory_names_the_other_way_out() -> None:
+    assert str(out_of_memory_error(torch.device("cuda:0"))).endswith("or set device to cpu.")
 
 
 def test_other_errors_of_the_device_are_not_taken_for_memory() -> None:
@@ -206,7 +238,7 @@ def test_silence_is_converted_without_trouble() -> None:
 
 
 def test_a_speaker_that_is_not_there_is_named() -> None:
-    with pytest.raises(SettingError, match="speakers 0 to 2"):
+    with pytest.raises(SettingError, match=r"^sid is 3, but this voice has speakers 0 to 2"):
         small_pipeline().convert(tone(1), 16_000, replace(QUIET, sid=3))
 
 

@@ -110,7 +110,7 @@ def test_batches_shrink_when_memory_is_short_and_nothing_is_heard_of_it(
             recordings, NOISY
         )
     assert sizes == [4, 2, 2]
-    assert "batch of 4; going on with 2" in caplog.text
+    assert "batch of 4; trying 2" in caplog.text
     alone = small_pipeline(synthesizer=voice())
     for recording, other in zip(recordings, converted, strict=True):
         assert snr_db(alone.convert(*recording, NOISY)[0], other) > 80

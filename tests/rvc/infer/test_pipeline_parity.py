@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from small_pipeline import EVERY_HALF, cpu_with, snr_db, use_short_chunks
 from starter_voice import SAMPLE_RATE, SETTINGS, heard_and_gaps, open_starter, recording, write_flat_index
-from ultimate_rvc.rvc.infer import pipeline as pipeline_module
+from ultimate_rvc.rvc.infer import f0 as f0_module
 from ultimate_rvc.rvc.pitch import extract_f0
 from ultimate_rvc.switches import FIELDS, OptimizationConfig
 
@@ -86,7 +86,7 @@ def reference_of(name: str, index_path: Path) -> Reference:
         return found[0]
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(pipeline_module, "extract_f0", kept)
+        monkeypatch.setattr(f0_module, "extract_f0", kept)
         plain = open_starter(OptimizationConfig(device="cpu"), index_path)
         return Reference(plain.convert(excerpt(name), SAMPLE_RATE, SETTINGS)[0], found[0])
 
@@ -113,7 +113,7 @@ def snr_of_switches(
         assert cents.abs().max() < CENTS
         return reference.f0_hz
 
-    monkeypatch.setattr(pipeline_module, "extract_f0", same_f0)
+    monkeypatch.setattr(f0_module, "extract_f0", same_f0)
     pipeline = open_starter(OptimizationConfig(device="cpu", **switches), index_path)
     heard, _ = heard_and_gaps(excerpt(name), pipeline.voice.sample_rate)
     if "skip_silence" not in switches:

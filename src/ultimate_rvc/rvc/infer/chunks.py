@@ -228,7 +228,7 @@ class Joiner:
         return samples_16k // F0_HOP * (self._rate // 100)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget what was added."""
         self.waveform.zero_()
 
     def add(self, chunk: Chunk, window: torch.Tensor) -> None:

@@ -23,6 +23,8 @@ from ultimate_rvc.rvc.infer.index_file import check_index_file
 log = logging.getLogger(__name__)
 
 NEIGHBOURS = 8
+VOICED_ABOVE_HZ = 1.0  # "protect" takes frames below this as unvoiced
+PROTECT_OFF = 0.5
 FAISS_FRAMES = 1024  # frames that faiss searches at once: bounds the memory for their neighbours to 25 MB
 
 
@@ -151,6 +153,18 @@ def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.in
     total = weights.sum(axis=1, keepdims=True)
     shares = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
     return np.asarray(shares, np.float32)
+
+
+def blend_protected(blended: Tensor, features: Tensor, f0_hz: Tensor | None, protect_rate: float) -> Tensor:
+    """Unvoiced frames with ``protect_rate`` of the index: consonants and breath stay the source's.
+
+    ``blended`` and ``features``, with and without the index, are ``(frames, dim)`` at 100 Hz; ``f0_hz`` is
+    ``(frames,)``, or None for voices without f0, for which nothing is protected. So is nothing at 0.5.
+    """
+    if protect_rate >= PROTECT_OFF or f0_hz is None:
+        return blended
+    share = torch.where(f0_hz < VOICED_ABOVE_HZ, protect_rate, 1.0)[:, None]
+    return blended * share + features * (1 - share)
 
 
 def check_dim(retriever: Retriever, name: str, features: Tensor) -> None:

@@ -80,7 +80,7 @@ class VocalFeatures:
         chunks: Sequence[Chunk],
         windows_16k: Sequence[Tensor],
         *,
-        anew: bool = False,
+        recompute: bool = False,
     ) -> list[Tensor]:
         """Content features of chunks.
 
@@ -88,8 +88,8 @@ class VocalFeatures:
         ----------
         audio, chunks, windows_16k
             The hash of the recording, the place in it, and the samples of each.
-        anew
-            Compute them whatever is remembered, because what is remembered may be wrong.
+        recompute
+            Remember nothing: it may be wrong.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class VocalFeatures:
         if self._cache is None:
             return self._encode(windows_16k)
         keys = [self._features_key(*item) for item in zip(audio, chunks, strict=True)]
-        found = [None if anew else self._remembered(key) for key in keys]
+        found = [None if recompute else self._remembered(key) for key in keys]
         missing = [place for place, features in enumerate(found) if features is None]
         if missing:
             encoded = self._encode([windows_16k[place] for place in missing])

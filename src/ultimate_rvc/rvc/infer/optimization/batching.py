@@ -1,4 +1,4 @@
-"""Several chunks at once: who goes with whom, how many fit, and what to do when they do not.
+"""Several chunks at once: who goes with whom, how many fit, and random numbers for each.
 
 Nothing here knows of files: the chunks of a song and those of ten songs are items with a length. The networks
 take padded batches and give each item what it has alone; see ``ContentEncoder.encode`` and
@@ -7,23 +7,20 @@ take padded batches and give each item what it has alone; see ``ContentEncoder.e
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.device import is_out_of_memory, release_cached_memory
+from ultimate_rvc.device import release_cached_memory
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-
-log = logging.getLogger(__name__)
 
 MAX_BATCH_SIZE = 64
 # What a batch costs beside its frames (launches, rounding up to the sizes of kernels), in frames of 10 ms.
@@ -44,9 +41,6 @@ ENCODER_BYTES_PER_FRAME = 3 * 512 * 32 * FLOAT_BYTES
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 UNMEASURED_SHARE = 0.5  # of the installed memory, where the system does not say what is available
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -174,73 +168,6 @@ def _container_memory() -> int | None:
 
 def _installed_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-class BatchDriver:
-    """Runs items in batches, smaller ones once the device had no memory left. One for a whole job."""
-
-    def __init__(self, batch_size: int, device: torch.device) -> None:
-        self.batch_size = batch_size
-        self.device = device
-
-    def run(
-        self,
-        items: Iterable[Item],
-        compute: Callable[[Sequence[Item]], Sequence[Result]],
-        *,
-        frames: Callable[[Item], int],
-        split: Callable[[Item], Sequence[Item]] | None = None,
-    ) -> Iterator[tuple[Item, Result]]:
-        """Compute all items and give each with its result, longest first.
-
-        Parameters
-        ----------
-        items
-            Of one file or of many.
-        compute
-            Results of one batch, in its order. It is called again with fewer items when it runs out of
-            memory, so it must not change anything but what it returns.
-        frames
-            Length of an item.
-        split
-            Shorter items to compute instead of one that does not fit even alone; it raises when there
-            are none. Left out, the device's error is raised.
-        """
-        waiting = self._planned(list(items), frames)
-        while waiting:
-            batch = waiting.pop(0)
-            results = self._attempt(batch, compute, last_try=len(batch) == 1 and split is None)
-            if results is not None:
-                yield from zip(batch, results, strict=True)
-                continue
-            release_cached_memory(self.device)
-            if len(batch) > 1:
-                self._shrink(len(batch))
-            elif split is not None:
-                batch = list(split(batch[0]))
-            waiting = self._planned([*batch, *(item for later in waiting for item in later)], frames)
-
-    def _attempt(
-        self, batch: list[Item], compute: Callable[[Sequence[Item]], Sequence[Result]], *, last_try: bool
-    ) -> Sequence[Result] | None:
-        """The batch's results, or None when the device has no memory left for it."""
-        try:
-            return compute(batch)
-        except (RuntimeError, MemoryError) as error:
-            # Leaving the handler frees the traceback, and with it the tensors of the failed attempt.
-            if last_try or not is_out_of_memory(error):
-                raise
-            return None
-
-    def _shrink(self, failed: int) -> None:
-        self.batch_size = failed // 2
-        log.warning(
-            "Out of memory on %s with a batch of %d; going on with %d.", self.device, failed, self.batch_size
-        )
-
-    def _planned(self, items: list[Item], frames: Callable[[Item], int]) -> list[list[Item]]:
-        groups = plan_batches([frames(item) for item in items], self.batch_size)
-        return [[items[index] for index in group] for group in groups]
 
 
 class _Draw(Protocol):

@@ -16,7 +16,7 @@ from ultimate_rvc.rvc.infer.retrieval import NEIGHBOURS, check_dim
 
 log = logging.getLogger(__name__)
 
-# Distances by matrix product are rounded, so four times the neighbours are measured anew.
+# Distances by matrix product are rounded, so four times the neighbours are measured again.
 CANDIDATES = 4 * NEIGHBOURS
 # On a GPU every operation waits to be launched, so the blocks are as large as the memory of a laptop allows.
 BLOCK_FRAMES = 2048  # frames searched at once: 50 MB for their neighbours

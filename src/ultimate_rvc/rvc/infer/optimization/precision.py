@@ -24,7 +24,7 @@ around each pair of layers, forgive. (float16 then gives 11 dB back for half the
 
 There is no memory format or attention kernel to choose. torch has no channels-last layout for
 one-dimensional convolutions, and transformers' HuBERT calls torch's ``scaled_dot_product_attention``, which
-takes a fused kernel for half precision by itself. ``cudnn.benchmark`` stays off: it measures anew for
+takes a fused kernel for half precision by itself. ``cudnn.benchmark`` stays off: it measures again for
 every length, and nearly every window has its own.
 
 What it does to HuBERT's trained weights was not measured, for want of them; to random ones, 30 dB and more.

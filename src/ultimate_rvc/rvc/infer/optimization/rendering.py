@@ -16,7 +16,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
 from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, VocoderLayers
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
@@ -66,6 +65,9 @@ class VocoderRenderer:
     @classmethod
     def for_cpu(cls) -> VocoderRenderer:
         """Tiles, and layers as matrix products."""
+        # Imported here, so that without the switch no compiled code is ever loaded.
+        from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
+
         return cls(TILE_FRAMES, FastLayers())
 
     def __call__(

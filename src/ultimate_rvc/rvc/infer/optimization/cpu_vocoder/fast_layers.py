@@ -107,7 +107,7 @@ class _Block:
 
 
 class _Memory(local):
-    """Working memory of a thread, kept: threads that allocate anew get it slowly and give little back."""
+    """Working memory of a thread, kept: to allocate again is slow, and little is given back."""
 
     def __init__(self) -> None:
         self._numbers = torch.empty(0)
