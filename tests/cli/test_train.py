@@ -16,7 +16,7 @@ from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.cli.train_options import HELP
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 
 SPEECH = Path(__file__).parent.parent / "data" / "training" / "speech.ogg"
 NAME = "Märchen stimme"

@@ -55,7 +55,7 @@ from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods
 from ultimate_rvc.rvc.pitch.curve import autotune, coarse_pitch, proposed_shift, transpose_f0
-from ultimate_rvc.rvc.voice_file.checkpoint import VoiceModel, load_voice_model
+from ultimate_rvc.rvc.voice_file.read import VoiceModel, load_voice_model
 from ultimate_rvc.switches import AUTO_BATCH, OptimizationConfig, config_for
 
 log = logging.getLogger(__name__)

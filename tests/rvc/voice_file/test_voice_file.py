@@ -17,15 +17,9 @@ from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.networks.weight_norm_layers import unfold_weight_norm
-from ultimate_rvc.rvc.voice_file.checkpoint import (
-    Dialect,
-    Speaker,
-    VoiceFile,
-    load_voice_model,
-    read_voice_file,
-    write_rvc_voice,
-    write_safetensors_voice,
-)
+from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice, write_safetensors_voice
 from voice_factory import (
     DIALECTS,
     VoiceSpec,
