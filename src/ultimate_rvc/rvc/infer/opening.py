@@ -39,7 +39,7 @@ def load_encoder(
     if given != expected:
         raise EncoderMismatchError(
             f"{voice_name} expects {expected} features per frame, but the encoder '{name}' gives {given}; "
-            "choose the encoder it was trained with (--embedder-model)."
+            "choose the one it was trained with as embedder_model."
         )
     return encoder
 

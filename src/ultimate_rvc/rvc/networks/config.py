@@ -164,6 +164,13 @@ def _flatten(value: object) -> list[float]:
     return [value]
 
 
+def recorded_phone_dim(config: object) -> object:
+    """The width of the features, which only the longer ``config`` lists tell."""
+    if not isinstance(config, list | tuple) or len(config) != WEBUI_CONFIG_LENGTH:
+        return None
+    return config[FEATURES_PLACE]
+
+
 def _as_stored(value: object) -> object:
     return [_as_stored(item) for item in value] if isinstance(value, tuple) else value
 

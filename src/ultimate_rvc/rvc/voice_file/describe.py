@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ultimate_rvc.choices import EmbedderModel, Vocoder, VoiceVersion
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.networks.config import SynthesizerConfig
+from ultimate_rvc.rvc.networks.config import SynthesizerConfig, recorded_phone_dim
 
 V1_PHONE_DIM = 256
 V2_PHONE_DIM = 768
@@ -137,6 +137,10 @@ def describe(
         warnings.append(
             f"The file says both {recorded_rate} and {sizes.sample_rate} Hz; the config's "
             f"{sizes.sample_rate} Hz is used."
+        )
+    if (width := recorded_phone_dim(config)) not in (None, phone_dim):
+        warnings.append(
+            f"The file says {width} features per frame, but its weights work on {phone_dim}; they decide."
         )
     _check_vocoder(values.get("vocoder"), vocoder, warnings)
     embedder = _text(values.get("embedder_model")) or _webui_embedder(values)

@@ -43,6 +43,7 @@ from ultimate_rvc.rvc.voice_file.training_checkpoint import infer_config
 
 PHONE_WEIGHTS = "enc_p.emb_phone.weight"  # what every voice has, and nothing else
 TRAINING_ONLY = "enc_q."  # the posterior encoder, of no use in conversion
+MAX_NAME = 200  # characters of a weight's name: longer ones would fill an error
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,8 @@ def _checked_state(path: Path, weight: Mapping[object, object]) -> dict[str, Ten
     for key, tensor in weight.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise VoiceFileError(f"{path} is damaged: its weight {str(key)[:60]!r} is no tensor.")
+        if not key.isprintable() or len(key) > MAX_NAME:
+            raise VoiceFileError(f"{path} is damaged: {key[:60]!r} is no name of a weight.")
         if not tensor.is_floating_point():
             raise VoiceFileError(f"{path} is damaged: its weight {key[:60]!r} holds {tensor.dtype} values.")
         name = usual_name(key)
