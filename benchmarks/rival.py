@@ -85,7 +85,8 @@ def settings() -> ConversionSettings:
 
 def write_work(folder: Path, seconds: float) -> None:
     """Write models, audio and settings; the models also under the names that rvc-next looks for."""
-    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file, write_rvc_voice
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+    from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
     write_models(folder, ModelSize.OFFICIAL, seed=0)
     write_rvc_voice(folder / RVC_VOICE_FILE, read_voice_file(folder / VOICE_FILE))

@@ -13,7 +13,7 @@ import time
 
 INTERPRETER_UP = time.monotonic()
 WATCHED = {
-    "ultimate_rvc.rvc.voice_file.checkpoint": ("load_voice_model",),
+    "ultimate_rvc.rvc.voice_file.read": ("load_voice_model",),
     "ultimate_rvc.rvc.content": ("load_content_encoder",),
     "ultimate_rvc.rvc.pitch": ("load_pitch_methods", "extract_f0"),
     "ultimate_rvc.rvc.infer.opening": ("open_retriever",),

@@ -136,7 +136,7 @@ def test_every_room_has_its_floor() -> None:
     [
         ("ultimate_rvc.audio.mix", "from ultimate_rvc.covers import recipe"),
         ("ultimate_rvc.audio.mix", "from ultimate_rvc import covers"),
-        ("ultimate_rvc.audio.mix", "import ultimate_rvc.rvc.voice_file.checkpoint"),
+        ("ultimate_rvc.audio.mix", "import ultimate_rvc.rvc.voice_file.read"),
         ("ultimate_rvc.audio.mix", "def mix():\n    from ultimate_rvc.voices.library import find_voice"),
         ("ultimate_rvc.audio.mix", "from ..covers import recipe"),
         ("ultimate_rvc.errors", "from .audio import mix"),

@@ -19,7 +19,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ STOCK_MODELS = {
 }
 PHONE_DIMS = {"v1": 256, "v2": 768}
 STARTER_PHONE_DIM = 384
-DIALECTS = ("RVC", "Applio", "Ultimate RVC", "rvc-next", "training", "safetensors")
+DIALECTS = ("RVC", "rvc-webui", "Applio", "Ultimate RVC", "rvc-next", "training", "safetensors")
 
 # Layers that RVC's own code builds with weight norm.
 WEIGHT_NORMED = re.compile(
@@ -205,6 +205,17 @@ def voice_content(spec: VoiceSpec, dialect: str) -> dict[str, Any]:
         content["config"][-1] = content["sr"]
         content["vocoder"] = UltimateVocoder(str(spec.vocoder))
         content["overtrain_info"] = "Lowest generator loss: 20.5 at epoch 5, step 500"
+    if dialect == "rvc-webui":
+        names = [field.name for field in fields(spec.config) if field.name != "phone_dim"]
+        content["config"].insert(17, spec.config.phone_dim)
+        content["params"] = dict(
+            zip([*names[:9], "resblock", *names[9:-1], "emb_channels", "sr"], content["config"], strict=True)
+        )
+        content.pop("embedder_model", None)
+        content["embedder_name"] = spec.embedder or "contentvec"
+        content["embedder_output_layer"] = 9 if spec.config.phone_dim == PHONE_DIMS["v1"] else 12
+        if spec.speaker_names:
+            content["speaker_info"] = {str(i): name for i, name in enumerate(spec.speaker_names)}
     if dialect == "rvc-next":
         content["speaker_info"] = [{"id": i, "name": name} for i, name in enumerate(spec.speaker_names)]
         content["f0_median"] = spec.f0_median_hz or 220.5

@@ -15,7 +15,7 @@ from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 from ultimate_rvc.settings import parts_of, settings_of
 from ultimate_rvc.work.requests import TrainParts
 

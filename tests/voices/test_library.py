@@ -18,7 +18,7 @@ import torch
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import voice_models_dir
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model
+from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.voices.files import pair_index
 from ultimate_rvc.voices.library import find_voice, import_voice, inspect_voice, list_voices
 from voice_factory import (

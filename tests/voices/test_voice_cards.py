@@ -287,9 +287,7 @@ def test_cards_tell_of_every_voice_without_opening_it(
     singer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_voice_folder(voice_models_dir(), "another")
-    monkeypatch.setattr(
-        "ultimate_rvc.rvc.voice_file.checkpoint.read_voice_file", lambda *_: pytest.fail("opened")
-    )
+    monkeypatch.setattr("ultimate_rvc.rvc.voice_file.read.read_voice_file", lambda *_: pytest.fail("opened"))
     another, first = list_cards()
     assert (first.name, first.sample_rate, first.version, first.f0) == (singer, 40000, "v2", True)
     assert (first.model_bytes, first.packaged) == (first.model_path.stat().st_size, False)

@@ -30,7 +30,7 @@ from ultimate_rvc.assets.connection import BLOCK_BYTES, Patience
 from ultimate_rvc.errors import CancelledError, DownloadError, SettingError, UltimateRVCError, VoiceFileError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model
+from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.voices import fetching
 from ultimate_rvc.voices.library import VoiceRef, import_voice_from_url, list_voices
 from voice_factory import write_executing_voice, write_index, write_voice

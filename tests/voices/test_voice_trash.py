@@ -10,7 +10,7 @@ import pytest
 
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
 from ultimate_rvc.paths import voice_models_dir
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model
+from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.voices.library import (
     attach_index,
     delete_voice,

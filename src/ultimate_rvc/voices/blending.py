@@ -19,7 +19,7 @@ from ultimate_rvc.voices.names import checked_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile, VoiceMetadata
+    from ultimate_rvc.rvc.voice_file.describe import VoiceFile, VoiceMetadata
 
 SPEAKER_TABLE = "emb_g.weight"
 
@@ -66,7 +66,7 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     VoiceNotFoundError
         There is no such voice.
     """
-    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
     check_range("ratio", ratio, 0, 1)
     wanted = checked_name(name)
@@ -119,35 +119,20 @@ def check_alike(one: VoiceFile, other: VoiceFile, one_name: str, other_name: str
 def blend(one: VoiceFile, other: VoiceFile, ratio: float, names: tuple[str, str]) -> VoiceFile:
     """The voice with weights ``ratio * one + (1 - ratio) * other``, in float32.
 
-    The caller has run :func:`check_alike`.
-
-    Raises
-    ------
-    VoiceFileError
-        They do not have the same layers in the same shapes.
+    The caller has run :func:`check_alike`, so that they have the same layers in the same shapes.
     """
     from ultimate_rvc.rvc.networks.weight_norm_layers import unfold_weight_norm
 
     # A voice may have the product of a pair that the other has apart: both are brought to pairs.
     first, second = (unfold_weight_norm(voice.state, voice.metadata.vocoder) for voice in (one, other))
-    if odd := sorted(first.keys() ^ second.keys()):
-        owner = names[0] if odd[0] in first else names[1]
-        raise VoiceFileError(
-            f"{names[0]!r} and {names[1]!r} cannot be blended: only {owner!r} has the layer {odd[0]}."
-        )
-    state = {key: _between(key, first[key], second[key], ratio, names) for key in first}
+    state = {key: _between(key, first[key], second[key], ratio) for key in first}
     return type(one)(_described(one.metadata, other.metadata, ratio, names), state)
 
 
-def _between(key: str, one: Tensor, other: Tensor, ratio: float, names: tuple[str, str]) -> Tensor:
+def _between(key: str, one: Tensor, other: Tensor, ratio: float) -> Tensor:
     if key == SPEAKER_TABLE:
         rows = min(one.shape[0], other.shape[0])
         one, other = one[:rows], other[:rows]
-    if one.shape != other.shape:
-        raise VoiceFileError(
-            f"{names[0]!r} and {names[1]!r} cannot be blended: their {key} have the shapes "
-            f"{tuple(one.shape)} and {tuple(other.shape)}."
-        )
     return ratio * one.float() + (1 - ratio) * other.float()
 
 

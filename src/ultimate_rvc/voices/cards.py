@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ultimate_rvc.plain import to_plain
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.pictures import find_picture
 from ultimate_rvc.voices.presets import VoicePreset
@@ -47,13 +48,7 @@ class VoiceCard:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        paths = {
-            name: None if path is None else str(path)
-            for name, path in vars(self).items()
-            if name.endswith("_path")
-        }
-        lists = {name: list(getattr(self, name)) for name in ("tags", "warnings")}
-        return asdict(self) | paths | lists | {"preset": self.preset.to_json()}
+        return {**to_plain(vars(self)), "preset": self.preset.to_json()}
 
 
 def list_cards(*, packaged: bool = False) -> list[VoiceCard]:

@@ -13,9 +13,9 @@ from ultimate_rvc.choices import EmbedderModel, Vocoder
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.plain import to_plain
 from ultimate_rvc.voices.files import INDEX_SUFFIX
 from ultimate_rvc.voices.finding import VoiceRef, find_voice
-from ultimate_rvc.voices.inspection import describe_voice
 from ultimate_rvc.voices.names import checked_name
 from ultimate_rvc.voices.pictures import find_picture
 from ultimate_rvc.voices.record import (
@@ -27,7 +27,7 @@ from ultimate_rvc.voices.record import (
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile
+    from ultimate_rvc.rvc.voice_file.describe import VoiceFile
 
 # The same voice gives the same bytes: entries carry the earliest time that a zip can hold.
 ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
@@ -47,8 +47,8 @@ class ExportedVoice:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        lists = {"files": list(self.files), "warnings": list(self.warnings)}
-        return {**vars(self), **lists, "path": str(self.path)}
+        plain: dict[str, Any] = to_plain(self)
+        return plain
 
 
 def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool = False) -> ExportedVoice:
@@ -94,7 +94,8 @@ def _zip_path(target: Path, stem: str) -> Path:
 
 def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     """The files of the archive, side by side in a folder, and what to warn of."""
-    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file, write_rvc_voice
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+    from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
     voice = read_voice_file(ref.model_path)
     own_folder = ref.folder if "/" not in ref.name else None
@@ -104,7 +105,7 @@ def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[
     if ref.index_path is not None:
         shutil.copyfile(ref.index_path, folder / f"{stem}{INDEX_SUFFIX}")
     own = {"note": record.note, "tags": list(record.tags), "preset": record.preset.to_json()}
-    described = {"format": VOICE_JSON_FORMAT, "name": stem, **describe_voice(voice)}
+    described = {"format": VOICE_JSON_FORMAT, "name": stem, **voice.metadata.to_json()}
     write_record(folder, {**described, **{part: value for part, value in own.items() if value}})
     picture = find_picture(own_folder) if own_folder is not None else None
     if picture is not None:

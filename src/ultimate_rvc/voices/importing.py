@@ -21,7 +21,6 @@ from ultimate_rvc.voices.files import (
     read_index_header,
 )
 from ultimate_rvc.voices.finding import VoiceRef, files_below, folder_ref
-from ultimate_rvc.voices.inspection import describe_voice
 from ultimate_rvc.voices.locking import NameTakenError, library_lock, refuse_taken_name, unfinished_folder
 from ultimate_rvc.voices.names import checked_name
 from ultimate_rvc.voices.pictures import is_picture_name, write_picture
@@ -35,7 +34,7 @@ from ultimate_rvc.voices.record import (
 )
 
 if TYPE_CHECKING:
-    from ultimate_rvc.rvc.voice_file.checkpoint import VoiceFile
+    from ultimate_rvc.rvc.voice_file.describe import VoiceFile
 
 UNPACKED_FOLDER = "archive"
 
@@ -158,7 +157,7 @@ def add_voice(
     files = fingerprints([path for path in folder.iterdir() if not path.name.startswith(".")])
     if picture is not None:
         write_picture(picture, folder)
-    record = {"format": VOICE_JSON_FORMAT, "name": name, **describe_voice(voice), "files": files}
+    record = {"format": VOICE_JSON_FORMAT, "name": name, **voice.metadata.to_json(), "files": files}
     write_record(folder, {**record, **(values or {})})
     final = library / name
     folder.rename(final)
@@ -196,7 +195,7 @@ def _import(
     workplace: Path,
     source: Mapping[str, Any],
 ) -> VoiceRef:
-    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
     model = material.model
     name = chosen_name or _name_from_file(model)
@@ -224,11 +223,8 @@ def _import(
 
 
 def _write_model(target: Path, voice: VoiceFile, label: str) -> None:
-    from ultimate_rvc.rvc.voice_file.checkpoint import (
-        build_synthesizer,
-        write_rvc_voice,
-        write_safetensors_voice,
-    )
+    from ultimate_rvc.rvc.voice_file.network import build_synthesizer
+    from ultimate_rvc.rvc.voice_file.write import write_rvc_voice, write_safetensors_voice
 
     try:
         build_synthesizer(voice)

@@ -72,7 +72,7 @@ def _feature_dim(ref: VoiceRef, folder: Path) -> int:
     recorded = read_record(folder).feature_dim
     if recorded is not None:
         return recorded
-    from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
     return read_voice_file(ref.model_path).metadata.config.phone_dim
 

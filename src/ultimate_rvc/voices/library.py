@@ -22,7 +22,7 @@ from ultimate_rvc.voices.fetching import import_known_voice, import_voice_from_u
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.importing import import_voice
 from ultimate_rvc.voices.indexes import attach_index, detach_index
-from ultimate_rvc.voices.inspection import VoiceDetails, describe_voice, inspect_voice, refresh_voice
+from ultimate_rvc.voices.inspection import VoiceDetails, inspect_voice, refresh_voice
 from ultimate_rvc.voices.presets import VoicePreset
 from ultimate_rvc.voices.renaming import rename_voice
 from ultimate_rvc.voices.restoring import restore_voice
@@ -40,7 +40,6 @@ __all__ = [
     "change_preset",
     "change_tags",
     "delete_voice",
-    "describe_voice",
     "detach_index",
     "empty_trash",
     "export_voice",

@@ -36,7 +36,7 @@ def test_tuples_and_a_written_out_sample_rate_are_read() -> None:
 @pytest.mark.parametrize(
     ("position", "value", "complaint"),
     [
-        (0, "many", "Value 1 .*'many'"),
+        (0, "many", "spec_channels = 'many'"),
         (2, 191, "inter_channels must be even"),
         (3, 193, "multiple of the heads"),
         (5, 0, "heads = 0"),
@@ -45,16 +45,21 @@ def test_tuples_and_a_written_out_sample_rate_are_read() -> None:
         (11, [[1, 3, 5]], "differ in number"),
         (12, [10, 10, 2], "differ in number"),
         (12, [], "no upsampling stage"),
-        (12, 400, "Value 13 .*400"),
+        (12, 400, "upsample_rates = 400"),
         (13, 24, "halved"),
         (14, [16, 16, 4, 1], "smaller than its rate"),
-        (15, True, "Value 16"),
-        (17, 40000.5, "Value 18"),
+        (15, True, "impossible value"),
+        (17, 40000.5, "sample_rate = 40000.5"),
     ],
 )
 def test_nonsense_is_refused_with_what_is_wrong(position: int, value: object, complaint: str) -> None:
     with pytest.raises(VoiceFileError, match=complaint):
         SynthesizerConfig.from_list(changed(position, value), phone_dim=768)
+
+
+def test_the_list_of_rvc_webui_has_the_width_of_the_features_too() -> None:
+    config = SynthesizerConfig.from_list([*STOCK[:17], 768, STOCK[17]], phone_dim=768)
+    assert config.to_list() == STOCK
 
 
 def test_a_list_of_another_length_is_refused() -> None:

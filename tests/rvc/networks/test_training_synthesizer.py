@@ -21,14 +21,9 @@ from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.losses import kl_loss
 from ultimate_rvc.rvc.train.sizes import NetworkSize, named_config, spectrogram_sizes
-from ultimate_rvc.rvc.voice_file.checkpoint import (
-    Dialect,
-    Speaker,
-    VoiceFile,
-    VoiceMetadata,
-    load_voice_model,
-    write_rvc_voice,
-)
+from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, VoiceMetadata
+from ultimate_rvc.rvc.voice_file.read import load_voice_model
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
 PHONE_DIM = 12
 SPEAKERS = 2

@@ -31,11 +31,10 @@ from ultimate_rvc.rvc.train.finish import (
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import train
 from ultimate_rvc.rvc.train.networks import build_networks
-from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.voices.library import (
     VoicePreset,
     change_tags,
-    describe_voice,
     find_voice,
     list_voices,
     set_note,
@@ -67,7 +66,7 @@ def test_the_library_finds_a_finished_voice_with_its_index(tmp_path: Path) -> No
 def test_the_record_has_all_that_the_library_writes_of_imported_voices(tmp_path: Path) -> None:
     voice = finish(tmp_path)
     record = json.loads(voice.record.read_text(encoding="utf-8"))
-    described = describe_voice(read_voice_file(voice.model))
+    described = read_voice_file(voice.model).metadata.to_json()
     assert {key: record[key] for key in described} == described | {"written_by": WRITER}
     assert record["format"] == 1
     assert record["name"] == "Zoë 2"

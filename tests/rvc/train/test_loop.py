@@ -27,7 +27,7 @@ from ultimate_rvc.rvc.train.checkpoints import Checkpoint, checkpoint_folders, l
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import LOCK_FILE, TrainingResult, train
 from ultimate_rvc.rvc.train.settings import Precision
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 
 TESTS = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300  # other work may stop this process for a while

@@ -8,7 +8,7 @@ from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.errors import EncoderMismatchError
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
-CUSTOM_HINT = "give its folder with --embedder-model custom --custom-embedder-model FOLDER."
+CUSTOM_HINT = "choose custom as embedder_model, and its folder as custom_embedder_model."
 
 
 def choose_encoder(
@@ -36,7 +36,7 @@ def choose_encoder(
     if wanted is not None and is_recorded and wanted != recorded:
         raise EncoderMismatchError(
             f"{voice_name} was trained with the encoder '{recorded}', but '{wanted}' was asked for; "
-            "leave --embedder-model out to use the right one."
+            "leave embedder_model out to use the right one."
         )
     name = wanted or recorded
     if name not in set(EmbedderModel) or name == EmbedderModel.CUSTOM:

@@ -13,7 +13,7 @@ from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import resolve_auto
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
-from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
 PIPELINE_VERSION = "3"  # raised whenever the same models and settings would sound different
 

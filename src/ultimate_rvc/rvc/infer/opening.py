@@ -15,7 +15,7 @@ from ultimate_rvc.rvc.infer.index_file import check_index_file
 from ultimate_rvc.rvc.infer.optimization.device_retrieval import DeviceRetriever
 from ultimate_rvc.rvc.infer.retrieval import Retriever, read_index
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.rvc.voice_file.checkpoint import VoiceModel
+from ultimate_rvc.rvc.voice_file.read import VoiceModel
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def load_encoder(
     if given != expected:
         raise EncoderMismatchError(
             f"{voice_name} expects {expected} features per frame, but the encoder '{name}' gives {given}; "
-            "choose the encoder it was trained with (--embedder-model)."
+            "choose the one it was trained with as embedder_model."
         )
     return encoder
 

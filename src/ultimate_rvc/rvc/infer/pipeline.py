@@ -45,7 +45,7 @@ from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.vocal_features import VocalFeatures
 from ultimate_rvc.rvc.infer.windows import Recording, Window, plan_windows
 from ultimate_rvc.rvc.pitch.curve import coarse_pitch
-from ultimate_rvc.rvc.voice_file.checkpoint import VoiceModel, load_voice_model
+from ultimate_rvc.rvc.voice_file.read import VoiceModel, load_voice_model
 from ultimate_rvc.switches import OptimizationConfig, config_for
 
 FEATURE_REPEAT = 2  # content frames come at 50 Hz, the synthesizer runs at 100 Hz

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 from ultimate_rvc.errors import VoiceFileError
 
 CONFIG_LENGTH = 18
+WEBUI_CONFIG_LENGTH = 19  # ddPn08's rvc-webui and its forks
+FEATURES_PLACE = 17  # of the width of the features, which only they record
+RESBLOCK_PLACE = 9
 RESBLOCK_KIND = "1"  # the only residual block RVC ever trained; "2" is HiFi-GAN's smaller one
+
+# Bounds far above any model's: they keep a hostile file from asking for networks of a million layers.
+MAX_VALUE = 1 << 17
+MAX_ITEMS = 16
+MAX_LAYERS = 256
+MAX_TEXT = 100
+MAX_KILOHERTZ_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -77,15 +87,16 @@ class SynthesizerConfig:
         )
 
     @classmethod
-    def from_list(cls, config: Sequence[object], *, phone_dim: int, speakers: int | None = None) -> Self:
+    def from_list(cls, config: object, *, phone_dim: int, speakers: int | None = None) -> Self:
         """Read the ``config`` list of a voice file.
 
         Parameters
         ----------
-        config : sequence of 18 values
+        config : list of 18 or 19 values
             As stored: spec_channels, segment_size, inter, hidden, filter, heads, layers, kernel,
             dropout, resblock kind, resblock kernels, resblock dilations, upsample rates, initial
-            channels, upsample kernels, speakers, speaker channels, sample rate.
+            channels, upsample kernels, speakers, speaker channels, sample rate. rvc-webui and its
+            forks put the width of the features before the rate.
         phone_dim : int
             Width of the content features: the number of columns of ``enc_p.emb_phone.weight``.
         speakers : int, optional
@@ -96,58 +107,41 @@ class SynthesizerConfig:
         VoiceFileError
             When the list has another length, a value of another type or sizes that do not fit.
         """
-        if len(config) != CONFIG_LENGTH:
-            raise VoiceFileError(
-                f"The voice's config has {len(config)} values where {CONFIG_LENGTH} are expected; "
-                "the file is no RVC voice or comes from an unknown variant."
+        if not isinstance(config, list | tuple) or len(config) not in (CONFIG_LENGTH, WEBUI_CONFIG_LENGTH):
+            found = (
+                f"{len(config)} values" if isinstance(config, list | tuple) else f"a {type(config).__name__}"
             )
-        if str(config[9]) != RESBLOCK_KIND:
             raise VoiceFileError(
-                f"The voice uses residual blocks of kind {config[9]!r}; only kind {RESBLOCK_KIND!r} is known."
+                f"The voice's config has {found} where {CONFIG_LENGTH} values are expected; "
+                "the file is damaged, is no RVC voice or comes from an unknown variant."
             )
-        return cls(
-            spec_channels=_integer(config[0], 0),
-            segment_size=_integer(config[1], 1),
-            inter_channels=_integer(config[2], 2),
-            hidden_channels=_integer(config[3], 3),
-            filter_channels=_integer(config[4], 4),
-            heads=_integer(config[5], 5),
-            layers=_integer(config[6], 6),
-            kernel_size=_integer(config[7], 7),
-            dropout=_number(config[8], 8),
-            resblock_kernel_sizes=_integers(config[10], 10),
-            resblock_dilations=tuple(_integers(item, 11) for item in _items(config[11], 11)),
-            upsample_rates=_integers(config[12], 12),
-            upsample_initial_channel=_integer(config[13], 13),
-            upsample_kernel_sizes=_integers(config[14], 14),
-            speakers=_integer(config[15], 15) if speakers is None else speakers,
-            speaker_channels=_integer(config[16], 16),
-            sample_rate=_sample_rate(config[17]),
-            phone_dim=phone_dim,
-        )
+        checked = [_bounded(value) for value in config]
+        if len(checked) == WEBUI_CONFIG_LENGTH:
+            del checked[FEATURES_PLACE]
+        if str(checked.pop(RESBLOCK_PLACE)) != RESBLOCK_KIND:
+            raise VoiceFileError(
+                f"The voice uses residual blocks of kind {config[RESBLOCK_PLACE]!r}; only kind "
+                f"{RESBLOCK_KIND!r} is known."
+            )
+        names = [field.name for field in fields(cls) if field.name != "phone_dim"]
+        values = {
+            name: _READERS.get(name, _integer)(value, name)
+            for name, value in zip(names, checked, strict=True)
+            if name != "speakers" or speakers is None
+        }
+        if values["layers"] > MAX_LAYERS:
+            raise VoiceFileError(
+                f"The voice's config asks for {values['layers']} layers; the file is damaged."
+            )
+        return cls(**{"speakers": speakers, **values}, phone_dim=phone_dim)
 
     def to_list(self) -> list[object]:
         """Return the 18 values as voice files store them."""
-        return [
-            self.spec_channels,
-            self.segment_size,
-            self.inter_channels,
-            self.hidden_channels,
-            self.filter_channels,
-            self.heads,
-            self.layers,
-            self.kernel_size,
-            self.dropout,
-            RESBLOCK_KIND,
-            list(self.resblock_kernel_sizes),
-            [list(dilations) for dilations in self.resblock_dilations],
-            list(self.upsample_rates),
-            self.upsample_initial_channel,
-            list(self.upsample_kernel_sizes),
-            self.speakers,
-            self.speaker_channels,
-            self.sample_rate,
+        values = [
+            _as_stored(getattr(self, field.name)) for field in fields(self) if field.name != "phone_dim"
         ]
+        values.insert(RESBLOCK_PLACE, RESBLOCK_KIND)
+        return values
 
     @property
     def hop_length(self) -> int:
@@ -170,39 +164,74 @@ def _flatten(value: object) -> list[float]:
     return [value]
 
 
-def _number(value: object, position: int) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise VoiceFileError(
-            f"Value {position + 1} of the voice's config is {value!r} where a number is expected; "
-            "the file is damaged or is no RVC voice."
-        )
+def recorded_phone_dim(config: object) -> object:
+    """The width of the features, which only the longer ``config`` lists tell."""
+    if not isinstance(config, list | tuple) or len(config) != WEBUI_CONFIG_LENGTH:
+        return None
+    return config[FEATURES_PLACE]
+
+
+def _as_stored(value: object) -> object:
+    return [_as_stored(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _bounded(value: object, depth: int = 0) -> object:
+    """``value`` if it could stand in a config: a short list, a short text or a number in bounds."""
+    if isinstance(value, list | tuple) and depth < 2 and len(value) <= MAX_ITEMS:
+        return [_bounded(item, depth + 1) for item in value]
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_VALUE:
+        return value  # NaN fails the comparison
+    raise VoiceFileError("The voice's config holds an impossible value; the file is damaged.")
+
+
+def _unexpected(value: object, name: str, expected: str) -> VoiceFileError:
+    return VoiceFileError(
+        f"The voice's config has {name} = {value!r} where {expected} is expected; "
+        "the file is damaged or is no RVC voice."
+    )
+
+
+def _number(value: object, name: str) -> float:
+    if not isinstance(value, int | float):
+        raise _unexpected(value, name, "a number")
     return value
 
 
-def _integer(value: object, position: int) -> int:
-    number = _number(value, position)
+def _integer(value: object, name: str) -> int:
+    number = _number(value, name)
     if number != int(number):
-        raise VoiceFileError(
-            f"Value {position + 1} of the voice's config is {value!r} where a whole number is expected; "
-            "the file is damaged or is no RVC voice."
-        )
+        raise _unexpected(value, name, "a whole number")
     return int(number)
 
 
-def _sample_rate(value: object) -> int:
+def _sample_rate(value: object, name: str) -> int:
     """Read a sample rate; some files write ``"40k"`` for 40000."""
     kilohertz = value.removesuffix("k") if isinstance(value, str) else ""
-    return int(kilohertz) * 1000 if kilohertz.isdecimal() else _integer(value, 17)
+    is_written_out = kilohertz.isascii() and kilohertz.isdigit() and len(kilohertz) <= MAX_KILOHERTZ_DIGITS
+    return int(kilohertz) * 1000 if is_written_out else _integer(value, name)
 
 
-def _items(value: object, position: int) -> Sequence[object]:
-    if not isinstance(value, list | tuple):
-        raise VoiceFileError(
-            f"Value {position + 1} of the voice's config is {value!r} where a list is expected; "
-            "the file is damaged or is no RVC voice."
-        )
+def _items(value: object, name: str) -> list[object]:
+    if not isinstance(value, list):
+        raise _unexpected(value, name, "a list")
     return value
 
 
-def _integers(value: object, position: int) -> tuple[int, ...]:
-    return tuple(_integer(item, position) for item in _items(value, position))
+def _integers(value: object, name: str) -> tuple[int, ...]:
+    return tuple(_integer(item, name) for item in _items(value, name))
+
+
+def _lists_of_integers(value: object, name: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(_integers(item, name) for item in _items(value, name))
+
+
+_READERS: dict[str, Callable[[object, str], Any]] = {
+    "dropout": _number,
+    "resblock_kernel_sizes": _integers,
+    "resblock_dilations": _lists_of_integers,
+    "upsample_rates": _integers,
+    "upsample_kernel_sizes": _integers,
+    "sample_rate": _sample_rate,
+}

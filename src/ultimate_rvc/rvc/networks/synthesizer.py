@@ -67,19 +67,19 @@ class Synthesizer(nn.Module):
         """
         with torch.random.fork_rng(devices=[]):  # the first random weights are not a caller's business
             network = cls(config, has_f0=has_f0, vocoder=vocoder)
-        network.check_state(state)
+        network.check_shapes({key: tuple(tensor.shape) for key, tensor in state.items()})
         network.load_state_dict(state)
         return network.eval().requires_grad_(False)
 
-    def check_state(self, state: Mapping[str, Tensor]) -> None:
-        """Raise VoiceFileError unless ``state`` has exactly this network's tensors in their shapes."""
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise VoiceFileError unless ``shapes`` are exactly those of this network's tensors."""
         expected = {key: tuple(tensor.shape) for key, tensor in self.state_dict().items()}
-        problems = [f"{key} is missing" for key in expected if key not in state]
-        problems += [f"{key} is unknown" for key in state if key not in expected]
+        problems = [f"{key} is missing" for key in expected if key not in shapes]
+        problems += [f"{key} is unknown" for key in shapes if key not in expected]
         problems += [
-            f"{key} has shape {tuple(state[key].shape)} instead of {shape}"
+            f"{key} has shape {shapes[key]} instead of {shape}"
             for key, shape in expected.items()
-            if key in state and tuple(state[key].shape) != shape
+            if shapes.get(key, shape) != shape
         ]
         if problems:
             shown = "; ".join(problems[:SHOWN_KEYS])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.networks.weight_norm import DIALECTS
+from ultimate_rvc.rvc.networks.weight_norm import DIALECTS, usual_name
 
 (PAIR, PARAMETRIZED) = DIALECTS
 SHOWN_PROBLEMS = 3
@@ -41,7 +41,7 @@ def load_training_state(
     network : nn.Module
         With weight norm as torch parametrizations.
     state : mapping of str to Tensor
-        Names may start with ``module.``, as torch's parallel wrappers write them.
+        Names may carry the prefixes of torch's wrappers.
     optional : str
         Start of the names that may be absent, all together.
     by_rows : str
@@ -78,9 +78,9 @@ def _parametrized(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dic
     """``state`` under torch's names; plain weights of normed layers become their pairs."""
     given: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        name = _renamed(key.removeprefix("module."), PAIR, PARAMETRIZED)
+        name = _renamed(usual_name(key), PAIR, PARAMETRIZED)
         magnitude, direction = (name.removesuffix("weight") + suffix for suffix in PARAMETRIZED)
-        if name not in own and name.endswith(".weight") and direction in own:
+        if name not in own and name.endswith(".weight") and direction in own and tensor.dim() > 1:
             norm = tensor.float().flatten(1).norm(dim=1)
             given[magnitude] = norm.reshape(-1, *[1] * (tensor.dim() - 1))
             given[direction] = tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -14,6 +15,49 @@ DIALECTS = (
     ("weight_g", "weight_v"),
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
 )
+
+# torch.nn.parallel puts "module." before every name, torch.compile "_orig_mod." before what it compiled.
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)(?:_orig_mod\.)+")
+
+
+def usual_name(key: str) -> str:
+    """The name of a weight in RVC's own files: without wrappers, and with ``weight_g``/``weight_v``."""
+    key = _WRAPPERS.sub("", key)
+    for usual, newer in zip(*DIALECTS, strict=True):
+        if key.endswith(f".{newer}"):
+            return key.removesuffix(newer) + usual
+    return key
+
+
+def folded_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what :func:`fold_weight_norm` would return, found without computing anything.
+
+    Raises
+    ------
+    VoiceFileError
+        When one half of a pair is missing, does not fit the other, or stands beside its product.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, tensor in state.items():
+        pair, shape = _pair_of(key), tuple(tensor.shape)
+        name = key if pair is None else pair[2]
+        if pair is None or key == pair[1]:
+            if name in shapes:
+                raise VoiceFileError(f"The voice holds {name} twice; the file is damaged.")
+            shapes[name] = shape
+        if pair is None:
+            continue
+        magnitude_key, direction_key, _ = pair
+        if magnitude_key not in state or direction_key not in state:
+            missing = direction_key if direction_key not in state else magnitude_key
+            raise VoiceFileError(f"The voice lacks {missing}, which belongs to {key}; the file is damaged.")
+        fitting = (*state[direction_key].shape[:1], *[1] * (state[direction_key].dim() - 1))
+        if key == magnitude_key and (shape != fitting or len(shape) < 2):
+            raise VoiceFileError(
+                f"The voice's {key} has shape {shape}, which does not fit {direction_key} "
+                f"{tuple(state[direction_key].shape)}; the file is damaged."
+            )
+    return shapes
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -38,20 +82,16 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises
     ------
     VoiceFileError
-        When one half of a pair is missing.
+        As :func:`folded_shapes`.
     """
+    folded_shapes(state)
     folded: dict[str, Tensor] = {}
     for key, tensor in state.items():
         pair = _pair_of(key)
         if pair is None:
             folded[key] = tensor
-            continue
-        magnitude_key, direction_key, weight_key = pair
-        if magnitude_key not in state or direction_key not in state:
-            missing = direction_key if direction_key not in state else magnitude_key
-            raise VoiceFileError(f"The voice lacks {missing}, which belongs to {key}; the file is damaged.")
-        if key == direction_key:
-            folded[weight_key] = _plain_weight(state[magnitude_key], tensor)
+        elif key == pair[1]:
+            folded[pair[2]] = _plain_weight(state[pair[0]], tensor)
     return folded
 
 

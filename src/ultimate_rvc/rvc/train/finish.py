@@ -24,7 +24,7 @@ from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.index import build_index
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.rvc.train.tables import DataDescription
-from ultimate_rvc.rvc.voice_file.checkpoint import VoiceMetadata, read_voice_file
+from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
 VOICE_JSON = "voice.json"
 VOICE_JSON_FORMAT = 1
@@ -123,30 +123,6 @@ def finish_voice(
     )
 
 
-def describe(metadata: VoiceMetadata) -> dict[str, Any]:
-    """The part of ``voice.json`` that comes from the model; the same keys as for imported voices."""
-    return {
-        "written_by": str(metadata.dialect),
-        "sample_rate": metadata.sample_rate,
-        "version": str(metadata.version),
-        "f0": metadata.has_f0,
-        "vocoder": str(metadata.vocoder),
-        "embedder": str(metadata.embedder),
-        "embedder_recorded": metadata.embedder_recorded,
-        "feature_dim": metadata.config.phone_dim,
-        "speakers": len(metadata.speakers),
-        "speaker_names": {str(speaker.id): speaker.name for speaker in metadata.speakers if speaker.name},
-        "pitch_median_hz": metadata.f0_median_hz,
-        "epoch": metadata.epoch,
-        "step": metadata.step,
-        "info": metadata.info,
-        "model_name": metadata.model_name,
-        "author": metadata.author,
-        "creation_date": metadata.creation_date,
-        "warnings": list(metadata.warnings),
-    }
-
-
 def _owners_parts(folder: Path) -> dict[str, Any]:
     """What a person wrote about the voice that an earlier run of this training left there."""
     try:
@@ -162,7 +138,7 @@ def _write_record(folder: Path, name: str, parts: VoiceParts, owners: Mapping[st
     record = {
         "format": VOICE_JSON_FORMAT,
         "name": name,
-        **describe(read_voice_file(parts.weights).metadata),
+        **read_voice_file(parts.weights).metadata.to_json(),
         "written_by": WRITER,
         **_describe_data(parts.description),
         **owners,

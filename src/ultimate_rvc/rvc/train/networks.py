@@ -17,7 +17,7 @@ from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
 from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice, TrainingSettings
 from ultimate_rvc.rvc.train.sizes import NetworkSize, SpectrogramSizes, named_config, spectrogram_sizes
 from ultimate_rvc.rvc.train.tables import DataDescription
-from ultimate_rvc.rvc.voice_file.checkpoint import read_voice_file
+from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.torch_file import open_torch_file
 
 FULL_INITIAL_CHANNELS = 512  # of a stock vocoder; the discriminators go with it

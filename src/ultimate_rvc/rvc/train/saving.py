@@ -28,7 +28,8 @@ from ultimate_rvc.rvc.train.scores import (
 )
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.rvc.train.step import Learner
-from ultimate_rvc.rvc.voice_file.checkpoint import Dialect, Speaker, VoiceFile, VoiceMetadata, write_rvc_voice
+from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, VoiceMetadata
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model
+from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from voice_factory import (
     VoiceSpec,
     archive_of,

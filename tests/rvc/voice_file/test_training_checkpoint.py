@@ -12,7 +12,9 @@ import torch
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.voice_file.checkpoint import Dialect, load_voice_model, read_voice_file, write_rvc_voice
+from ultimate_rvc.rvc.voice_file.describe import Dialect
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 from voice_factory import (
     VoiceSpec,
     all_specs,

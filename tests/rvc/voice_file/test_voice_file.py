@@ -14,18 +14,14 @@ import safetensors.torch
 import torch
 
 from ultimate_rvc.choices import Vocoder, VoiceVersion
-from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.errors import EncoderMismatchError, VoiceFileError
+from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.networks.weight_norm_layers import unfold_weight_norm
-from ultimate_rvc.rvc.voice_file.checkpoint import (
-    Dialect,
-    Speaker,
-    VoiceFile,
-    load_voice_model,
-    read_voice_file,
-    write_rvc_voice,
-    write_safetensors_voice,
-)
+from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile
+from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice, write_safetensors_voice
 from voice_factory import (
     DIALECTS,
     VoiceSpec,
@@ -122,6 +118,92 @@ def test_names_of_speakers_and_the_median_pitch_are_read(tmp_path: Path) -> None
     metadata = read_voice_file(path).metadata
     assert metadata.speakers == (Speaker(0, "Ann"), Speaker(1, "Bo"), Speaker(2))
     assert metadata.f0_median_hz == 187.5
+
+
+def webui(path: Path, spec: VoiceSpec | None = None, **values: Any) -> Path:
+    torch.save({**voice_content(spec or VoiceSpec(), "rvc-webui"), **values}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("recorded", "name"),
+    [
+        ("contentvec", "contentvec"),
+        ("contentvec768", "contentvec"),
+        ("hubert_base", "contentvec"),
+        ("hubert_base768", "contentvec"),
+        ("hubert-base-japanese", "japanese-hubert-base"),
+        ("distilhubert-ja", "distilhubert-ja"),
+    ],
+)
+def test_the_encoder_of_an_rvc_webui_voice_has_our_name_where_it_is_ours(
+    tmp_path: Path, recorded: str, name: str
+) -> None:
+    metadata = read_voice_file(webui(tmp_path / "v.pth", embedder_name=recorded)).metadata
+    assert (metadata.embedder, metadata.embedder_recorded) == (name, True)
+    assert (metadata.dialect, metadata.warnings) == (Dialect.RVC_WEBUI, ())
+    assert metadata.config == VoiceSpec().config
+
+
+def test_an_encoder_that_is_none_of_ours_is_named_and_never_replaced(tmp_path: Path) -> None:
+    metadata = read_voice_file(webui(tmp_path / "v.pth", embedder_name="distilhubert-ja")).metadata
+    with pytest.raises(
+        EncoderMismatchError, match=r"v\.pth was trained with the encoder 'distilhubert-ja'"
+    ) as e:
+        choose_encoder(metadata.embedder, metadata.embedder_recorded, ConversionSettings(), "v.pth")
+    assert "custom_embedder_model" in str(e.value)
+    assert "--" not in str(e.value)
+
+
+def test_speakers_of_an_rvc_webui_voice_have_their_names(tmp_path: Path) -> None:
+    path = webui(tmp_path / "v.pth", VoiceSpec(speaker_names=("Ann", "Bo")))
+    assert read_voice_file(path).metadata.speakers == (Speaker(0, "Ann"), Speaker(1, "Bo"), Speaker(2))
+
+
+@pytest.mark.parametrize("layer", [None, "12", 12])
+def test_the_usual_layer_of_the_encoder_is_accepted(tmp_path: Path, layer: object) -> None:
+    load_voice_model(webui(tmp_path / "v.pth", embedder_output_layer=layer))
+
+
+def test_another_layer_of_the_encoder_is_refused_by_name(tmp_path: Path) -> None:
+    sentence = refusal(webui(tmp_path / "v.pth", embedder_output_layer=9))
+    assert "trained on layer 9 of the encoder contentvec" in sentence
+    assert "768 features per frame" in sentence
+
+
+def test_a_wrong_width_in_the_config_is_told(tmp_path: Path) -> None:
+    content = voice_content(VoiceSpec(), "rvc-webui")
+    content["config"][17] = 256
+    torch.save(content, tmp_path / "v.pth")
+    (warning,) = load_voice_model(tmp_path / "v.pth").metadata.warnings
+    assert "says 256 features per frame, but its weights work on 768" in warning
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("dialect", ["RVC", "rvc-webui", "safetensors"])
+def test_prefixes_of_torchs_wrappers_are_taken_off(tmp_path: Path, prefix: str, dialect: str) -> None:
+    plain = read_voice_file(
+        write_voice(tmp_path / "plain.pth", dialect if dialect != "safetensors" else "RVC")
+    )
+    weights = {prefix + key: tensor.clone() for key, tensor in plain.state.items()}
+    if dialect == "safetensors":
+        path = tmp_path / "v_40k.safetensors"
+        path.write_bytes(safetensors.torch.save(weights))
+    else:
+        path = tmp_path / "v.pth"
+        torch.save({**voice_content(VoiceSpec(), dialect), "weight": weights}, path)
+    loaded = load_voice_model(path).synthesizer.state_dict()
+    expected = load_voice_model(tmp_path / "plain.pth").synthesizer.state_dict()
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in expected.items())
+
+
+def test_a_compiled_part_of_a_voice_is_taken_off_too(tmp_path: Path) -> None:
+    content = voice_content(VoiceSpec(), "RVC")
+    content["weight"] = {
+        key.replace("dec.", "dec._orig_mod."): tensor for key, tensor in content["weight"].items()
+    }
+    torch.save(content, tmp_path / "v.pth")
+    load_voice_model(tmp_path / "v.pth")
 
 
 def test_a_voice_of_the_starter_encoder_says_so(tmp_path: Path) -> None:
@@ -235,6 +317,22 @@ def config_with(place: int, value: Any) -> list[Any]:
         (
             {"weight": with_weight(dec__conv_post__weight=torch.ones(1, 9, 7))},
             "dec.conv_post.weight has shape",
+        ),
+        (
+            {"weight": with_weight(**{"module__emb_g__weight": torch.ones(3, 8).half()})},
+            "'emb_g.weight' twice",
+        ),
+        (
+            {"weight": with_weight(dec__ups__0__weight=torch.ones(32, 16, 16).half())},
+            "dec.ups.0.weight twice",
+        ),
+        (
+            {"weight": with_weight(dec__ups__0__weight_g=torch.ones(7, 1, 1).half())},
+            "dec.ups.0.weight_g has shape (7, 1, 1), which does not fit",
+        ),
+        (
+            {"weight": with_weight(dec__ups__0__weight_v=torch.ones(2).half())},
+            "does not fit dec.ups.0.weight_v (2,)",
         ),
         ({"weight": with_weight(dec__conv_post__weight=[1, 2])}, "is no tensor"),
         ({"weight": with_weight(dec__conv_post__weight=torch.ones(1, 2, 7).long())}, "torch.int64"),

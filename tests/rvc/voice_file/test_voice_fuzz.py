@@ -1,0 +1,31 @@
+"""Two thousand voice files with one to four bytes changed; scripts/fuzz_voice_files.py opens any number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from voice_fuzz import sources, tally
+
+FILES = 2000
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
+def test_a_file_with_changed_bytes_is_a_voice_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    found = tally(tmp_path, FILES, seed=14)
+    assert {outcome for _, outcome in found} == {"loaded", "refused"}
+    # Both ends are reached from every dialect, or the changes would miss what they are meant to hit.
+    assert len(found) == 2 * len(sources(tmp_path))
+
+
+def test_a_pair_whose_sizes_do_not_fit_is_refused_before_it_is_multiplied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arithmetic(*_: object, **__: object) -> None:
+        pytest.fail("computed with weights of a wrong shape")
+
+    monkeypatch.setattr(torch.linalg, "vector_norm", arithmetic)
+    found = tally(tmp_path, 100, seed=14)
+    assert sum(count for (_, outcome), count in found.items() if outcome == "refused") > 50
