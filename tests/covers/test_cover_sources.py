@@ -18,10 +18,11 @@ from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.covers import sources
 from ultimate_rvc.covers.cache import StepCache
 from ultimate_rvc.covers.settings import SourceSettings
-from ultimate_rvc.covers.sources import SongParts, fetch_song, file_title
+from ultimate_rvc.covers.sources import SongParts, fetch_song
 from ultimate_rvc.covers.wave_file import read_stem, stem_seconds, write_stem
 from ultimate_rvc.errors import AudioError, SourceError, UltimateRVCError
 from ultimate_rvc.files import file_hash
+from ultimate_rvc.outputs import file_title
 
 SONGS = Path(__file__).parents[1] / "data" / "songs"
 RATE = 8000
