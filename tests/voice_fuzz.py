@@ -42,8 +42,10 @@ class TinySpec(VoiceSpec):
             hidden_channels=4,
             filter_channels=4,
             resblock_kernel_sizes=(3,),
-            resblock_dilations=((1, 3, 5),),
-            upsample_initial_channel=16,
+            resblock_dilations=((1,),),
+            upsample_rates=(20, 20),
+            upsample_kernel_sizes=(40, 40),
+            upsample_initial_channel=4,
             speaker_channels=2,
         )
 
@@ -77,7 +79,7 @@ def sources(folder: Path) -> dict[str, Source]:
     for dialect in ("RVC", "rvc-webui", "Applio", "Ultimate RVC", "rvc-next"):
         with ultimate_rvc_enums():
             found[dialect] = _zipped(voice_content(spec, dialect))
-    found["training"] = _zipped({"model": training_checkpoint(spec)["model"], "iteration": 7})
+    found["training"] = _zipped({"model": training_checkpoint(VoiceSpec())["model"], "iteration": 7})
     buffer = io.BytesIO()
     torch.save(voice_content(spec, "RVC"), buffer, _use_new_zipfile_serialization=False)
     found["older form"] = Source(".pth", buffer.getvalue(), 0, len(buffer.getvalue()) - LEGACY_STORAGES, ())
