@@ -42,8 +42,10 @@ class TinySpec(VoiceSpec):
             hidden_channels=4,
             filter_channels=4,
             resblock_kernel_sizes=(3,),
-            resblock_dilations=((1, 3, 5),),
-            upsample_initial_channel=16,
+            resblock_dilations=((1,),),
+            upsample_rates=(20, 20),
+            upsample_kernel_sizes=(40, 40),
+            upsample_initial_channel=4,
             speaker_channels=2,
         )
 
@@ -57,15 +59,15 @@ class Source:
     start: int
     """Where the description of the tensors begins."""
     size: int
-    integers: tuple[int, ...]
-    """Places of whole numbers: sizes, strides, offsets, counts; in safetensors those of the metadata."""
+    favoured: tuple[int, ...]
+    """Half of the changes fall here: on whole numbers (sizes, strides, counts); in safetensors on a note."""
 
     def changed(self, chance: random.Random) -> bytes:
-        """The file with one to four bytes changed, half of them in whole numbers."""
+        """The file with one to four bytes changed."""
         data = bytearray(self.data)
         for _ in range(chance.randint(1, MAX_CHANGED_BYTES)):
             anywhere = self.start + chance.randrange(self.size)
-            at = chance.choice(self.integers) if self.integers and chance.random() < 0.5 else anywhere
+            at = chance.choice(self.favoured) if self.favoured and chance.random() < 0.5 else anywhere
             data[at] = chance.randrange(256)
         return bytes(data)
 
@@ -77,15 +79,14 @@ def sources(folder: Path) -> dict[str, Source]:
     for dialect in ("RVC", "rvc-webui", "Applio", "Ultimate RVC", "rvc-next"):
         with ultimate_rvc_enums():
             found[dialect] = _zipped(voice_content(spec, dialect))
-    found["training"] = _zipped({"model": training_checkpoint(spec)["model"], "iteration": 7})
+    found["training"] = _zipped({"model": training_checkpoint(VoiceSpec())["model"], "iteration": 7})
     buffer = io.BytesIO()
     torch.save(voice_content(spec, "RVC"), buffer, _use_new_zipfile_serialization=False)
     found["older form"] = Source(".pth", buffer.getvalue(), 0, len(buffer.getvalue()) - LEGACY_STORAGES, ())
     packed = write_voice(folder / "v.safetensors", "safetensors", version="v1").read_bytes()
     header_bytes = int.from_bytes(packed[:8], "little")
-    metadata_end = packed.index(b'"data_offsets"')
-    digits = tuple(at for at in range(8, metadata_end) if packed[at : at + 1].isdigit())
-    found["safetensors"] = Source(".safetensors", packed, 0, 8 + header_bytes, digits)
+    note = packed.index(b"7epoch")
+    found["safetensors"] = Source(".safetensors", packed, 0, 8 + header_bytes, tuple(range(note, note + 6)))
     return found
 
 

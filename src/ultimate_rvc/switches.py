@@ -56,37 +56,49 @@ class OptimizationConfig:
         False,
         "Search the index on the device, exactly, instead of with faiss on the CPU.",
         variable="RVC_GPU_RETRIEVAL",
+        label="Search the index on the device",
     )
     use_fp16: bool = setting(
-        False, "Run vocoder and encoder in float16, for GPUs made for it.", variable="RVC_USE_FP16"
+        False,
+        "Run vocoder and encoder in float16, for GPUs made for it.",
+        variable="RVC_USE_FP16",
+        label="Half precision (float16)",
     )
     use_bf16: bool = setting(
         False,
         "The same in bfloat16 (float16, then float32, where the device has none).",
         variable="RVC_USE_BF16",
+        label="Half precision (bfloat16)",
     )
     use_tf32: bool = setting(
         False,
         "Let NVIDIA GPUs round float32 products to TF32: faster, slightly less exact.",
         variable="RVC_USE_TF32",
+        label="TF32",
     )
     use_gpu_filter: bool = setting(
         False,
         "Filter on the device instead of with scipy: the signal stays there.",
         variable="RVC_GPU_FILTER",
+        label="Filter on the device",
     )
     batch_size: int | Literal["auto"] = setting(
-        1, f"Chunks converted at once: {BATCH_CHOICES} (by free memory).", variable="RVC_BATCH_SIZE"
+        1,
+        f"Chunks converted at once: {BATCH_CHOICES} (by free memory).",
+        variable="RVC_BATCH_SIZE",
+        label="Chunks at once",
     )
     compile_model: bool = setting(
         False,
         "Compile the vocoder with torch.compile: slow to start, faster afterwards.",
         variable="RVC_COMPILE",
+        label="Compile the voice",
     )
     feature_cache: bool = setting(
         False,
         "Keep features and pitch of each vocal on disk for its next conversion.",
         variable="RVC_FEATURE_CACHE",
+        label="Keep features of vocals",
     )
     fast_vocoder: bool = setting(
         False,
@@ -100,6 +112,7 @@ class OptimizationConfig:
         False,
         "Measure the stages and show their times; each then waits for the device.",
         variable="RVC_PROFILING",
+        label="Measure the stages",
     )
 
     def __post_init__(self) -> None:

@@ -275,7 +275,7 @@ def test_a_taken_name_is_refused_with_the_way_out(tmp_path: Path) -> None:
     source = write_voice(tmp_path / "Singer.pth")
     import_voice(source)
     for name in (None, "Singer", "singer"):
-        with pytest.raises(VoiceFileError, match="--name"):
+        with pytest.raises(VoiceFileError, match="is taken in"):
             import_voice(source, name)
     assert import_voice(source, "Singer 2").name == "Singer 2"
 
@@ -365,11 +365,11 @@ def test_other_files_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     other = write_voice(tmp_path / "two" / "other.pth", seed=1)
     zipped(tmp_path / "same.zip", a__one=two, b__one=other)
     expected = {
-        "words.txt": "a voice is imported from .pth, .safetensors, .zip",
+        "words.txt": "is a text file: fetch or export it again",
         "words.pth": "is a text file",
         "D_1.pth": "discriminator",
         "evil.pth": "asks to run posix.system",
-        "evil.zip": "evil.zip: voice.pth asks to run posix.system",
+        "evil.zip": "evil.zip: deep/voice.pth asks to run posix.system",
         "none.zip": "holds no voice",
         "two.zip": "several voices",
         "same.zip": "several voices (one.pth, one.pth)",

@@ -19,6 +19,7 @@ from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import output_dir, voice_models_dir
 from ultimate_rvc.rvc.voice_file.describe import VoiceFile, VoiceMetadata
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
+from ultimate_rvc.voices import exporting
 from ultimate_rvc.voices.blending import blend
 from ultimate_rvc.voices.library import (
     VoicePreset,
@@ -82,7 +83,7 @@ def test_the_same_voice_gives_the_same_archive(tmp_path: Path) -> None:
 def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
     import_voice(write_voice(tmp_path / "v.pth"))
     assert export_voice("v").path == output_dir() / "v.zip"
-    with pytest.raises(VoiceFileError, match="--force"):
+    with pytest.raises(VoiceFileError, match="name another, or have it overwritten"):
         export_voice("v")
     export_voice("v", overwrite=True)
     (tmp_path / "file").write_text("")
@@ -90,6 +91,45 @@ def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
         export_voice("v", tmp_path / "file" / "v.zip")
     with pytest.raises(VoiceNotFoundError):
         export_voice("nobody")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """All that a user has in a folder; the library's own notes aside."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {str(path): file_hash(path) for path in files}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("voice_models/v/v.pth", "is a file of the voice 'v' itself"),
+        ("voice_models/v/v.index", "is a file of the voice 'v' itself"),
+        ("voice_models/v/voice.json", "is a file of the voice 'v' itself"),
+        ("link.zip", "is a file of the voice 'v' itself"),
+        ("voice_models/v", "lies in the voice's own folder"),
+        ("voice_models/v/new.zip", "lies in the voice's own folder"),
+        ("folder", "folder/v.zip is a folder"),
+        ("take.wav", "exported as a .zip, or into a folder"),
+        ("absent.xyz", "exported as a .zip, or into a folder"),
+    ],
+)
+def test_an_export_never_replaces_what_is_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, told: str, overwrite: bool
+) -> None:
+    monkeypatch.setenv("URVC_VOICE_MODELS_DIR", str(tmp_path / "voice_models"))
+    write_index(tmp_path / "source" / "v.index")
+    voice = import_voice(write_voice(tmp_path / "source" / "v.pth"))
+    (tmp_path / "link.zip").symlink_to(voice.model_path)
+    (tmp_path / "folder" / "v.zip").mkdir(parents=True)
+    (tmp_path / "take.wav").write_bytes(b"a recording")
+    before = hashes(tmp_path)
+    monkeypatch.setattr(exporting, "_lay_out", lambda *_: pytest.fail("worked before it was refused"))
+    with pytest.raises(VoiceFileError, match=told) as caught:
+        export_voice("v", tmp_path / target, overwrite=overwrite)
+    assert "--" not in str(caught.value)
+    assert hashes(tmp_path) == before
+    assert not (tmp_path / "absent.xyz").exists()
 
 
 def test_what_other_tools_cannot_use_is_told(tmp_path: Path) -> None:
@@ -213,7 +253,7 @@ def test_a_ratio_out_of_range_is_refused(ratio: float) -> None:
 def test_a_taken_name_is_refused(tmp_path: Path) -> None:
     one = write_voice(tmp_path / "one.pth")
     import_voice(one)
-    with pytest.raises(VoiceFileError, match="already"):
+    with pytest.raises(VoiceFileError, match="is taken in"):
         blend_voices(str(one), str(one), "ONE")
 
 

@@ -126,7 +126,7 @@ def test_of_several_deletions_the_latest_is_undone_first(tmp_path: Path) -> None
     assert later.deleted >= earlier.deleted
     restore_voice("singer")
     assert voice_card("singer").note == "second"
-    with pytest.raises(VoiceFileError, match="--name"):
+    with pytest.raises(VoiceFileError, match="is taken in"):
         restore_voice(earlier.id)
     assert restore_voice(earlier.id, "older").model_path.name == "older.pth"
     assert voice_card("older").note == "first"

@@ -10,7 +10,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.voices.files import is_index_file, is_model_file
+from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
+from ultimate_rvc.voices.files import INDEX_SUFFIX, MODEL_SUFFIXES, is_index_file, is_model_file
 from ultimate_rvc.voices.pictures import MAX_PICTURE_BYTES, is_picture_name
 from ultimate_rvc.voices.record import MAX_RECORD_BYTES, VOICE_JSON
 
@@ -67,8 +68,24 @@ def _directory_bytes(path: Path) -> int:
         return int(_END_64.unpack(record)[8])
 
 
-def unpack_voice(archive_path: Path, target: Path) -> list[Path]:
-    """Unpack the models and indexes of an archive into ``target``; returns their paths.
+def other_kind(path: Path) -> str:
+    """What a file is that is neither a model nor an archive by its suffix and bytes; follows its name."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if zipfile.is_zipfile(path):
+        return f"is a voice file itself, not an archive: call it {path.stem}.pth"
+    if head.startswith(b"PK"):
+        return "is cut off or damaged: fetch it again"
+    if kind := foreign_kind(head):
+        return f"is {kind.what}: {kind.way_out}"
+    if path.suffix.lower() == INDEX_SUFFIX:
+        return "is an index, not a voice: name the voice file that it belongs to"
+    kinds = f"{', '.join(MODEL_SUFFIXES)} or .zip"
+    return f"is no voice file: a voice is a {kinds}, or a folder"
+
+
+def unpack_voice(archive_path: Path, target: Path) -> dict[Path, str]:
+    """Unpack the models and indexes of an archive into ``target``; returns their paths and names in it.
 
     A ``voice.json`` and a picture come along; everything else is left out, and so are the archive's folders.
     Files of one name are told apart by a numbered folder, unless they are the same file twice.
@@ -81,7 +98,7 @@ def unpack_voice(archive_path: Path, target: Path) -> list[Path]:
     try:
         with zipfile.ZipFile(archive_path) as archive:
             entries = _wanted(archive_path, archive.infolist())
-            return [_unpack(archive_path, archive, entry, target) for entry in entries]
+            return {_unpack(archive_path, archive, entry, target): entry.filename for entry in entries}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise VoiceFileError(f"{archive_path} is cut off or damaged; fetch it again.") from error
 

@@ -74,8 +74,7 @@ def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool
     ref = find_voice(name)
     stem = checked_name(ref.name.rpartition("/")[2])
     path = _zip_path(Path(target).expanduser() if target is not None else output_dir(), stem)
-    if path.exists() and not overwrite:
-        raise VoiceFileError(f"There is a file {path} already; name another, or replace it with --force.")
+    _check_target(path, ref, overwrite)
     try:
         with tempfile.TemporaryDirectory(prefix="urvc-export-") as folder, atomic_path(path) as unfinished:
             files, warnings = _lay_out(ref, stem, Path(folder))
@@ -87,9 +86,25 @@ def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool
 
 
 def _zip_path(target: Path, stem: str) -> Path:
-    if target.is_dir() or target.suffix.lower() != ".zip":
-        return target / f"{stem}.zip"
-    return target
+    return target / f"{stem}.zip" if target.is_dir() or not target.suffix else target
+
+
+def _check_target(path: Path, ref: VoiceRef, overwrite: bool) -> None:
+    """Refuse, before any work, a place where the zip would harm what is the user's."""
+    own = [ref.model_path, ref.index_path, ref.folder / VOICE_JSON if ref.folder else None]
+    # By the file and not by its name: links and, on macOS, other cases are the same file.
+    if any(file is not None and path.exists() and file.exists() and path.samefile(file) for file in own):
+        raise VoiceFileError(
+            f"{path} is a file of the voice {ref.name!r} itself: export it to another place."
+        )
+    if ref.folder is not None and path.parent.exists() and path.parent.samefile(ref.folder):
+        raise VoiceFileError(f"{path} lies in the voice's own folder: export it to another place.")
+    if path.suffix.lower() != ".zip":
+        raise VoiceFileError(f"{path} cannot be written: a voice is exported as a .zip, or into a folder.")
+    if path.is_dir():
+        raise VoiceFileError(f"{path} is a folder: name another file, or another folder to write it into.")
+    if path.exists() and not overwrite:
+        raise VoiceFileError(f"There is a file {path} already: name another, or have it overwritten.")
 
 
 def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from ultimate_rvc.errors import DownloadError, SettingError, VoiceFileError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.voices.archives import MAX_UNPACKED_BYTES, is_plain_archive
-from ultimate_rvc.voices.files import INDEX_SUFFIX
+from ultimate_rvc.voices.files import INDEX_SUFFIX, in_users_words
 from ultimate_rvc.voices.finding import VoiceRef
 from ultimate_rvc.voices.importing import import_voice
 from ultimate_rvc.voices.locking import NameTakenError, refuse_taken_name
@@ -100,6 +100,9 @@ def import_voice_from_url(
     downloads = _Downloads(folder, asker, progress, [found, *([beside] if beside else [])])
     model = downloads.fetch(found)
     local_index = downloads.fetch(beside) if beside is not None else index
+    labels = {model: f"{found.page} ({model.name})"}
+    if beside is not None and isinstance(local_index, Path):
+        labels[local_index] = f"{beside.page} ({local_index.name})"
     progress.report("import voice", DOWNLOAD_SHARE)
     try:
         imported = import_voice(model, name, local_index, source={"url": found.page})
@@ -108,10 +111,10 @@ def import_voice_from_url(
     except (VoiceFileError, SettingError) as error:
         if isinstance(error, VoiceFileError):
             shutil.rmtree(folder, ignore_errors=True)
-        raise type(error)(str(error).replace(str(model), f"{found.page} ({model.name})")) from error
+        raise type(error)(in_users_words(str(error), labels)) from error
     shutil.rmtree(folder, ignore_errors=True)
     progress.report("import voice", 1.0)
-    return imported
+    return replace(imported, warnings=tuple(in_users_words(each, labels) for each in imported.warnings))
 
 
 def known_voices() -> list[str]:
@@ -203,7 +206,7 @@ def _checked_sha256(sha256: str | None) -> str | None:
         return None
     digest = sha256.strip().lower()
     if len(digest) != SHA256_LETTERS or set(digest) - set("0123456789abcdef"):
-        raise SettingError(f"--sha256 is {sha256[:80]!r}, but must be {SHA256_LETTERS} hexadecimal digits.")
+        raise SettingError(f"sha256 is {sha256[:80]!r}, but must be {SHA256_LETTERS} hexadecimal digits.")
     return digest
 
 

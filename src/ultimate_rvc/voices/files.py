@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,21 @@ class IndexHeader:
 
 
 def read_index_header(path: Path) -> IndexHeader | None:
-    """Dimension and number of vectors that an index claims, or ``None`` if it is too short for a header."""
+    """Dimension and number of vectors that an index claims, or ``None`` for what is no FAISS index."""
     try:
         with path.open("rb") as file:
-            _, dim, vectors = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
+            kind, dim, vectors = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
     except (OSError, struct.error):
         return None
-    return IndexHeader(dim, vectors)
+    # Every kind of FAISS has four letters or digits of which the first is an I.
+    return IndexHeader(dim, vectors) if kind[:1] == b"I" and kind.isalnum() else None
+
+
+def in_users_words(sentence: str, labels: Mapping[Path, str]) -> str:
+    """``sentence`` with passing paths replaced by what the user knows the files as."""
+    for path in sorted(labels, key=lambda path: len(str(path)), reverse=True):  # one may begin with another
+        sentence = sentence.replace(str(path), labels[path])
+    return sentence
 
 
 def is_model_file(path: Path) -> bool:
@@ -97,8 +105,8 @@ def pair_index(
     best_rank, best = ranked[0]
     if best_rank > 0 and len(ranked) > 1:
         doubt = (
-            f"{len(ranked)} index files may belong to {model.name}; {best.name} is used, name another "
-            "with --index."
+            f"{len(ranked)} index files may belong to {model.name}; {best.name} is used, name the right one "
+            "if that is another."
         )
         warnings = (*warnings, doubt)
     return best, warnings

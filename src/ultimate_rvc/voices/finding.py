@@ -54,6 +54,10 @@ def find_voice(name_or_path: str) -> VoiceRef:
     VoiceFileError
         The folder holds several voices, or none.
     """
+    if not name_or_path.strip():
+        raise VoiceNotFoundError(
+            "No voice was named: give a name of the library, or a voice's file or folder."
+        )
     for ref in [*_library(), *packaged_voices()]:  # a user's voice goes before ours of the same name
         if ref.name == same_form(name_or_path):
             return _with_changes(ref)
@@ -100,8 +104,8 @@ def own_folder(ref: VoiceRef) -> Path:
     if ref.folder is not None and "/" not in ref.name:
         return ref.folder
     raise VoiceFileError(
-        f"{ref.model_path} has no folder of its own to keep that in: import it with "
-        f'`urvc voices import "{ref.model_path}" --name NAME`.'
+        f"{ref.model_path} has no folder of its own to keep that in: import it under another name first, "
+        f'with `urvc voices import "{ref.model_path}"`.'
     )
 
 
@@ -136,7 +140,13 @@ def file_ref(path: Path) -> VoiceRef:
         Its name is not that of a voice file.
     """
     if path.suffix.lower() not in MODEL_SUFFIXES:
-        raise VoiceFileError(f"{path} is no voice file: those end in {' or '.join(MODEL_SUFFIXES)}.")
+        from ultimate_rvc.voices.archives import is_plain_archive, other_kind
+
+        if is_plain_archive(path):
+            raise VoiceFileError(
+                f"{path} is an archive: import it first with `urvc voices import`, then name the voice in it."
+            )
+        raise VoiceFileError(f"{path} {other_kind(path)}.")
     return _ref(path.stem, path, list(path.absolute().parent.iterdir()), None)
 
 
@@ -183,7 +193,7 @@ def _with_changes(ref: VoiceRef) -> VoiceRef:
 
 
 def _not_found(name: str, path: Path) -> VoiceNotFoundError:
-    if len(path.parts) > 1 or path.suffix.lower() in MODEL_SUFFIXES:
+    if len(path.parts) > 1 or path.suffix.lower() in (*MODEL_SUFFIXES, ".zip"):
         return VoiceNotFoundError(f"There is no voice file {name}.")
     library = voice_models_dir()
     names = [ref.name for ref in _library()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from ultimate_rvc.voices.files import (
     MODEL_SUFFIXES,
     choose_model,
     find_models,
+    in_users_words,
     pair_index,
     read_index_header,
 )
@@ -47,6 +47,8 @@ class _Material:
     files: list[Path]
     record: VoiceRecord = field(default_factory=VoiceRecord)
     picture: Path | None = None
+    labels: Mapping[Path, str] = field(default_factory=dict)
+    """What the user knows the files of an archive as."""
 
 
 def import_voice(
@@ -58,7 +60,7 @@ def import_voice(
 ) -> VoiceRef:
     """Bring a voice into the library as a folder that describes itself.
 
-    The model is read, checked layer by layer and written anew in half precision, so the library
+    The model is read, checked layer by layer and written again in half precision, so the library
     holds nothing but tensors and plain values whatever the file came with. The folder
     appears complete or not at all. Note, tags, preset and picture come along from a folder or an
     archive that another library of this program made.
@@ -86,21 +88,24 @@ def import_voice(
     SettingError
         The name cannot be a folder's name.
     """
+    if not str(path).strip():
+        raise VoiceFileError("No file was named: give a voice's file, an archive or a folder.")
     path = Path(path).expanduser()
     chosen_index = Path(index).expanduser() if index is not None else None
     chosen_name = checked_name(name) if name is not None else None
     library = voice_models_dir()
     try:
         with library_lock(library), unfinished_folder(library) as workplace:
+            material = _gather(path, workplace)
             try:
-                material = _gather(path, workplace)
-                return _import(path, material, chosen_name, chosen_index, library, workplace, source or {})
+                ref = _import(path, material, chosen_name, chosen_index, library, workplace, source or {})
             except NameTakenError:
                 raise
             except VoiceFileError as error:
-                # What was unpacked is named as it is in the archive.
-                unpacked = f"{workplace / UNPACKED_FOLDER}{os.sep}"
-                raise VoiceFileError(str(error).replace(unpacked, f"{path}: ")) from error
+                raise VoiceFileError(in_users_words(str(error), material.labels)) from error
+            return replace(
+                ref, warnings=tuple(in_users_words(each, material.labels) for each in ref.warnings)
+            )
     except OSError as error:
         reason = error.strerror or str(error)
         raise VoiceFileError(f"{path} cannot be imported into {library}: {reason}.") from error
@@ -254,7 +259,7 @@ def _checked_index(
 
 
 def _usable_picture(picture: Path | None, workplace: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """A picture that came along, drawn anew; one that cannot be used is left out and told."""
+    """A picture that came along, drawn again; one that cannot be used is left out and told."""
     if picture is None:
         return None, ()
     drawn = workplace / "drawn"
@@ -267,7 +272,7 @@ def _usable_picture(picture: Path | None, workplace: Path) -> tuple[Path | None,
 
 def _gather(path: Path, workplace: Path) -> _Material:
     """The model to import, the files it lies among, and what came along with it."""
-    from ultimate_rvc.voices.archives import is_plain_archive, unpack_voice
+    from ultimate_rvc.voices.archives import is_plain_archive, other_kind, unpack_voice
 
     if path.is_dir():
         files = files_below(path)
@@ -277,12 +282,11 @@ def _gather(path: Path, workplace: Path) -> _Material:
     if is_plain_archive(path):
         unpacked = workplace / UNPACKED_FOLDER
         unpacked.mkdir()
-        files = unpack_voice(path, unpacked)
-        return _with_companions(_only_model(path, files), files)
+        labels = {file: f"{path}: {entry}" for file, entry in unpack_voice(path, unpacked).items()}
+        files = list(labels)
+        return replace(_with_companions(_only_model(path, files), files), labels=labels)
     if path.suffix.lower() not in MODEL_SUFFIXES:
-        kinds = ", ".join((*MODEL_SUFFIXES, ".zip"))
-        damaged = "a damaged archive" if path.suffix.lower() == ".zip" else "no voice file"
-        raise VoiceFileError(f"{path} is {damaged}; a voice is imported from {kinds}, or from a folder.")
+        raise VoiceFileError(f"{path} {other_kind(path)}.")
     beside = list(path.absolute().parent.iterdir())
     return _Material(path, [path, *(file for file in beside if file != path.absolute())])
 
@@ -315,4 +319,4 @@ def _name_from_file(model: Path) -> str:
     try:
         return checked_name(model.stem.strip())
     except SettingError as error:
-        raise SettingError(f"{error} Choose another with --name.") from error
+        raise SettingError(f"{error} Choose another name for it in the library.") from error

@@ -66,6 +66,5 @@ def refuse_taken_name(name: str, library: Path, *, ignore: str | None = None) ->
         if entry.name == ignore or same_form(entry.name).casefold() != name.casefold():
             continue
         raise NameTakenError(
-            f"A voice named {entry.name!r} is in {library} already; choose another name with --name, or "
-            "delete that one first."
+            f"The name {entry.name!r} is taken in {library}: choose another, or delete that voice first."
         )

@@ -71,7 +71,7 @@ def read_record_file(path: Path) -> VoiceRecord:
         return VoiceRecord()
     except (OSError, ValueError, RecursionError):
         return VoiceRecord(
-            problems=(f"{path} is damaged and not used; `urvc voices refresh` writes it anew.",)
+            problems=(f"{path} is damaged and not used; `urvc voices refresh` writes it again.",)
         )
     preset, problems = read_preset(values.get("preset"))
     note, tags = values.get("note"), values.get("tags")

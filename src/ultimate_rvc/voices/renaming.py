@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ultimate_rvc.assets.stamps import forget_hash
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.voices.files import is_model_file
 from ultimate_rvc.voices.finding import VoiceRef, folder_ref, library_voice
-from ultimate_rvc.voices.locking import changing, refuse_taken_name
-from ultimate_rvc.voices.names import checked_name
+from ultimate_rvc.voices.locking import NameTakenError, changing, refuse_taken_name
+from ultimate_rvc.voices.names import checked_name, same_form
 from ultimate_rvc.voices.record import change_record, read_record
 
 
@@ -31,10 +32,11 @@ def rename_voice(name: str, new_name: str) -> VoiceRef:
     with changing(library, f"Renaming {name!r}"):
         ref = library_voice(name)
         if ref.folder is None:
-            refuse_taken_name(wanted, library, ignore=ref.model_path.name)
+            refuse_taken_name(wanted, library)
+            _refuse_namesake(ref, wanted)
             _rename_files(ref, wanted)
         elif "/" in ref.name:
-            refuse_taken_name(f"{wanted}{ref.model_path.suffix}", ref.folder, ignore=ref.model_path.name)
+            _refuse_namesake(ref, wanted)
             _rename_files(ref, wanted)
             wanted = f"{ref.folder.name}/{wanted}"
         else:
@@ -53,6 +55,15 @@ def settle_name(folder: Path, name: str) -> None:
     if record.values:
         files = {renamed.get(old, old): facts for old, facts in record.files.items()}
         change_record(folder, {"name": name, "files": files or None})
+
+
+def _refuse_namesake(ref: VoiceRef, name: str) -> None:
+    """Raise where another voice's file beside this one has the name already, whatever its suffix."""
+    for path in ref.model_path.parent.iterdir():
+        if path == ref.model_path or not is_model_file(path):
+            continue
+        if same_form(path.stem).casefold() == name.casefold():
+            raise NameTakenError(f"The name {path.stem!r} is taken by {path}: choose another.")
 
 
 def _rename_files(ref: VoiceRef, name: str) -> dict[str, str]:

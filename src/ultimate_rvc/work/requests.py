@@ -111,7 +111,10 @@ class SeparateRequest:
 
     source: Path = setting(REQUIRED, "Audio file.")
     task: SeparationTask = setting(SeparationTask.VOCALS, "What is taken apart.")
-    model: str = setting(AUTO_MODEL, "Separation model.", choices=(AUTO_MODEL, *SEPARATION_MODELS))
+    model: str = setting(
+        AUTO_MODEL, "Model to use; auto takes the best that is here, dsp needs no download and is rougher.",
+        choices=(AUTO_MODEL, *SEPARATION_MODELS), label="Separation model",
+    )  # fmt: skip
     output: Path | None = _output("Folder")
     overwrite: bool | None = overwrite_setting()
     output_format: AudioFormat | None = _format(AudioFormat.WAV)
@@ -187,13 +190,15 @@ class MixRequest:
         *(-MAX_REST_SEMITONES, MAX_REST_SEMITONES),
     )  # fmt: skip
     output_name: str | None = setting(
-        None, "Name of the result without folder and suffix; left out: that of the first source."
-    )
+        None, "Name of the result without folder and suffix; left out: that of the first source.",
+        label="File name",
+    )  # fmt: skip
     output: Path | None = _output("File")
     overwrite: bool | None = overwrite_setting()
     output_sr: int = setting(
-        CoverSettings.output_sr, "Sample rate of the result in Hz.", choices=OUTPUT_RATES
-    )
+        CoverSettings.output_sr, "Sample rate of the result in Hz.", choices=OUTPUT_RATES,
+        label="Sample rate (Hz)",
+    )  # fmt: skip
     output_format: AudioFormat | None = _format(AudioFormat.MP3)
     bitrate_kbps: int | None = _bitrate()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,21 @@ def test_a_voice_that_does_not_fit_is_refused_with_its_reason(
     tmp_path: Path, values: dict[str, Any], reason: str
 ) -> None:
     assert reason in refusal(changed(tmp_path / "voice.pth", **values))
+
+
+@pytest.mark.parametrize("key", ["dec.conv_post.weight", "dec.ups.0.weight_g", "flow.flows.0.pre.weight"])
+@pytest.mark.parametrize("read", [load_voice_model, read_voice_file])
+def test_shapes_are_checked_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, read: Callable[[Path], object]
+) -> None:
+    path = changed(tmp_path / "v.pth", weight=with_weight(**{key.replace(".", "__"): torch.ones(5, 4, 3)}))
+
+    def arithmetic(*_: object, **__: object) -> None:
+        raise AssertionError("computed with weights of a wrong shape")
+
+    monkeypatch.setattr(torch.linalg, "vector_norm", arithmetic)
+    with pytest.raises(VoiceFileError, match=rf"v\.pth: .*{re.escape(key)} has shape \(5, 4, 3\)"):
+        read(path)
 
 
 @pytest.mark.parametrize(

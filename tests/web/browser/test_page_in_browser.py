@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.switches import SWITCHES
 from ultimate_rvc.web.texts import Texts, load_texts
 from web.server_process import ServerProcess
 
@@ -209,7 +210,8 @@ def test_the_language_is_changed_and_stays(page: Page, server: ServerProcess) ->
 
 def test_a_settings_file_is_saved_and_loaded(page: Page, texts: Texts, server: ServerProcess) -> None:
     tab = open_tab(page, texts, "settings")
-    switch = tab.locator("fieldset", has=page.get_by_text(texts("switch.skip_silence.label"), exact=True))
+    label, _ = texts.setting(SWITCHES["skip_silence"])
+    switch = tab.locator("fieldset", has=page.get_by_text(label, exact=True))
     on, usual = (
         switch.get_by_role("radio", name=texts(f"switch.{word}"), exact=True) for word in ("on", "usual")
     )

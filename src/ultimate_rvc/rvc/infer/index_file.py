@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
 
 MAX_FILE_BYTES = 4 << 30  # RVC keeps at most 200 000 vectors of 768 numbers: 0.6 GB
 MAX_DIM = 4096  # RVC's features have 256 or 768 numbers
@@ -149,6 +150,10 @@ def check_index_file(path: Path) -> IndexLayout:
             raise VoiceFileError(
                 f"The index {path} has {length >> 20} MB, and more than {limit} are not read: "
                 "convert without an index."
+            )
+        if kind := foreign_kind(file.peek(HEAD_BYTES)[:HEAD_BYTES]):
+            raise VoiceFileError(
+                f"The index {path} is {kind.what}: {kind.way_out}, or convert without an index."
             )
         try:
             return _index_layout(path, _Reader(file, length))

@@ -37,12 +37,18 @@ from ultimate_rvc.rvc.voice_file.describe import (
     describe,
     vocoder_of,
 )
+from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
 from ultimate_rvc.rvc.voice_file.network import fill, fitting_network
 from ultimate_rvc.rvc.voice_file.torch_file import ULTIMATE_RVC_ENUMS, map_file, open_torch_file
 from ultimate_rvc.rvc.voice_file.training_checkpoint import infer_config
+from ultimate_rvc.rvc.voice_file.zip_directory import ZIP_SIGNATURE
 
 PHONE_WEIGHTS = "enc_p.emb_phone.weight"  # what every voice has, and nothing else
 TRAINING_ONLY = "enc_q."  # the posterior encoder, of no use in conversion
+# How files of torch begin; a safetensors file has the length of its header in 8 bytes, then a brace. The
+# bytes decide: people give files the wrong suffix.
+TORCH_SIGNATURES = (ZIP_SIGNATURE, b"\x80")
+SAFETENSORS_FAULT = "cut off, damaged or not a safetensors file; fetch or export it again"
 MAX_NAME = 200  # characters of a weight's name: longer ones would fill an error
 
 
@@ -153,8 +159,9 @@ class _Record:
 
 
 def _read_record(path: Path) -> _Record:
-    if path.suffix.lower() == ".safetensors" and not path.is_dir():
-        return _read_safetensors(path)
+    head = _head(path)
+    if head[8:9] == b"{" or (path.suffix.lower() == ".safetensors" and not head.startswith(TORCH_SIGNATURES)):
+        return _read_safetensors(path, head)
     file = open_torch_file(path)
     content = file.content
     if not isinstance(content, dict):
@@ -217,16 +224,20 @@ def _what_it_seems(names: Sequence[str], content: Mapping[object, object]) -> st
     return f"is not an RVC voice: its weights begin with {names[0][:60]!r}."
 
 
-def _read_safetensors(path: Path) -> _Record:
-    map_file(path).close()  # the errors of missing, empty and unreadable files, in our words
+def _head(path: Path) -> bytes:
+    with map_file(path) as data:  # the errors of missing, empty and unreadable files, in our words
+        return data[:HEAD_BYTES]
+
+
+def _read_safetensors(path: Path, head: bytes) -> _Record:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             weight: dict[object, object] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise VoiceFileError(
-            f"{path} is cut off, damaged or not a safetensors file; fetch or export it again."
-        ) from error
+        kind = foreign_kind(head)
+        fault = f"{kind.what}, not a voice: {kind.way_out}" if kind else SAFETENSORS_FAULT
+        raise VoiceFileError(f"{path} is {fault}.") from error
     _check_is_voice(path, weight, {})
     values = {key: _from_json(text) for key, text in metadata.items()}
     return _Record(weight, values, Dialect.SAFETENSORS)

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
 from ultimate_rvc.rvc.voice_file.restricted_pickle import (
     DAMAGED,
     MAX_PICKLE_BYTES,
@@ -45,8 +46,6 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 LEGACY_COUNT_BYTES = 8
 MAX_COUNT = 2**48  # elements; far beyond any file, and products of two stay exact
-TAR_SIGNATURE = b"ustar"
-TAR_SIGNATURE_OFFSET = 257
 
 _STORAGE_DTYPES = {
     "torch.DoubleStorage": torch.float64,
@@ -129,17 +128,11 @@ def map_file(path: Path) -> mmap.mmap:
 
 def _what_else(data: mmap.mmap) -> str:
     """What a file that is no torch file seems to be, for the error."""
-    head = data[:512]
+    head = data[:HEAD_BYTES]
     if call := _CALLS_AT_START.match(head):
         raise ForbiddenNameError(f"{call[1].decode()}.{call[2].decode()}")
-    if head[TAR_SIGNATURE_OFFSET : TAR_SIGNATURE_OFFSET + len(TAR_SIGNATURE)] == TAR_SIGNATURE:
-        return "is a tar file, the form torch wrote before 0.1.10; save it again with a newer torch"
-    if head.startswith(b"version https://git-lfs"):
-        return "is only a pointer to a file in Git LFS; download the file itself"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is a web page saved in place of the voice; download the file itself"
-    if not any(byte < 9 for byte in head):
-        return "is a text file, not a voice"
+    if kind := foreign_kind(head):
+        return f"is {kind.what}, not a voice: {kind.way_out}"
     return "is not a file of torch (neither its zip form nor the older one), so not a voice"
 
 
