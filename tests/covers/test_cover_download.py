@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from full_disk import file_size_limit
 from ultimate_rvc.covers.download import download_song
 from ultimate_rvc.covers.settings import SourceSettings
 from ultimate_rvc.errors import CancelledError, SourceError
@@ -140,6 +141,11 @@ def test_nothing_of_the_downloader_reaches_the_terminal(
 )
 def test_each_failure_is_one_sentence_of_its_own(server: str, tmp_path: Path, path: str, words: str) -> None:
     assert words in sentence_for(server + path, tmp_path)
+
+
+def test_a_disk_without_room_is_told_with_its_folder(server: str, tmp_path: Path) -> None:
+    with file_size_limit(100):
+        assert f"in {tmp_path} (File too large); make room" in sentence_for(f"{server}/song.ogg", tmp_path)
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -73,10 +73,7 @@ def download_song(
             progress.check()
             finished = ydl.process_ie_result(information, download=True)
     except (YoutubeDLError, LoadError) as error:
-        for cause in _causes(error):
-            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-                raise cause from error  # the cache says which disk is full, and the way out
-        raise SourceError(_reason(url, error, settings)) from error
+        raise SourceError(_reason(url, error, folder, settings)) from error
     return Download(
         path=_downloaded_file(url, folder),
         title=str(finished.get("title") or "song"),
@@ -159,12 +156,17 @@ def _downloaded_file(url: str, folder: Path) -> Path:
     return files[0]
 
 
-def _reason(url: str, error: BaseException, settings: SourceSettings) -> str:
+def _reason(url: str, error: BaseException, folder: Path, settings: SourceSettings) -> str:
     """One sentence for what yt-dlp raised: by the kind of its cause, else by its words."""
     causes = tuple(_causes(error))
     for cause in causes:
         if isinstance(cause, HTTPError):
             return _http_reason(url, cause.status)
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return (
+                f"There is no room for {url} in {folder} ({cause.strerror}); "
+                "make room there, or move it with URVC_AUDIO_DIR."
+            )
     if any(isinstance(cause, LoadError) for cause in causes):
         return (
             f"The cookie file {settings.cookiefile} is not in Netscape format; "
