@@ -35,7 +35,8 @@ covers = st.builds(
     CoverSettings,
     conversion=conversions,
     index_path=st.none() | st.just(Path("/voices/a.index")),
-    backing=st.none() | st.builds(BackingVoice, voice=st.none() | NAMES, conversion=st.none() | conversions),
+    backing=st.none()
+    | st.builds(BackingVoice, voice=st.none() | NAMES, n_semitones=st.none() | st.integers(-48, 48)),
     source=st.builds(SourceSettings, max_minutes=st.floats(0.1, 600)),
     stems=st.builds(StemSettings, split_backing=st.sampled_from(StepSwitch)),
     effects=st.none() | st.builds(EffectSettings, room_size=UNIT),
@@ -123,7 +124,7 @@ CONVERT = {"sources": ["a.wav"], "voice": "starter"}
         (
             "cover",
             {**COVER, "cover": {"main_gain": 99}},
-            "--main-gain is 99.0, but must be from -60.0 to 20.0",
+            "cover.main_gain is 99.0, but must be from -60.0 to 20.0",
         ),
         ("cover", {**COVER, "cover": {"main_gain": True}}, "cover.main_gain is True"),
         ("cover", {**COVER, "cover": {"device": "cpu"}}, "There is no setting cover.device"),
@@ -140,11 +141,15 @@ CONVERT = {"sources": ["a.wav"], "voice": "starter"}
         ),
         ("cover", {**COVER, "cover": {"conversion": {"seed": 10**400}}}, "cover.conversion.seed is 1000"),
         ("cover", {**COVER, "cover": {"conversion": {"sid": 1.5}}}, "sid is 1.5, but must be a whole number"),
-        ("cover", {**COVER, "optimization": {"fp16": True}}, "There is no setting optimization.fp16"),
+        (
+            "cover",
+            {**COVER, "optimization": {"fp16": True}},
+            "There is no optimisation 'fp16'; did you mean 'use_fp16'?",
+        ),
         (
             "cover",
             {**COVER, "optimization": {"use_fp16": 1}},
-            "optimization.use_fp16 is 1, but must be true or",
+            "use_fp16 is 1, but must be true or",
         ),
         (
             "cover",
@@ -155,7 +160,7 @@ CONVERT = {"sources": ["a.wav"], "voice": "starter"}
         ("convert", {"sources": [], "voice": "starter"}, "sources is empty"),
         ("convert", {"sources": [""], "voice": "starter"}, "sources[0] is '', but must be a path"),
         ("convert", {**CONVERT, "bitrate_kbps": 128}, "bitrate_kbps has no meaning for wav"),
-        ("convert", {**CONVERT, "output_format": "mp3", "bitrate_kbps": 999}, "--bitrate is 999"),
+        ("convert", {**CONVERT, "output_format": "mp3", "bitrate_kbps": 999}, "bitrate_kbps is 999"),
         (
             "separate",
             {"source": "a.wav", "task": "drums"},

@@ -228,12 +228,14 @@ def test_from_env_reads_the_process_and_warns(
     monkeypatch.setenv("RVC_PROFILING", "on")
     monkeypatch.setenv("RVC_GPU_FILTR", "on")
     assert OptimizationConfig.from_env() == column("cpu", enable_profiling=True)
-    assert "RVC_GPU_FILTR is unknown and changes nothing; did you mean RVC_GPU_FILTER?" in caplog.text
+    assert "RVC_GPU_FILTR is unknown and changes nothing; did you mean 'RVC_GPU_FILTER'?" in caplog.text
 
 
 def test_an_unknown_variable_without_a_near_name_is_told_all() -> None:
     (warning,) = resolve_config(environment={"RVC_Q": "1", "OTHER": "1"}).warnings
-    assert warning == f"The variable RVC_Q is unknown and changes nothing; there are {', '.join(VARIABLES)}."
+    assert (
+        warning == f"The variable RVC_Q is unknown and changes nothing; choose from {', '.join(VARIABLES)}."
+    )
 
 
 def test_a_config_given_outright_is_taken_as_it_is(
@@ -253,7 +255,7 @@ def test_a_config_is_frozen_and_checked() -> None:
         OptimizationConfig(device="gpu")
     with pytest.raises(SettingError, match="use_gpu_filter is 'yes', but must be True or False"):
         OptimizationConfig(use_gpu_filter="yes")  # type: ignore[arg-type]
-    with pytest.raises(SettingError, match="no optimisation 'use_gpu_filtre'; did you mean use_gpu_filter"):
+    with pytest.raises(SettingError, match="no optimisation 'use_gpu_filtre'; did you mean 'use_gpu_filter"):
         resolve_config({"use_gpu_filtre": True})
 
 
@@ -324,11 +326,11 @@ def test_a_missing_settings_file_names_file_and_choices(own_surroundings: Path) 
     ("content", "said"),
     [
         ("use_gpu_filtre: true", "mine.yaml has the key 'use_gpu_filtre', which is none; did you mean"),
-        ("bits: 4", "has the key 'bits', which is none; there are device, use_gpu_retrieval"),
+        ("bits: 4", "has the key 'bits', which is none; choose from device, use_gpu_retrieval"),
         ("use_gpu_filter: perhaps", "use_gpu_filter in .*mine.yaml is 'perhaps', but must be one of true"),
         ("batch_size: 0", "batch_size in .*mine.yaml is 0, but must be 1 to 64 or auto"),
         ("device: gpu", "device in .*mine.yaml is 'gpu', but must be auto, mps"),
-        ("- device", "mine.yaml must hold lines of 'key: value' with device, "),
+        ("- device", "mine.yaml must hold lines of 'key: value'"),
         ("device: [", "mine.yaml cannot be read: while parsing"),
     ],
 )
@@ -342,7 +344,7 @@ def test_a_wrong_settings_file_names_file_key_and_choices(
 
 @pytest.mark.parametrize(("name", "device"), [("macos_optimized", "mps"), ("nvidia", "cuda"), ("cpu", "cpu")])
 def test_shipped_settings_files(monkeypatch: pytest.MonkeyPatch, name: str, device: str) -> None:
-    monkeypatch.setattr(config_module, "config_dir", lambda: SHIPPED)
+    monkeypatch.setenv("URVC_CONFIG_DIR", str(SHIPPED))
     resolved = resolve_config(environment={"URVC_CONFIG": name})
     assert resolved.config == column(device, device=device)
     assert set(resolved.origins.values()) == {f"URVC_CONFIG={name}"}  # complete: nothing is left open

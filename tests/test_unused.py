@@ -33,7 +33,6 @@ PENDING = frozenset(
         "rvc.infer.highpass.ZeroPhaseFilter",
         "rvc.infer.retrieval.log",
         "rvc.train.loop.log",
-        "rvc.voice_file.checkpoint._SPEAKERS_PLACE",
         "rvc.voice_file.restricted_pickle.Decorated",
     )
 )

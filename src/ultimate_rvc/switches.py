@@ -301,6 +301,8 @@ def check_switches(given: Mapping[str, object], names: Mapping[str, str] | None 
     for name in chosen:
         if name not in SWITCHES:
             raise SettingError(f"There is no optimisation {name!r}; {nearest(name, SWITCHES)}")
+        if SWITCHES[name].kind is bool and not isinstance(chosen[name], bool | str):
+            raise SettingError(f"{name} is {chosen[name]!r}, but must be true or false.", name)
     return {name: _parsed(name, value, (names or {}).get(name, name)) for name, value in chosen.items()}
 
 

@@ -100,10 +100,10 @@ def mix(asked: Asked, tracks: Annotated[list[Path], typer.Argument(help="Audio f
     _change("mix", {**asked, "sources": tracks})
 
 
-@options.takes(WavifyRequest, leave_out=("beside",))
+@options.takes(WavifyRequest)
 def wavify(asked: Asked, track: options.Track) -> None:
     """Turn any file with audio in it (video too) into a wav file."""
-    _change("wavify", {**asked, "source": track, "beside": True})
+    _change("wavify", {"beside": True, **asked, "source": track})
 
 
 def _change(kind: str, given: Asked) -> None:

@@ -166,7 +166,9 @@ class WavifyRequest:
 
     source: Path = setting(REQUIRED, "Audio or video file.")
     output: Path | None = _output("File")
-    beside: bool = setting(False, "Write beside the source instead of into the output folder.")
+    beside: bool = setting(
+        False, "Write beside the source, as the command line does, not into the output folder."
+    )
     overwrite: bool | None = overwrite_setting()
 
     def __post_init__(self) -> None:
