@@ -106,7 +106,7 @@ def write_work(
     networks = build_networks(data.description, settings)
     generator = paired_state(networks.generator.state_dict())
     torch.save({"model": generator}, folder / GENERATOR_FILE)
-    torch.save({"model": networks.discriminators.published_state()}, folder / DISCRIMINATOR_FILE)
+    torch.save({"model": paired_state(networks.discriminators.state_dict())}, folder / DISCRIMINATOR_FILE)
     table = ExamplesTable.read(training.data / EXAMPLES_FILE)
     assert table is not None
     silent = table.mutes  # rvc-next adds as many of its own

@@ -9,6 +9,7 @@ from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.networks.discriminators import DiscriminatorOutput, build_discriminator, frozen
 from ultimate_rvc.rvc.networks.spectrogram_discriminator import Resolution, SpectrogramDiscriminator
+from ultimate_rvc.rvc.networks.training_state import paired_state
 from ultimate_rvc.rvc.networks.waveform_discriminators import PeriodDiscriminator, ScaleDiscriminator
 from ultimate_rvc.rvc.train.losses import discriminator_loss, feature_loss, generator_loss
 
@@ -136,7 +137,7 @@ def test_periods_fold_what_they_do_not_divide(samples: int) -> None:
 
 def test_published_names_are_taken_in_either_dialect() -> None:
     judges = build_discriminator(VoiceVersion.V2, Vocoder.REFINE_GAN, NARROW)
-    published = judges.published_state()
+    published = paired_state(judges.state_dict())
     assert "discriminators.0.convs.0.weight_g" in published
     assert not any("parametrizations" in key for key in published)
     for state in (published, judges.state_dict()):
