@@ -8,7 +8,8 @@ import gradio as gr
 import pytest
 
 from ultimate_rvc.covers.settings import CoverSettings
-from ultimate_rvc.plain import to_plain
+from ultimate_rvc.errors import SettingError
+from ultimate_rvc.plain import from_plain, to_plain
 from ultimate_rvc.web.controls import Form, groups, offered
 from ultimate_rvc.web.desk import Desk, Server
 from ultimate_rvc.web.tabs import advanced
@@ -33,7 +34,8 @@ def component(path: str, language: str = "en") -> Any:
         ("overwrite", gr.Radio),
         ("conversion.index_rate", gr.Slider),
         ("conversion.seed", gr.Number),
-        ("inst_semitones", gr.Number),
+        ("training.num_epochs", gr.Number),
+        ("inst_semitones", gr.Textbox),
         ("stems.vocals_model", gr.Dropdown),
         ("output_sr", gr.Dropdown),
         ("conversion.f0_methods", gr.Dropdown),
@@ -50,7 +52,7 @@ def test_range_step_and_words_are_those_of_the_setting() -> None:
     assert (slider.minimum, slider.maximum, slider.step, slider.value) == (0, 2, 0.00001, 0.66666)
     assert (slider.label, slider.info.partition(";")[0]) == ("Variation", "How much chance is in the voice")
     box = component("bitrate_kbps", "zh-TW")
-    assert (box.minimum, box.maximum, box.value) == (32, 320, None)
+    assert (box.value, box.placeholder) == ("", "自動")
     assert box.info.endswith("32 到 320 kbit/s。")
 
 
@@ -85,7 +87,8 @@ def test_a_default_comes_back_as_it_was(path: str) -> None:
         ("overwrite", "false", False),
         ("conversion.f0_methods", ["rmvpe", "fcpe"], ["rmvpe", "fcpe"]),
         ("conversion.embedder_model", "spin", "spin"),
-        ("inst_semitones", -3, -3),
+        ("inst_semitones", "-3", -3),
+        ("training.discriminator_width", "0.25", 0.25),
         ("output_name", " my song ", "my song"),
         ("output_path", "/a/b.mp3", "/a/b.mp3"),
     ],
@@ -97,9 +100,15 @@ def test_a_value_comes_back_as_it_was(path: str, shown: Any, value: Any) -> None
         assert control.show(value) == shown
 
 
+def test_what_is_no_number_is_refused_with_the_name_of_its_field() -> None:
+    given = Form([ALL["inst_semitones"]], [None]).read([" loud "])
+    with pytest.raises(SettingError, match="inst_semitones is 'loud', but must be a whole number"):
+        from_plain(CoverSettings, given)
+
+
 def test_an_empty_box_is_nothing_where_that_is_a_value_and_else_the_default() -> None:
     optional, needed = ALL["inst_semitones"], ALL["conversion.seed"]
-    assert Form([optional, needed], [None, None]).read([None, None]) == {"inst_semitones": None}
+    assert Form([optional, needed], [None, None]).read(["", None]) == {"inst_semitones": None}
 
 
 def test_folds_hold_every_setting_once_in_their_order() -> None:

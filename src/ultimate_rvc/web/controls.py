@@ -30,7 +30,8 @@ class Control:
         """The control, with its value in ``given``, nested settings, or its default."""
         entry, texts = self.entry, desk.texts
         options: dict[str, Any] = {"value": self.shown(given), **words(texts, entry)}
-        automatic = [(texts("setting.automatic"), NOTHING)] if entry.is_optional else []
+        has_automatic = entry.is_optional and not entry.is_list  # of a list, none is enough
+        automatic = [(texts("setting.automatic"), NOTHING)] if has_automatic else []
         if entry.choices:
             choices = [*automatic, *offered(entry, desk.server.is_local)]
             return gr.Dropdown(choices, multiselect=entry.is_list, **options)
@@ -38,15 +39,19 @@ class Control:
             if not entry.is_optional:
                 return gr.Checkbox(**options)
             return gr.Radio([*automatic, (texts("switch.on"), ON), (texts("switch.off"), OFF)], **options)
-        if entry.kind not in (int, float):
+        if not self._is_number:
             return gr.Textbox(max_lines=1, **options)
+        if entry.is_optional:  # Gradio's box for numbers shows and sends 0 where there is none
+            return gr.Textbox(max_lines=1, placeholder=texts("setting.automatic"), **options)
         low, high = entry.facts.low, entry.facts.high
         limits = {"minimum": low, "maximum": None if high is None else min(high, LARGEST_SAFE_INTEGER)}
-        if entry.facts.step is not None and not entry.is_optional:
+        if entry.facts.step is not None:
             return gr.Slider(step=entry.facts.step, **limits, **options)
-        # Without a placeholder an empty box would show 0.
-        empty = texts("setting.automatic" if entry.is_optional else "setting.usual")
-        return gr.Number(precision=0 if entry.kind is int else None, placeholder=empty, **limits, **options)
+        return gr.Number(precision=0 if entry.kind is int else None, **limits, **options)
+
+    @property
+    def _is_number(self) -> bool:
+        return self.entry.kind in (int, float) and not self.entry.choices
 
     def shown(self, settings: Mapping[str, Any]) -> Any:
         """The control's value from nested settings; what is left out has its default."""
@@ -59,20 +64,22 @@ class Control:
         """The control's value from the setting's."""
         entry = self.entry
         if entry.is_list:
-            return [str(part) for part in value]
+            return [str(part) for part in value or ()]
         if entry.kind is bool:
             return value if not entry.is_optional else NOTHING if value is None else ON if value else OFF
-        if entry.kind in (int, float):
-            return NOTHING if value is None and entry.choices else value
+        if entry.kind in (int, float) and not (self._is_number and entry.is_optional):
+            return NOTHING if value is None else value
         return NOTHING if value is None else str(value)
 
     def read(self, value: Any) -> Any:
         """The setting's value from the control's; what it may be is checked when the job is made."""
-        if value is None or value == NOTHING:
+        if value is None or value == NOTHING or (value == [] and self.entry.is_optional):
             return None
         if self.entry.kind is bool and self.entry.is_optional:
             return {ON: True, OFF: False}.get(value, value) if isinstance(value, str) else value
-        return (value.strip() or None) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return _number(value) if self._is_number else value.strip() or None
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,14 @@ def groups(
         fold: [control for _, control in sorted(placed, key=lambda each: each[0])]
         for fold, placed in found.items()
     }
+
+
+def _number(text: str) -> float | str | None:
+    """What a box holds; what is no number is refused with its name when the job is made."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip() or None
 
 
 def _names(beginning: str, path: str) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.choices import F0Method
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.plain import from_plain, to_plain
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.settings import settings_of
 from ultimate_rvc.voices import library
+from ultimate_rvc.voices.library import VoicePreset
 from ultimate_rvc.web import controls, display
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
+from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_voices import EXPORTS
 from ultimate_rvc.web.voice_choice import checked_voice
@@ -62,10 +66,15 @@ def build(desk: Desk, chosen: gr.State) -> None:
         line.place()
         exported = gr.File(label=texts("details.exported"), interactive=False, visible=False)
 
-    shown = [facts, form, note, tags, *preset, exported]
-    chosen.change(desk.told(lambda name: _look(desk, name)), chosen, shown, **quiet)
+    shown = [facts, form, note, tags, *preset.components, exported]
+    chosen.change(desk.told(lambda name: _look(desk, name, preset)), chosen, shown, **quiet)
     inspect.runs(lambda name: _inspected(desk, name), chosen, facts, **quiet)
-    save.runs(lambda *values: _save(desk, *values), [chosen, note, tags, *preset], facts, **quiet)
+    save.runs(
+        lambda name, note, tags, *values: _save(desk, name, note, tags, preset.read(values)),
+        [chosen, note, tags, *preset.components],
+        facts,
+        **quiet,
+    )
     apply.runs(
         lambda *values: _apply(desk, *values),
         [chosen, picture, index, rename],
@@ -77,47 +86,27 @@ def build(desk: Desk, chosen: gr.State) -> None:
     delete.runs(lambda name: _delete(desk, name), chosen, chosen, **quiet)
 
 
-def _preset(desk: Desk) -> list[Any]:
-    """Empty leaves a setting to its usual default."""
-    texts = desk.texts
-
+def _preset(desk: Desk) -> Form:
+    """What a preset holds; empty leaves a setting to its usual default."""
     known = settings_of(ConversionSettings)
-
-    def number(name: str) -> gr.Number:
-        entry = known[name]
-        return gr.Number(
-            None,
-            minimum=entry.facts.low,
-            maximum=entry.facts.high,
-            precision=0 if entry.kind is int else None,
-            placeholder=texts("details.usual"),
-            **controls.words(texts, entry),
-        )
-
+    entries = [replace(known[each.name], is_optional=True, default=None) for each in fields(VoicePreset)]
+    parts = [Control(entry.name, entry) for entry in entries]
     with gr.Row():
-        numbers = [number(name) for name in ("n_semitones", "index_rate", "protect_rate")]
-    methods = gr.Dropdown(
-        [word.value for word in F0Method], value=[], multiselect=True,
-        **controls.words(texts, known["f0_methods"]),
-    )  # fmt: skip
-    return [*numbers, methods]
+        numbers = controls.lay_out(desk, [part for part in parts if not part.entry.is_list])
+    return controls.joined(numbers, controls.lay_out(desk, [part for part in parts if part.entry.is_list]))
 
 
-def _look(desk: Desk, name: str | None) -> list[Any]:
+def _look(desk: Desk, name: str | None, preset: Form) -> list[Any]:
     if name is None:
         empty = f'<div class="job empty">{escape(desk.texts("details.none"))}</div>'
-        return [empty, gr.Column(visible=False), "", "", None, None, None, [], gr.File(visible=False)]
+        return [empty, gr.Column(visible=False), "", "", *preset.show({}), gr.File(visible=False)]
     card = library.voice_card(name)
-    preset = card.preset
     return [
         _facts(desk, name),
         gr.Column(visible=True),
         card.note,
         ", ".join(card.tags),
-        preset.n_semitones,
-        preset.index_rate,
-        preset.protect_rate,
-        [str(method) for method in preset.f0_methods or ()],
+        *preset.show(to_plain(card.preset)),
         gr.File(value=None, visible=False),
     ]
 
@@ -167,17 +156,9 @@ def _shown(desk: Desk, value: object) -> str:
     return desk.texts(f"voice_fact.{'yes' if value else 'no'}") if isinstance(value, bool) else str(value)
 
 
-def _save(
-    desk: Desk, name: str | None, note: str, tags: str, n_semitones: int | None, index_rate: float | None,
-    protect_rate: float | None, f0_methods: list[str],
-) -> str:  # fmt: skip
+def _save(desk: Desk, name: str | None, note: str, tags: str, given: Mapping[str, Any]) -> str:
     name = checked_voice(desk, name)
-    preset = library.VoicePreset(
-        n_semitones=n_semitones,
-        index_rate=index_rate,
-        protect_rate=protect_rate,
-        f0_methods=tuple(F0Method(method) for method in f0_methods) or None,
-    )
+    preset = from_plain(VoicePreset, given)
     library.set_note(name, note)
     library.set_tags(name, [tag for tag in map(str.strip, tags.split(",")) if tag])
     library.set_preset(name, preset)
