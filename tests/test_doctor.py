@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ultimate_rvc import doctor
 from ultimate_rvc.assets import registry
@@ -63,6 +66,34 @@ def test_devices_end_with_the_cpu_and_the_first_is_the_default(report: doctor.Re
     assert report.as_dict()["default_device"] == report.devices[0].name
 
 
+def test_where_a_driver_offers_a_gpu_torch_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "gpu_driver_present", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (6 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "A GPU")
+    found = doctor.examine()
+    assert found.devices[0] == doctor.ComputeDevice("cuda:0", "A GPU", 8 * 10**9, 6 * 10**9)
+    assert any("cuda:0" in line and "(6.0 GB free of 8.0 GB)" in line for line in found.lines())
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="torch is asked for the GPU there")
+def test_without_a_gpu_nothing_heavy_is_loaded() -> None:
+    code = (
+        "import sys, ultimate_rvc.device as device; device.gpu_driver_present = lambda: False\n"
+        "from ultimate_rvc.doctor import examine\n"
+        "print(*examine().problems, *sys.modules, sep='\\n')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(doctor.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.splitlines())
+    assert "ultimate_rvc.voices.library" in loaded
+    heavy = {"torch", "numpy", "scipy", "numba", "librosa", "faiss", "av", "transformers", "pymss", "gradio"}
+    assert loaded.isdisjoint(heavy)
+
+
 def test_memory_and_disk_are_plausible(report: doctor.Report) -> None:
     assert report.memory_total_bytes is not None
     assert report.memory_available_bytes is not None
@@ -92,13 +123,16 @@ def test_a_missing_or_wrong_package_is_a_problem(monkeypatch: pytest.MonkeyPatch
         'pytest>=1; extra == "dev"',
         'absent; sys_platform == "win32"',
     ]
-    monkeypatch.setattr(importlib.metadata, "requires", lambda name: needs)
+    of_torch = ["no-such-part-of-torch", 'no-such-gpu-library; sys_platform != "win32"']
+    requires = {doctor.DISTRIBUTION: needs, "torch": of_torch}
+    monkeypatch.setattr(importlib.metadata, "requires", requires.get)
     problems = [problem for problem in doctor.examine().problems if "install" in problem]
     assert any(
         problem.startswith("no-such-package is not installed: run ./urvc-macos.sh") for problem in problems
     )
+    assert any(problem.startswith("no-such-part-of-torch is not installed") for problem in problems)
     assert any(problem.startswith("numpy is ") and "<1 is needed" in problem for problem in problems)
-    assert not any(word in problem for problem in problems for word in ("rich", "pytest", "absent"))
+    assert not any(word in problem for problem in problems for word in ("rich", "pytest", "absent", "gpu"))
 
 
 def test_a_missing_starter_encoder_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

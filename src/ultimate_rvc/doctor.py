@@ -16,6 +16,7 @@ from typing import Any
 from ultimate_rvc import __version__
 from ultimate_rvc.assets import registry
 from ultimate_rvc.choices import Device, EmbedderModel
+from ultimate_rvc.device import gpu_driver_present, load_torch_libraries
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import audio_dir, models_dir, packaged_assets_dir, voice_models_dir
 from ultimate_rvc.separation.models import SEPARATION_MODELS, SeparationModel
@@ -166,7 +167,7 @@ def _package_problems() -> Iterator[str]:
         return
     from packaging.requirements import Requirement
 
-    for requirement in map(Requirement, requirements):
+    for requirement in map(Requirement, [*requirements, *_needed_by_torch()]):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         version = _installed_version(requirement.name)
@@ -176,6 +177,15 @@ def _package_problems() -> Iterator[str]:
             yield f"{requirement.name} is {version}, but {requirement.specifier} is needed: run {REINSTALL}."
 
 
+def _needed_by_torch() -> list[str]:
+    """What ``import torch`` needs, which is not tried; libraries of GPUs, which have markers, are."""
+    try:
+        needed = importlib.metadata.requires("torch") or []
+    except importlib.metadata.PackageNotFoundError:  # told already
+        return []
+    return [requirement for requirement in needed if ";" not in requirement]
+
+
 # --- devices and memory -------------------------------------------------------------------------
 
 
@@ -183,6 +193,9 @@ def _devices(problems: list[str]) -> tuple[ComputeDevice, ...]:
     """The devices of torch, in the order in which ``auto`` takes them."""
     cpu = ComputeDevice(Device.CPU.value, _processor_name())
     try:
+        if not gpu_driver_present():
+            load_torch_libraries()
+            return (cpu,)
         import torch
     except (ImportError, OSError) as error:  # a wheel for another system fails to load its libraries
         problems.append(f"torch cannot be loaded ({error}): run {REINSTALL}.")

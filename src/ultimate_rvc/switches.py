@@ -396,9 +396,9 @@ def _python_choices(name: str) -> str:
 def _hardware(device: str) -> str:
     if device != Device.AUTO:
         return device.partition(":")[0]
-    from ultimate_rvc.device import resolve_device
+    from ultimate_rvc.device import best_device_type
 
-    return resolve_device(Device.AUTO).type
+    return best_device_type()
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

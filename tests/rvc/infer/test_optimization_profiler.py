@@ -109,7 +109,8 @@ def test_the_table_tells_everything_and_forgets_on_reset(profiler: PerformancePr
     profiler.audio_seconds = 4
     with profiler.stage("convert"), profiler.stage("vocoder"):
         clock.now += 2
-    lines = str(profiler).splitlines()
+    lines = str(profiler.report()).splitlines()
+    assert str(profiler).splitlines() == lines
     assert lines[1].split() == ["convert", "1", "2.000", "100.0%"]
     assert lines[2].startswith("  vocoder")
     assert lines[3].split() == ["total", "2.000", "RTF", "0.500"]

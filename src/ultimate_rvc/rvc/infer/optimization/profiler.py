@@ -7,7 +7,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,27 @@ class StageReport:
     seconds: float
     calls: int
     share: float
+
+
+class StageTable(list[StageReport]):
+    """The stages of a report; as text, a table of them with nested stages indented."""
+
+    def __init__(
+        self, stages: Iterable[StageReport], total_seconds: float, real_time_factor: float | None
+    ) -> None:
+        super().__init__(stages)
+        self.total_seconds = total_seconds
+        self.real_time_factor = real_time_factor
+
+    def __str__(self) -> str:
+        lines = [f"{'stage':<32}{'calls':>7}{'seconds':>10}{'share':>8}"]
+        for stage in self:
+            depth = stage.name.count(SEPARATOR)
+            label = "  " * depth + stage.name.rpartition(SEPARATOR)[2]
+            lines.append(f"{label:<32}{stage.calls:>7}{stage.seconds:>10.3f}{stage.share:>8.1%}")
+        factor = "" if self.real_time_factor is None else f"   RTF {self.real_time_factor:.3f}"
+        lines.append(f"{'total':<39}{self.total_seconds:>10.3f}{factor}")
+        return "\n".join(lines)
 
 
 @dataclass
@@ -121,14 +142,15 @@ class PerformanceProfiler:
         finally:
             self.end(name)
 
-    def report(self) -> list[StageReport]:
-        """Every closed stage, in the order in which they first began."""
+    def report(self) -> StageTable:
+        """Every closed stage, in the order in which they first began; printed, it is a table."""
         total = self.total_seconds
-        return [
+        stages = (
             StageReport(name, stage.seconds, stage.calls, stage.seconds / total if total else 0.0)
             for name, stage in self._stages.items()
             if stage.calls
-        ]
+        )
+        return StageTable(stages, total, self.real_time_factor)
 
     @property
     def total_seconds(self) -> float:
@@ -153,6 +175,7 @@ class PerformanceProfiler:
         return json.dumps(self.as_dict(), indent=2)
 
     def as_dict(self) -> dict[str, Any]:
+        """What :meth:`to_json` writes."""
         return {
             "device": str(self.device),
             "total_seconds": self.total_seconds,
@@ -163,27 +186,13 @@ class PerformanceProfiler:
             "stages": [vars(stage) for stage in self.report()],
         }
 
-    def to_text(self) -> str:
-        """The report as a table, nested stages indented."""
-        lines = [f"{'stage':<32}{'calls':>7}{'seconds':>10}{'share':>8}"]
-        for stage in self.report():
-            depth = stage.name.count(SEPARATOR)
-            label = "  " * depth + stage.name.rpartition(SEPARATOR)[2]
-            lines.append(f"{label:<32}{stage.calls:>7}{stage.seconds:>10.3f}{stage.share:>8.1%}")
-        factor = self.real_time_factor
-        lines.append(
-            f"{'total':<39}{self.total_seconds:>10.3f}"
-            + (f"   RTF {factor:.3f}" if factor is not None else "")
-        )
-        return "\n".join(lines)
-
     def log(self) -> None:
         """Hand itself to the log, for whoever shows the table when the work is done."""
         if self.enabled:
             log.info("%s", self)
 
     def __str__(self) -> str:
-        return self.to_text()
+        return str(self.report())
 
     def plot(self, path: Path) -> None:
         """Draw the innermost stages as bars into a picture file."""
