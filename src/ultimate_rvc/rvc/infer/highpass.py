@@ -43,6 +43,7 @@ class ScipyHighpass:
         self._b, self._a = scipy.signal.butter(HIGHPASS_ORDER, HIGHPASS_HZ, "highpass", fs=SAMPLE_RATE)
 
     def apply(self, waveform_16k: Tensor) -> Tensor:
+        """Filter float32 ``(samples,)`` at 16 kHz; the result lies where the input does."""
         filtered = self._filter_in_blocks(waveform_16k.cpu().numpy())
         return torch.from_numpy(filtered).to(waveform_16k.device)
 

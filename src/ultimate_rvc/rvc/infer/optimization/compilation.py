@@ -55,7 +55,9 @@ class SpanRender(Protocol):
         noise: Noise,
         valid: Valid = None,
         wanted: Sequence[Sequence[tuple[int, int]]] | None = None,
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Render float32 latent ``(batch, inter_channels, frames)`` to ``(batch, 1, samples)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class CompiledRender:
         valid: Valid = None,
         wanted: Sequence[Sequence[tuple[int, int]]] | None = None,
     ) -> Tensor:
-        """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
+        """Render float32 latent ``(batch, inter_channels, frames)`` to ``(batch, 1, samples)``.
 
         Items of a batch are rendered one by one, silent where ``wanted`` or ``valid`` leaves them out.
         """

@@ -126,7 +126,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def all_finite(tensor: Tensor) -> Tensor:
-    """Whether every number is finite, as a bool tensor ``()`` on the device: nobody waits for it."""
+    """Whether all numbers (any shape) are finite: a bool ``()`` on the device, which is not waited for."""
     return torch.isfinite(tensor).all()
 
 
@@ -284,7 +284,7 @@ class Precision:
         return FiniteWindows(self)
 
     def take_seen_finite(self) -> Tensor:
-        """Whether vocoders' last layers got only finite numbers since the last call, on the device."""
+        """Whether vocoders' last layers got only finite numbers since the last call, a bool ``()``."""
         seen = self._seen_finite.clone()
         self._seen_finite.fill_(True)
         return seen
@@ -305,7 +305,7 @@ class FiniteWindows(Generic[Key]):
         ----------
         keys : sequence
             A name for each window, by which ``failed`` returns it.
-        windows : sequence of Tensor (samples,)
+        windows : sequence of float32 Tensor (samples,)
             What was rendered since the last call; a batch is handed over together.
         """
         if not self._precision.is_half:
