@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ultimate_rvc
 from ultimate_rvc.rvc.infer.optimization import cpu_vocoder
 
 PAGE = (Path(__file__).parents[3] / "docs" / "fast-vocoder.md").read_text(encoding="utf-8")
@@ -37,5 +39,7 @@ def test_without_the_switch_the_folder_is_not_imported(switched_on: bool) -> Non
         "pipeline.renderer_for(config, torch.device('cpu'), half=False)\n"
         f"print('llvmlite' in sys.modules, any(name.startswith('{PACKAGE}') for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(ultimate_rvc.__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(switched_on)] * 2
