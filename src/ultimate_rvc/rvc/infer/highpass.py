@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import scipy.signal
 import torch
@@ -22,14 +20,6 @@ DEFAULT_PADDING = 3 * (HIGHPASS_ORDER + 1)  # scipy's own: three times the coeff
 def odd_padding(samples: int) -> int:
     """Samples of odd padding; filtfilt refuses signals shorter than it, but 10 ms of audio is a job too."""
     return min(DEFAULT_PADDING, samples - 1)
-
-
-class ZeroPhaseFilter(Protocol):
-    """The high-pass of RVC, run forwards and backwards over mono audio at 16 kHz."""
-
-    def apply(self, waveform_16k: Tensor) -> Tensor:
-        """Filter ``waveform_16k``, float32 of shape ``(samples,)`` with at least one; on its device."""
-        ...
 
 
 class ScipyHighpass:
