@@ -32,7 +32,6 @@ from ultimate_rvc.rvc.infer.highpass import (
     HIGHPASS_ORDER,
     SAMPLE_RATE,
     ScipyHighpass,
-    ZeroPhaseFilter,
 )
 from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.profiler import peak_device_bytes, peak_host_bytes
@@ -79,7 +78,7 @@ def prepare(folder: Path, minutes: float) -> None:
 def measure(folder: Path, name: str, runs: int, threads: int) -> Run:
     torch.set_num_threads(threads)
     device = torch.device("cpu") if name == SCIPY else resolve_device(name)
-    highpass: ZeroPhaseFilter = ScipyHighpass() if name == SCIPY else TorchHighpass(device)
+    highpass = ScipyHighpass() if name == SCIPY else TorchHighpass(device)
     highpass.apply(torch.zeros(SAMPLE_RATE, device=device))  # loads and plans what only a first call needs
     signal = torch.from_numpy(np.load(folder / SIGNAL)).to(device)
     before = peak_host_bytes()

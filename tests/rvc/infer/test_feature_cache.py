@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,6 +66,17 @@ class Clock:
     def __call__(self) -> float:
         self.now += 1
         return self.now
+
+
+def features_of(cache: FeatureCache, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
+    """Found, or computed and kept."""
+    found = cache.find(key, device)
+    return cache.keep_features(key, compute(), device) if found is None else found
+
+
+def f0_of(cache: FeatureCache, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
+    found = cache.find(key, device)
+    return cache.keep_f0(key, compute(), device) if found is None else found
 
 
 @pytest.fixture
@@ -160,8 +171,8 @@ def test_features_are_the_same_bits_computed_and_found(
     compute = Computation(features)
     with TemporaryDirectory() as folder:
         cache = FeatureCache(Path(folder), MANY_BYTES)
-        computed = cache.features(KEY, compute, CPU)
-        found = FeatureCache(Path(folder), MANY_BYTES).features(KEY, compute, CPU)
+        computed = features_of(cache, KEY, compute, CPU)
+        found = features_of(FeatureCache(Path(folder), MANY_BYTES), KEY, compute, CPU)
     assert compute.calls == 1
     assert computed.dtype == found.dtype == torch.float32
     assert computed.shape == found.shape == features.shape
@@ -174,14 +185,14 @@ def test_features_that_are_not_finite_are_kept_exactly(cache: FeatureCache, valu
     features = noise(1, 5, 8)
     features[0, 2, 3] = value
     compute = Computation(features)
-    computed, found = cache.features(KEY, compute, CPU), cache.features(KEY, compute, CPU)
+    computed, found = features_of(cache, KEY, compute, CPU), features_of(cache, KEY, compute, CPU)
     assert compute.calls == 1
     assert bits(computed) == bits(found) == bits(features)
 
 
 def test_a_range_beyond_float32_is_kept_exactly(cache: FeatureCache) -> None:
     features = torch.tensor([[-3e38], [3e38]])
-    assert bits(cache.features(KEY, Computation(features), CPU)) == bits(features)
+    assert bits(features_of(cache, KEY, Computation(features), CPU)) == bits(features)
 
 
 def test_a_feature_that_never_changes_is_exact_and_a_large_one_spoils_no_other(cache: FeatureCache) -> None:
@@ -197,7 +208,7 @@ def test_f0_is_never_rounded(curve: list[float], seed: int) -> None:
     compute = Computation(f0_hz)
     with TemporaryDirectory() as folder:
         cache = FeatureCache(Path(folder), MANY_BYTES)
-        computed, found = cache.f0(KEY, compute, CPU), cache.f0(KEY, compute, CPU)
+        computed, found = f0_of(cache, KEY, compute, CPU), f0_of(cache, KEY, compute, CPU)
     assert compute.calls == 1
     assert bits(computed) == bits(found) == bits(f0_hz)
 
@@ -205,14 +216,14 @@ def test_f0_is_never_rounded(curve: list[float], seed: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_features_of_any_precision_come_back_as_float32(cache: FeatureCache, dtype: torch.dtype) -> None:
     features = noise(1, 4, 6).to(dtype)
-    computed, found = (cache.features(KEY, Computation(features), CPU) for _ in range(2))
+    computed, found = (features_of(cache, KEY, Computation(features), CPU) for _ in range(2))
     assert computed.dtype == found.dtype == torch.float32
     assert bits(computed) == bits(found)
 
 
 def test_features_that_are_part_of_another_tensor_or_of_a_graph_are_kept(cache: FeatureCache) -> None:
     features = noise(8, 5).requires_grad_(True).T[1:4]
-    computed, found = (cache.features(KEY, Computation(features), CPU) for _ in range(2))
+    computed, found = (features_of(cache, KEY, Computation(features), CPU) for _ in range(2))
     assert not computed.requires_grad
     assert bits(computed.contiguous()) == bits(found)
     assert_within_half_a_step(found, features.detach())
@@ -221,11 +232,11 @@ def test_features_that_are_part_of_another_tensor_or_of_a_graph_are_kept(cache: 
 def test_results_come_on_the_device_that_is_asked_for(cache: FeatureCache) -> None:
     # The "meta" device has no numbers, but its tensors know where they are.
     meta = torch.device("meta")
-    computed = cache.features(KEY, Computation(noise(1, 3, 4)), meta)
+    computed = features_of(cache, KEY, Computation(noise(1, 3, 4)), meta)
     found = cache.find(KEY, meta)
     assert found is not None
     assert computed.device == found.device == meta
-    assert cache.f0("f0-1", Computation(noise(3)), meta).device == meta
+    assert f0_of(cache, "f0-1", Computation(noise(3)), meta).device == meta
 
 
 def test_in_a_batch_what_is_found_need_not_be_computed(cache: FeatureCache) -> None:
@@ -240,7 +251,7 @@ def test_in_a_batch_what_is_found_need_not_be_computed(cache: FeatureCache) -> N
 
 def test_under_inference_mode_as_in_the_pipeline(cache: FeatureCache) -> None:
     with torch.inference_mode():
-        computed = cache.features(KEY, lambda: noise(1, 3, 4) * 2, CPU)
+        computed = features_of(cache, KEY, lambda: noise(1, 3, 4) * 2, CPU)
         found = cache.find(KEY, CPU)
     assert found is not None
     assert bits(computed) == bits(found)
@@ -251,7 +262,7 @@ def test_what_the_computation_raises_passes_and_nothing_is_kept(cache: FeatureCa
         raise RuntimeError("CUDA out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        cache.features(KEY, fail, CPU)
+        features_of(cache, KEY, fail, CPU)
     assert cache.find(KEY, CPU) is None
 
 
@@ -271,8 +282,8 @@ def _file(cache: FeatureCache) -> Path:
 def assert_computed_again(cache: FeatureCache, caplog: pytest.LogCaptureFixture) -> None:
     compute = Computation(noise(1, 3, 4))
     with caplog.at_level(logging.WARNING):
-        again = cache.features(KEY, compute, CPU)
-        assert bits(cache.features(KEY, compute, CPU)) == bits(again)
+        again = features_of(cache, KEY, compute, CPU)
+        assert bits(features_of(cache, KEY, compute, CPU)) == bits(again)
     assert compute.calls == 1
     assert caplog.text.count("is damaged; it is removed and computed again") == 1
     assert_within_half_a_step(again, noise(1, 3, 4))
@@ -442,7 +453,7 @@ def assert_goes_on_with_one_warning(
 ) -> None:
     compute = Computation(noise(1, 3, 4))
     with caplog.at_level(logging.WARNING):
-        results = [cache.features(KEY, compute, CPU) for _ in range(3)]
+        results = [features_of(cache, KEY, compute, CPU) for _ in range(3)]
     assert compute.calls == 3
     assert len({bits(result) for result in results}) == 1
     assert [record.getMessage().count(reason) for record in caplog.records] == [1]
@@ -517,11 +528,11 @@ sys.stdin.readline()
 computed = 0
 for turn in range(150):
     number = turn * 7 % 20
-    def compute():
-        global computed
+    key = f"features-{number}"
+    features = cache.find(key, cpu)
+    if features is None:
         computed += 1
-        return torch.full((50, 50), float(number))
-    features = cache.features(f"features-{number}", compute, cpu)
+        features = cache.keep_features(key, torch.full((50, 50), float(number)), cpu)
     assert features.shape == (50, 50) and (features == number).all()
 print(computed)
 """
@@ -562,7 +573,7 @@ def kept_features() -> int:
     """Two files in the user's own cache; returns their bytes."""
     cache = open_feature_cache()
     cache.keep_features(KEY, noise(1, 100, 768), CPU)
-    cache.f0("f0-1", Computation(noise(200)), CPU)
+    f0_of(cache, "f0-1", Computation(noise(200)), CPU)
     return sum(file.size_bytes for file in list_feature_files(feature_cache_dir()))
 
 

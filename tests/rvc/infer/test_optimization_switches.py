@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from small_pipeline import EVERY_HALF, LevelEncoder, cpu_with, snr_db, tone
 from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.cli.profiling import profile_shown
-from ultimate_rvc.rvc.infer import opening
+from ultimate_rvc.rvc.infer import opening, optimization
 from ultimate_rvc.rvc.infer import pipeline as pipeline_module
 from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.optimization import precision as precision_module
@@ -97,6 +99,14 @@ def spy(
 
     monkeypatch.setattr(owner, method, recorded)
     return calls
+
+
+def test_every_module_of_optimization_has_its_switch() -> None:
+    table = dict(re.findall(r"^(\w+) {2,}(\w.*)$", optimization.__doc__ or "", re.MULTILINE))
+    modules = {module.name for module in pkgutil.iter_modules(optimization.__path__)}
+    assert set(table) == modules
+    named = {field for fields in table.values() for field in fields.split(", ")}
+    assert named == set(VARIABLES.values()) - {"device"}
 
 
 @pytest.mark.parametrize(("value", "called"), [("on", [0, 1]), ("off", [1, 0])])

@@ -60,7 +60,7 @@ def aligned_length(samples: int) -> int:
 
 
 def pad_for_windows(waveform_16k: torch.Tensor) -> torch.Tensor:
-    """Reflect ``waveform_16k`` ``(samples,)`` at both ends, so that every chunk has its context.
+    """Reflect float32 ``(samples,)`` at 16 kHz at both ends, so that every chunk has its context.
 
     Audio shorter than the context is reflected again and again; torch's own padding refuses it.
     """
@@ -81,10 +81,10 @@ def _reflected(waveform: torch.Tensor, start: int, end: int) -> torch.Tensor:
 
 
 def window_loudness(waveform_16k: FloatArray) -> FloatArray:
-    """Sum of |sample| over ``QUIET_WINDOW`` centred on each frame boundary, shape ``(frames + 1,)``.
+    """Sum of |sample| over ``QUIET_WINDOW`` centred on each frame boundary: ``(frames + 1,)``, float32.
 
-    Only frame boundaries can be cuts, so only they are measured: frame ``i`` stands for sample
-    ``FRAME_SAMPLES * i``.
+    ``waveform_16k`` is float32 ``(samples,)``. Only frame boundaries can be cuts, so only they are
+    measured: frame ``i`` stands for sample ``FRAME_SAMPLES * i``.
     """
     frames = aligned_length(len(waveform_16k)) // FRAME_SAMPLES
     half = QUIET_WINDOW // 2
@@ -104,7 +104,10 @@ def _quietest(loudness: FloatArray, low: int, high: int) -> int:
 
 
 def cut(part: Chunk, loudness: FloatArray) -> list[Chunk]:
-    """Cut ``part`` at quiet points about every ``CHUNK_SAMPLES``; short parts stay whole."""
+    """Cut ``part`` at quiet points about every ``CHUNK_SAMPLES``; short parts stay whole.
+
+    ``loudness`` is that of :func:`window_loudness`, float32 ``(frames + 1,)``.
+    """
     if part.length <= MAX_CHUNK_SAMPLES:
         return [part]
     chunks, start = [], part.start
@@ -119,7 +122,10 @@ def cut(part: Chunk, loudness: FloatArray) -> list[Chunk]:
 
 
 def halve(chunk: Chunk, loudness: FloatArray) -> list[Chunk]:
-    """Cut one chunk at the quietest point of its middle half; empty when it is too short for that."""
+    """Cut one chunk at the quietest point of its middle half; empty when it is too short for that.
+
+    ``loudness`` is that of :func:`window_loudness`, float32 ``(frames + 1,)``.
+    """
     if chunk.length < 2 * MIN_CHUNK_SAMPLES:
         return []
     end = _quietest(loudness, chunk.start + chunk.length // 4, chunk.end - chunk.length // 4)
@@ -135,7 +141,7 @@ def whole(samples: int) -> Chunk:
 def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Chunk]:
     """Parts louder than ``top_db`` below the loudest, found in frames of 250 ms as RVC's "split" does.
 
-    Parts are widened to frame boundaries; silence gives an empty list.
+    ``waveform_16k`` is float32 ``(samples,)``. Parts are widened to frame boundaries; silence has none.
     """
     from librosa.effects import split
 
@@ -155,7 +161,10 @@ def sounding_parts(waveform_16k: FloatArray, *, top_db: float = 60.0) -> list[Ch
 
 
 def sounding_frames(waveform_16k: FloatArray) -> BoolArray:
-    """Frames of 10 ms that are heard or close to what is heard; ``(frames,)`` of the aligned length."""
+    """Frames of 10 ms that are heard or close to what is heard: bool ``(frames,)`` of the aligned length.
+
+    ``waveform_16k`` is float32 ``(samples,)``.
+    """
     loud = np.zeros(aligned_length(len(waveform_16k)) // F0_HOP + 1, np.int64)
     peaks = np.maximum.reduceat(np.abs(waveform_16k), np.arange(0, len(waveform_16k), F0_HOP))
     loud[1 : len(peaks) + 1] = peaks >= SILENT_BELOW
@@ -170,7 +179,8 @@ def sounding_frames(waveform_16k: FloatArray) -> BoolArray:
 def wanted_spans(chunk: Chunk, sounding: BoolArray | None) -> Spans:
     """Runs of frames of the chunk's window that are used and, if ``sounding`` is given, heard.
 
-    Its context is not used, but for half a crossfade; frames are those of f0, from the window's start.
+    ``sounding`` is that of :func:`sounding_frames`, bool ``(frames,)`` of the whole recording. The window's
+    context is not used, but for half a crossfade; frames are those of f0, from the window's start.
     """
     pad, used = PAD_SAMPLES // F0_HOP, chunk.length // F0_HOP
     fade = round(CROSSFADE_SECONDS / 2 * 100)
@@ -193,7 +203,7 @@ def wanted_spans(chunk: Chunk, sounding: BoolArray | None) -> Spans:
 def fade_at_gaps(
     window: torch.Tensor, chunk: Chunk, spans: Iterable[tuple[int, int]], hop_length: int
 ) -> None:
-    """Let the output ``window`` ``(samples,)`` rise and fall, in place, where spans meet gaps."""
+    """Let the output ``window``, float32 ``(samples,)``, rise and fall in place where spans meet gaps."""
     (low, high), fade = wanted_spans(chunk, None)[0], round(CROSSFADE_SECONDS / 2 * 100)
     rise = _rise(fade * hop_length, window.device)
     for start, end in spans:
@@ -232,7 +242,7 @@ class Joiner:
         self.waveform.zero_()
 
     def add(self, chunk: Chunk, window: torch.Tensor) -> None:
-        """Add the output ``window`` (its context included), shape ``(samples,)``."""
+        """Add an output window, its context included: float32 ``(samples,)`` at the voice's rate."""
         pad = self._output_samples(PAD_SAMPLES)
         start, end = self._output_samples(chunk.start), self._output_samples(chunk.end)
         at_start, at_end = chunk.start == 0, end >= self._length

@@ -57,7 +57,7 @@ class F0Finder:
 
 
 def shift_and_tune(f0_hz: Tensor, settings: ConversionSettings) -> tuple[Tensor, int]:
-    """The f0 that the voice will follow, ``(frames,)`` in Hz, and by how many semitones it was shifted."""
+    """The f0 that the voice will follow, float32 ``(frames,)`` in Hz, and its shift in semitones."""
     shift = settings.shift_semitones
     if settings.proposed_pitch:
         shift += proposed_shift(f0_hz, settings.proposed_pitch_threshold)

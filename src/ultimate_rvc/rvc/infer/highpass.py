@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import scipy.signal
 import torch
@@ -24,14 +22,6 @@ def odd_padding(samples: int) -> int:
     return min(DEFAULT_PADDING, samples - 1)
 
 
-class ZeroPhaseFilter(Protocol):
-    """The high-pass of RVC, run forwards and backwards over mono audio at 16 kHz."""
-
-    def apply(self, waveform_16k: Tensor) -> Tensor:
-        """Filter ``waveform_16k``, float32 of shape ``(samples,)`` with at least one; on its device."""
-        ...
-
-
 class ScipyHighpass:
     """``scipy.signal.filtfilt`` in float64; block by block, so that memory does not grow.
 
@@ -43,6 +33,7 @@ class ScipyHighpass:
         self._b, self._a = scipy.signal.butter(HIGHPASS_ORDER, HIGHPASS_HZ, "highpass", fs=SAMPLE_RATE)
 
     def apply(self, waveform_16k: Tensor) -> Tensor:
+        """Filter float32 ``(samples,)`` at 16 kHz; the result lies where the input does."""
         filtered = self._filter_in_blocks(waveform_16k.cpu().numpy())
         return torch.from_numpy(filtered).to(waveform_16k.device)
 

@@ -43,7 +43,7 @@ class Retriever(Protocol):
 
     @property
     def needs_exact(self) -> Tensor | None:
-        """Whether a blend since :meth:`forget_doubts` may have missed a neighbour: a bool on the device.
+        """Whether a blend since :meth:`forget_doubts` may have missed a neighbour: bool ``()`` on the device.
 
         Reading its value waits for the device, so that is for the end of a job; if it is true, the job's
         blends have to be repeated with ``exact=True``. ``None`` where all of them were exact anyway.
@@ -113,6 +113,7 @@ class FaissRetriever:
         """There are none."""
 
     def blend(self, features: Tensor, index_rate: float, *, exact: bool = False) -> Tensor:
+        """Float features ``(frames, dim)`` moved towards the index: see :meth:`Retriever.blend`."""
         check_dim(self, self._name, features)
         if index_rate == 0:
             return features
@@ -138,7 +139,7 @@ class FaissRetriever:
 
 
 def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weights ``(frames, neighbours)`` in proportion to ``1 / s**2``, where s is a squared distance.
+    """Float32 weights ``(frames, neighbours)`` in proportion to ``1 / s**2``, where s is a squared distance.
 
     They sum to 1 in each row; neighbours at distance 0 share all of it, missing ones (id -1) get none, and
     a row without any gets only zeros.
@@ -158,8 +159,8 @@ def neighbour_weights(squared_distances: NDArray[np.float32], ids: NDArray[np.in
 def blend_protected(blended: Tensor, features: Tensor, f0_hz: Tensor | None, protect_rate: float) -> Tensor:
     """Unvoiced frames with ``protect_rate`` of the index: consonants and breath stay the source's.
 
-    ``blended`` and ``features``, with and without the index, are ``(frames, dim)`` at 100 Hz; ``f0_hz`` is
-    ``(frames,)``, or None for voices without f0, for which nothing is protected. So is nothing at 0.5.
+    ``blended`` and ``features``, with and without the index, are float32 ``(frames, dim)`` at 100 Hz. A voice
+    without f0 (``f0_hz``, ``(frames,)``, is None) protects nothing, nor does a rate of 0.5.
     """
     if protect_rate >= PROTECT_OFF or f0_hz is None:
         return blended
@@ -168,7 +169,7 @@ def blend_protected(blended: Tensor, features: Tensor, f0_hz: Tensor | None, pro
 
 
 def check_dim(retriever: Retriever, name: str, features: Tensor) -> None:
-    """Raise :class:`VoiceFileError` unless ``features`` are as long as the vectors of the index."""
+    """Raise :class:`VoiceFileError` unless float ``features`` ``(frames, dim)`` fit the index."""
     if features.shape[-1] != retriever.dim:
         raise VoiceFileError(
             f"The index {name} holds vectors of {retriever.dim} numbers, but the voice's features have "

@@ -59,7 +59,7 @@ class VocalFeatures:
         self._new_f0: dict[str, Tensor] = {}
 
     def f0_hz(self, audio: str, methods: Sequence[F0Method], compute: Callable[[], Tensor]) -> Tensor:
-        """f0 of a whole vocal, whose hash is ``audio``."""
+        """f0 of a whole vocal, whose hash is ``audio``: float32 ``(frames,)`` in Hz at 100 Hz."""
         if self._cache is None:
             return self._measured_f0(compute)
         identity = " ".join(map(pitch_identity, methods))
@@ -87,13 +87,13 @@ class VocalFeatures:
         Parameters
         ----------
         audio, chunks, windows_16k
-            The hash of the recording, the place in it, and the samples of each.
+            The hash of the recording, the place in it, and the samples of each: float32 ``(samples,)``.
         recompute
             Remember nothing: it may be wrong.
 
         Returns
         -------
-        list of Tensor (frames, dim)
+        list of float32 Tensor (frames, dim)
             At 50 Hz.
         """
         if self._cache is None:

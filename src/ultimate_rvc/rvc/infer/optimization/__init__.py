@@ -1,4 +1,18 @@
-"""Ways to compute the same sound faster: one module each, chosen by ``OptimizationConfig``."""
+"""Ways to compute the same sound faster, or to see what they cost; each has its switch in ``switches.py``.
+
+=================  ================================
+batching           batch_size
+compilation        compile_model
+cpu_vocoder        fast_vocoder
+device_highpass    use_gpu_filter
+device_retrieval   use_gpu_retrieval
+feature_cache      feature_cache
+feature_files      feature_cache
+precision          use_fp16, use_bf16, use_tf32
+profiler           enable_profiling
+rendering          fast_vocoder, skip_silence
+=================  ================================
+"""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def pad_batch(items: Sequence[Tensor], length: int | None = None) -> tuple[Tenso
     Parameters
     ----------
     items : sequence of Tensor (length, ...)
-        Time first: waveforms, f0 curves, features ``(frames, dim)``; at least one.
+        Time first: waveforms, f0 curves, features ``(frames, dim)``; at least one, of any type.
     length : int, optional
         Length of the batch, at least that of the longest item, which it is when left out.
 
@@ -189,11 +189,11 @@ class ItemGenerators:
     frames: int
 
     def normal(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
-        """Standard normal numbers; see :meth:`uniform`."""
+        """Standard normal numbers, float32 of ``shape``; see :meth:`uniform`."""
         return self._drawn(torch.randn, shape, time_dim)
 
     def uniform(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
-        """Uniform numbers in [0, 1), float32 on the generators' device.
+        """Uniform numbers in [0, 1), float32 of ``shape`` on the generators' device.
 
         ``shape`` starts with the batch; its ``time_dim`` is a multiple of the batch's frames, or None when
         there is no time in it.

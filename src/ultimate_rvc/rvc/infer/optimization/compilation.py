@@ -22,12 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ultimate_rvc.device import is_out_of_memory
+from ultimate_rvc.rvc.infer.optimization.rendering import Spans, VocoderRenderer
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
@@ -41,21 +42,6 @@ SILENT = Noise(0.0)
 WARM_UP_F0_HZ = 220.0
 
 Stage = Callable[[str], AbstractContextManager[Any]]
-
-
-class SpanRender(Protocol):
-    """A ``VocoderRender`` that can leave out frames nobody will hear."""
-
-    def __call__(
-        self,
-        vocoder: VocoderNetwork,
-        latent: Tensor,
-        source: Tensor | None,
-        speaker: Tensor,
-        noise: Noise,
-        valid: Valid = None,
-        wanted: Sequence[Sequence[tuple[int, int]]] | None = None,
-    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +85,7 @@ def plan_tiles(
 
 
 class CompiledRender:
-    """Runs vocoders compiled, tile by tile: a ``SpanRender``.
+    """Runs vocoders compiled, tile by tile; called as a :class:`VocoderRenderer` is.
 
     Each length is compiled when it is first met, unless ``warm_up`` did so before. Where compiling fails, for
     want of a compiler for instance, one warning says so and everything runs uncompiled from then on.
@@ -108,7 +94,7 @@ class CompiledRender:
     ----------
     device : torch.device
         Where vocoders run.
-    uncompiled : SpanRender
+    uncompiled : VocoderRenderer
         Used for what cannot be rendered in tiles: windows shorter than every tile, and vocoders that draw
         random numbers of the shape of their tensors (RefineGAN, unless its noise is switched off).
     backend : str or callable
@@ -120,7 +106,7 @@ class CompiledRender:
     def __init__(
         self,
         device: torch.device,
-        uncompiled: SpanRender,
+        uncompiled: VocoderRenderer,
         *,
         backend: str | Callable[..., Any] = "inductor",
         tile_lengths: Sequence[int] | None = None,
@@ -140,9 +126,9 @@ class CompiledRender:
         speaker: Tensor,
         noise: Noise,
         valid: Valid = None,
-        wanted: Sequence[Sequence[tuple[int, int]]] | None = None,
+        wanted: Sequence[Spans] | None = None,
     ) -> Tensor:
-        """Render latent (batch, inter_channels, frames) to (batch, 1, samples).
+        """Render float32 latent ``(batch, inter_channels, frames)`` to ``(batch, 1, samples)``.
 
         Items of a batch are rendered one by one, silent where ``wanted`` or ``valid`` leaves them out.
         """
@@ -203,7 +189,7 @@ class CompiledRender:
         batch: int,
         frames: int,
         valid: Valid,
-        wanted: Sequence[Sequence[tuple[int, int]]] | None,
+        wanted: Sequence[Spans] | None,
     ) -> list[Tile] | None:
         """The tiles of a batch, or ``None`` when one of its items is shorter than all usable ones."""
         ends = valid or (frames,) * batch

@@ -40,6 +40,7 @@ class TorchHighpass:
         self._reversed_response = torch.from_numpy(response.conj()).to(device)
 
     def apply(self, waveform_16k: Tensor) -> Tensor:
+        """Filter float32 ``(samples,)`` at 16 kHz, at least one sample, on its device."""
         samples = len(waveform_16k)
         padding = odd_padding(samples)
         length = samples + 2 * padding

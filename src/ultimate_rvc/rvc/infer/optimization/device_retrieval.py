@@ -82,12 +82,14 @@ class DeviceRetriever:
 
     @property
     def needs_exact(self) -> Tensor | None:
+        """Whether a neighbour may have been missed: a bool ``()`` on the device, None without doubt."""
         return self._needs_exact
 
     def forget_doubts(self) -> None:
         self._needs_exact = None
 
     def blend(self, features: Tensor, index_rate: float, *, exact: bool = False) -> Tensor:
+        """Float features ``(frames, dim)`` moved towards the index: see :meth:`Retriever.blend`."""
         check_dim(self, self._name, features)
         if index_rate == 0 or len(features) == 0:
             return features

@@ -126,33 +126,8 @@ class FeatureCache:
         self._files = FeatureFiles(folder, max_bytes, clock=clock)
         self._warned = False
 
-    def features(self, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
-        """Content features, found or computed now.
-
-        Parameters
-        ----------
-        key
-            From :func:`features_key`.
-        compute
-            Gives the features, any shape. Called only if they are not found; what it raises passes.
-        device
-            Where the result is wanted.
-
-        Returns
-        -------
-        float32 of the same shape: each feature (last dimension) rounded to one of 65,536 steps between
-        its least and its greatest value, or all as they are if one of them is not finite.
-        """
-        found = self.find(key, device)
-        return found if found is not None else self.keep_features(key, compute(), device)
-
-    def f0(self, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
-        """An f0 curve in Hz, found or computed now: as :meth:`features`, but never rounded."""
-        found = self.find(key, device)
-        return found if found is not None else self.keep_f0(key, compute(), device)
-
     def find(self, key: str, device: torch.device) -> Tensor | None:
-        """What is kept under ``key`` as float32 on ``device``, or None; for work done in batches."""
+        """What is kept under ``key``: float32 ``(frames,)`` or ``(frames, dim)`` on ``device``, or None."""
         try:
             content = self._files.read(key)
         except OSError as error:
@@ -168,12 +143,16 @@ class FeatureCache:
         return _widened(values, device)
 
     def keep_features(self, key: str, features: Tensor, device: torch.device) -> Tensor:
-        """Keep computed features; returns what :meth:`find` will give for ``key`` from now on."""
+        """Keep float features ``(frames, dim)``; returns what :meth:`find` will give from now on.
+
+        float32 of the same shape: each feature (last dimension) rounded to one of 65,536 steps between its
+        least and its greatest value, or all as they are if one of them is not finite.
+        """
         features = features.detach().float()
         return self._keep(key, _narrowed(features) or {VALUES: features}, device)
 
     def keep_f0(self, key: str, f0_hz: Tensor, device: torch.device) -> Tensor:
-        """Keep a computed f0 curve."""
+        """Keep an f0 curve, float ``(frames,)`` in Hz, unrounded; returns it as float32 on ``device``."""
         return self._keep(key, {VALUES: f0_hz.detach().float()}, device)
 
     def _keep(self, key: str, tensors: dict[str, Tensor], device: torch.device) -> Tensor:
@@ -195,7 +174,7 @@ class FeatureCache:
 
 
 def rounded_as_kept(features: Tensor) -> Tensor:
-    """What :meth:`FeatureCache.find` will give for float32 ``features``, without waiting for the device."""
+    """What :meth:`FeatureCache.find` will give for float32 ``(frames, dim)``; nobody waits for the device."""
     if features.numel() == 0:
         return features
     values, low, step = _in_steps(features)

@@ -39,10 +39,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from ultimate_rvc.switches import OptimizationConfig
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +70,7 @@ CPU_FLOAT16 = ("avx512_fp16", "amx_fp16")
 Key = TypeVar("Key")
 
 
-class PrecisionChoice(Protocol):
-    """What ``OptimizationConfig`` says of precision."""
-
-    @property
-    def use_fp16(self) -> bool: ...
-    @property
-    def use_bf16(self) -> bool: ...
-    @property
-    def use_tf32(self) -> bool: ...
-
-
-def resolve_precision(config: PrecisionChoice, device: torch.device) -> torch.dtype:
+def resolve_precision(config: OptimizationConfig, device: torch.device) -> torch.dtype:
     """The type of half-precision stages: bfloat16 or float16 if asked for and there, else float32.
 
     ``use_bf16`` goes before ``use_fp16``. Where a GPU has no bfloat16 arithmetic, float16 takes its place; a
@@ -126,7 +117,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def all_finite(tensor: Tensor) -> Tensor:
-    """Whether every number is finite, as a bool tensor ``()`` on the device: nobody waits for it."""
+    """Whether all numbers (any shape) are finite: a bool ``()`` on the device, which is not waited for."""
     return torch.isfinite(tensor).all()
 
 
@@ -187,7 +178,7 @@ class Precision:
         self._seen_finite = torch.ones((), dtype=torch.bool, device=device)
 
     @classmethod
-    def for_config(cls, config: PrecisionChoice, device: torch.device) -> Precision:
+    def for_config(cls, config: OptimizationConfig, device: torch.device) -> Precision:
         """The precision that a configuration asks for, as far as the device has it."""
         return cls(device, resolve_precision(config, device), tf32=config.use_tf32)
 
@@ -284,7 +275,7 @@ class Precision:
         return FiniteWindows(self)
 
     def take_seen_finite(self) -> Tensor:
-        """Whether vocoders' last layers got only finite numbers since the last call, on the device."""
+        """Whether vocoders' last layers got only finite numbers since the last call, a bool ``()``."""
         seen = self._seen_finite.clone()
         self._seen_finite.fill_(True)
         return seen
@@ -305,7 +296,7 @@ class FiniteWindows(Generic[Key]):
         ----------
         keys : sequence
             A name for each window, by which ``failed`` returns it.
-        windows : sequence of Tensor (samples,)
+        windows : sequence of float32 Tensor (samples,)
             What was rendered since the last call; a batch is handed over together.
         """
         if not self._precision.is_half:

@@ -50,9 +50,21 @@ class Program:
         yield write
         write.code.ret_void()
 
+    @property
+    def source(self) -> str:
+        """What was written, in LLVM's language."""
+        return str(self._module)
+
+    def assembly(self) -> str:
+        """What LLVM makes of it for this processor: for reading only, docs/fast-vocoder.md says how."""
+        module, machine = _optimised(self.source)
+        text: str = machine.emit_assembly(module)
+        return text
+
     def compiled(self) -> dict[str, Callable[..., None]]:
         """Return the functions by name; they take integers, numbers and ``Tensor.data_ptr()``."""
-        engine = _compiled(str(self._module))
+        engine = binding.create_mcjit_compiler(*_optimised(self.source))
+        engine.finalize_object()
 
         def callable_from_python(name: str) -> Callable[..., None]:
             # A call through ctypes lets other Python threads run meanwhile.
@@ -138,7 +150,8 @@ def constant(value: int) -> Any:
     return ir.Constant(INT, value)
 
 
-def _compiled(source: str) -> Any:
+def _optimised(source: str) -> tuple[Any, Any]:
+    """The module of that source, optimised for this processor, and the machine it is for."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine(
@@ -148,6 +161,4 @@ def _compiled(source: str) -> Any:
     module.verify()
     passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
     passes.getModulePassManager().run(module, passes)
-    engine = binding.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
+    return module, machine

@@ -32,24 +32,27 @@ from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_transforms import 
 
 
 class Products(Protocol):
-    """Multiplies with the weights of one convolution, (PRODUCTS, input channels, output channels)."""
+    """Multiplies with the weights of one convolution, float ``(PRODUCTS, channels, channels)``: in, out."""
 
     least_tiles: int
     """Fewer tiles need as much memory; what is behind them is overwritten."""
 
     def __call__(self, spectra: Tensor, products: Tensor) -> None:
-        """Write ``products``, (tiles, PRODUCTS, channels) like ``spectra``; both contiguous."""
+        """Write float ``products`` ``(tiles, PRODUCTS, channels)``, as ``spectra`` are; both contiguous."""
         ...
 
 
 def products_with(weight: Tensor) -> Products:
-    """Return the faster products on this processor; channels are a multiple of ``LANES``."""
+    """The faster products on this processor; float ``weight`` ``(PRODUCTS, channels, channels)``.
+
+    Channels are a multiple of ``LANES``.
+    """
     on_x86 = platform.machine().lower() in {"x86_64", "amd64"}
     return CompiledProducts(weight) if on_x86 else TorchProducts(weight)
 
 
 class TorchProducts:
-    """The products as torch computes them."""
+    """The products as torch computes them; float ``weight`` ``(PRODUCTS, channels, channels)``."""
 
     least_tiles = 1
 
@@ -57,11 +60,12 @@ class TorchProducts:
         self._weight = weight.contiguous()
 
     def __call__(self, spectra: Tensor, products: Tensor) -> None:
+        """Write float ``products`` ``(tiles, PRODUCTS, channels)``, as ``spectra`` are."""
         torch.bmm(spectra.transpose(0, 1), self._weight, out=products.transpose(0, 1))
 
 
 class CompiledProducts:
-    """The products in compiled code."""
+    """The products in compiled code; float ``weight`` ``(PRODUCTS, channels, channels)``."""
 
     def __init__(self, weight: Tensor) -> None:
         self._channels = weight.shape[2]
@@ -72,6 +76,7 @@ class CompiledProducts:
         self._multiply = _compiled(weight.dtype, self._channels)
 
     def __call__(self, spectra: Tensor, products: Tensor) -> None:
+        """Write float ``products`` ``(tiles, PRODUCTS, channels)``, as ``spectra`` are."""
         tiles = len(spectra)
         # Compiled code checks nothing: a wrong shape would write into other memory.
         assert tiles >= self.least_tiles
@@ -91,11 +96,16 @@ def _block(channels: int) -> tuple[int, int]:
 
 @functools.cache
 def _compiled(dtype: torch.dtype, channels: int) -> Callable[..., None]:
+    return products_program(dtype, channels).compiled()["multiply"]
+
+
+def products_program(dtype: torch.dtype, channels: int) -> Program:
+    """Write the function ``multiply`` for so many channels, float32 or float64; not compiled yet."""
     # The channels are written into the code: distances between rows then need no registers.
     program = Program(dtype)
     with program.function("multiply", POINTER, POINTER, POINTER, INT) as write:
         _write_products(write, channels, *_block(channels))
-    return program.compiled()["multiply"]
+    return program
 
 
 def _write_products(write: Writer, channels: int, rows: int, vectors: int) -> None:

@@ -65,21 +65,14 @@ class CompiledTransforms:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        program = Program(dtype)
-        shape = [INT] * len(_Shape.__dataclass_fields__)
-        with program.function("forward", POINTER, NUMBER, POINTER, POINTER, *shape) as write:
-            _write_forward(write)
-        for add in (False, True):
-            with program.function(_backward(add=add), *[POINTER] * 4, *shape) as write:
-                _write_backward(write, add=add)
-        self._functions = program.compiled()
+        self._functions = transforms_program(dtype).compiled()
 
     def forward(self, rows: Tensor, slope: float, tiles: Tiles, spectra: Tensor) -> None:
         """Transform leaky ReLU of the rows, zeros beyond both ends.
 
         Parameters
         ----------
-        rows : Tensor (samples, channels)
+        rows : float Tensor (samples, channels)
             Contiguous; channels are a multiple of ``LANES``.
         slope : float
             0 to 1, of the leaky ReLU for negative numbers.
@@ -97,7 +90,7 @@ class CompiledTransforms:
 
         Parameters
         ----------
-        products : Tensor (tiles.count or more, PRODUCTS, channels)
+        products : float Tensor (tiles.count or more, PRODUCTS, channels)
             Spectra times what :func:`products_of_weight` made of the weight.
         bias : Tensor (channels,)
         """
@@ -124,8 +117,20 @@ def compiled_transforms(dtype: torch.dtype) -> CompiledTransforms:
     return CompiledTransforms(dtype)
 
 
+def transforms_program(dtype: torch.dtype) -> Program:
+    """Write ``forward``, ``backward`` and ``backward_add`` for float32 or float64; not compiled yet."""
+    program = Program(dtype)
+    shape = [INT] * len(_Shape.__dataclass_fields__)
+    with program.function("forward", POINTER, NUMBER, POINTER, POINTER, *shape) as write:
+        _write_forward(write)
+    for add in (False, True):
+        with program.function(_backward(add=add), *[POINTER] * 4, *shape) as write:
+            _write_backward(write, add=add)
+    return program
+
+
 def products_of_weight(weight: Tensor) -> Tensor:
-    """Return what spectra are multiplied with: (PRODUCTS, in, out) for weight (out, in, taps).
+    """What spectra are multiplied with: float ``(PRODUCTS, in, out)`` for weight ``(out, in, taps)``.
 
     Notes
     -----

@@ -45,12 +45,14 @@ class FastLayers:
         source: Tensor | None,
         source_conv: nn.Conv1d | None,
     ) -> Tensor:
+        """Float ``(batch, channels, samples)`` upsampled, the convolved source ``(batch, 1, n)`` added."""
         layer = self._once(upsampler, lambda: RowUpsampling(upsampler, source_conv))
         sources = [None] * len(hidden) if source is None else list(source[:, 0])
         items = [layer(_rows(item), heard) for item, heard in zip(hidden, sources, strict=True)]
         return _stacked(items)
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
+        """The mean of residual blocks over float ``(batch, channels, samples)``, in the same shape."""
         prepared = [self._once(block, partial(_Block, block)) for block in blocks]
         mean = torch.empty_like(hidden.transpose(1, 2), memory_format=torch.contiguous_format)
         for item, rows in enumerate(mean):
@@ -61,6 +63,7 @@ class FastLayers:
         return mean.transpose(1, 2)
 
     def output(self, hidden: Tensor, convolution: nn.Conv1d) -> Tensor:
+        """Float ``(batch, channels, samples)`` as the waveform ``(batch, 1, samples)``."""
         layer = self._once(convolution, lambda: RowOutput(convolution))
         return torch.stack([layer(_rows(item)) for item in hidden])[:, None]
 

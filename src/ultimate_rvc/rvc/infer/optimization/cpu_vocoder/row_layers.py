@@ -32,7 +32,7 @@ class RowUpsampling:
         self._bias = bias.repeat(self._rate)
 
     def __call__(self, rows: Tensor, source: Tensor | None) -> Tensor:
-        """Return ``(samples * rate, channels)`` for rows ``(samples, channels)`` and source ``(n,)``."""
+        """Float rows ``(samples, channels)`` and source ``(n,)`` as ``(samples * rate, channels)``."""
         samples, parts = len(rows), len(self._weights)
         product = rows.new_empty(samples + parts - 1, self._rate * self._channels)
         torch.addmm(self._bias, rows, self._weights[0], out=product[:samples])
@@ -76,7 +76,7 @@ class RowOutput:
         self._bias = None if convolution.bias is None else convolution.bias.detach()
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Return ``(samples,)``; zeros beyond both ends, as many samples as rows."""
+        """Float ``(samples,)`` of rows ``(samples, channels)``, with zeros beyond both ends."""
         samples, taps = len(rows), self._taps
         products = rows.new_zeros(samples + taps - 1, taps)
         torch.mm(rows, self._weight, out=products[taps // 2 : taps // 2 + samples])

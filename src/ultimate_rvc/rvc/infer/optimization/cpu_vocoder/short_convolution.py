@@ -47,7 +47,7 @@ class RowConvolution(Protocol):
 
         Parameters
         ----------
-        rows, output : Tensor (samples, channels)
+        rows, output : float Tensor (samples, channels)
             Contiguous, and not the same memory.
         slope : float
             0 to 1, of the leaky ReLU.
@@ -81,6 +81,7 @@ class DirectConvolution:
         return 0
 
     def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
+        """Write or add float ``(samples, channels)``: see :class:`RowConvolution`."""
         image = F.leaky_relu(rows, slope).T[None, :, None]
         convolved = F.conv2d(
             image, self._weight, self._bias, padding=(0, self.reach), dilation=(1, self._dilation)
@@ -115,6 +116,7 @@ class ShortConvolution:
         return 2 * self._room(samples) * PRODUCTS * self._channels
 
     def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
+        """Write or add float ``(samples, channels)``: see :class:`RowConvolution`."""
         tiles = self._tiles(len(rows))
         used = space[: self.space(len(rows))]
         spectra, products = used.view(2, -1, PRODUCTS, self._channels)
