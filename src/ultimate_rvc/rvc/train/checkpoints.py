@@ -89,18 +89,27 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     TrainingError
         It cannot be read.
     """
+    parts = _read_latest(folder, GENERATOR_FILE, DISCRIMINATOR_FILE, STATE_FILE)
+    return None if parts is None else Checkpoint(*parts)
+
+
+def load_state(folder: Path) -> Mapping[str, Any] | None:
+    """Of :func:`load_checkpoint` the part ``state`` alone."""
+    parts = _read_latest(folder, STATE_FILE)
+    return None if parts is None else parts[0]
+
+
+def _read_latest(folder: Path, *names: str) -> list[Any] | None:
     folders = checkpoint_folders(folder)
     if not folders:
         return None
     latest = folders[-1]
     try:
-        return Checkpoint(
-            *(_read(latest / name) for name in (GENERATOR_FILE, DISCRIMINATOR_FILE, STATE_FILE))
-        )
+        return [torch.load(latest / name, map_location="cpu", weights_only=True) for name in names]
     except Exception as error:  # torch names a damaged file in a dozen ways
         raise TrainingError(
             f"The checkpoint {latest} is damaged: remove that folder to go on from the one before it, if "
-            "there is one, or start anew with --clear-saved-data."
+            "there is one, or set clear_saved_data to begin again."
         ) from error
 
 
@@ -150,10 +159,6 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         torch.save(dict(content), file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _read(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _free_name(folder: Path, step: int) -> Path:

@@ -28,6 +28,7 @@ from ultimate_rvc.rvc.train.networks import build_networks
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import Portion, Portions, Preloaded, TrainingData
 from ultimate_rvc.rvc.train.position import DataKeys, Position
+from ultimate_rvc.rvc.train.resuming import NETWORKS, deciding_settings, refuse_other_networks
 from ultimate_rvc.rvc.train.saving import Saver
 from ultimate_rvc.rvc.train.scores import Score, best_score
 from ultimate_rvc.rvc.train.settings import TrainingSettings
@@ -204,12 +205,14 @@ class _Run:
         if checkpoint is None:
             return []
         state: Mapping[str, Any] = checkpoint.state
+        now = deciding_settings(self.data.description, self.settings, self.networks.config)
+        refuse_other_networks(self.folder.name, state.get(NETWORKS), now)
         try:
             self.learner.load(checkpoint.generator, checkpoint.discriminator, state["learner"])
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"The checkpoint in {self.folder.checkpoints} is of other networks than these settings ask "
-                "for: train with the settings it was begun with, or start anew with --clear-saved-data."
+                "for: train with the settings it was begun with, or set clear_saved_data to begin again."
             ) from error
         fits = self.position.load(state, self.detector, self.keys)
         processes = state["random"]
@@ -245,8 +248,8 @@ class _Run:
         found = self.saver.best_weights(self.position)
         if found is None:
             raise TrainingError(
-                f"The voices of this training are gone from {self.folder.path}: start anew with "
-                "--clear-saved-data."
+                f"The voices of this training are gone from {self.folder.path}: set "
+                "clear_saved_data to begin again."
             )
         score, weights = found
         training = {
@@ -370,7 +373,7 @@ class _Run:
         if not bool(torch.isfinite(averaged).all()):
             raise TrainingError(
                 f"The losses are no numbers any more at step {self.position.step}: start again, which goes "
-                "on from the last checkpoint, with a lower --learning-rate or with --precision fp32."
+                "on from the last checkpoint, with a lower learning_rate or with precision fp32."
             )
         return dict(zip(VALUES, averaged.tolist(), strict=True))
 
