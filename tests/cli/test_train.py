@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.cli.train_options import HELP
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
+from ultimate_rvc.rvc.train import loop
 from ultimate_rvc.rvc.voice_file.checkpoint import load_voice_model, read_voice_file
 
 SPEECH = Path(__file__).parent.parent / "data" / "training" / "speech.ogg"
@@ -39,6 +42,12 @@ def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
         return int(ended.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def no_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Voices of so few steps resemble nobody, and the evaluator takes seconds to load."""
+    monkeypatch.setattr("ultimate_rvc.rvc.train.saving.speaker_embedder", lambda: None)
 
 
 def mel_losses(name: str) -> list[float]:
@@ -94,6 +103,22 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not(urvc: Urvc) -> Non
         assert torch.equal(tensor, states[1][key]), key
 
 
+@pytest.mark.usefixtures("no_evaluator")
+def test_ctrl_c_ends_a_training_with_what_it_made(urvc: Urvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop._Run._step
+
+    def interrupted(run: Any, portion: Any) -> None:
+        step(run, portion)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop._Run, "_step", interrupted)
+    code, out, err = urvc("train", "voice", "ended", SPEECH, *SMALL)
+    assert code == 0, err
+    assert "stopped as asked: epoch 0, step 1" in out
+    assert str(voice_models_dir() / "ended" / "ended.pth") in out
+    assert re.search(r"times +populate \d+ seconds, preprocess \d+ seconds, extract ", out)
+
+
 def test_the_steps_one_by_one(urvc: Urvc) -> None:
     code, out, err = urvc("train", "populate-dataset", "my data", SPEECH)
     assert code == 0, err
@@ -146,6 +171,7 @@ def test_bad_recordings_are_refused_in_a_sentence_and_forgotten(
     assert not (audio_dir() / "training" / "bad").exists()
 
 
+@pytest.mark.usefixtures("no_evaluator")
 def test_a_second_try_under_the_same_name_learns_from_its_own_files_alone(urvc: Urvc, tmp_path: Path) -> None:
     dataset = audio_dir() / "training" / "again"
     old = dataset / "old.wav"
@@ -196,9 +222,19 @@ def test_bad_recordings_are_refused_within_two_seconds_of_computing(
     assert not loaded_torch
 
 
-def test_another_rate_or_size_is_told_before_the_data_are_prepared_again(urvc: Urvc) -> None:
-    code, _, err = urvc("train", "voice", "sized", SPEECH, *SMALL, "--max-steps", "1")
+@pytest.mark.usefixtures("no_evaluator")
+def test_a_result_in_json_and_a_training_with_another_rate_or_size(urvc: Urvc) -> None:
+    code, out, err = urvc("train", "voice", "sized", SPEECH, *SMALL, "--max-steps", "1", "--json")
     assert code == 0, err
+    result = json.loads(out)
+    assert (result["voice"], result["step"], result["stopped"]) == ("sized", 1, False)
+    assert [step["name"] for step in result["steps"]] == ["populate", "preprocess", "extract", "train"]
+    assert all(step["seconds"] > 0 for step in result["steps"])
+    assert [Path(file["path"]).is_file() for file in result["files"]] == [True, True]
+    (warning,) = result["warnings"]
+    assert "below 3 minutes" in warning
+    assert err.count(warning) == 1
+
     pieces = (training_dir() / "sized" / "data" / "pieces.json").read_bytes()
     for words, told in (
         (("--sample-rate", "40000"), "sample_rate 32000, not 40000:"),
@@ -208,19 +244,6 @@ def test_another_rate_or_size_is_told_before_the_data_are_prepared_again(urvc: U
         assert (code, out) == (1, "")
         assert f"The training of 'sized' was begun with {told} use the same again" in err
     assert (training_dir() / "sized" / "data" / "pieces.json").read_bytes() == pieces
-
-
-def test_the_result_as_json_has_the_times_of_the_steps(urvc: Urvc) -> None:
-    code, out, err = urvc("train", "voice", "plain", SPEECH, *SMALL, "--max-steps", "1", "--json")
-    assert code == 0, err
-    result = json.loads(out)
-    assert (result["voice"], result["step"], result["stopped"]) == ("plain", 1, False)
-    assert [step["name"] for step in result["steps"]] == ["populate", "preprocess", "extract", "train"]
-    assert all(step["seconds"] > 0 for step in result["steps"])
-    assert [Path(file["path"]).is_file() for file in result["files"]] == [True, True]
-    (warning,) = result["warnings"]
-    assert "below 3 minutes" in warning
-    assert err.count(warning) == 1
 
 
 @pytest.mark.parametrize(

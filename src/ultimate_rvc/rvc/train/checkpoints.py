@@ -1,4 +1,4 @@
-"""Everything a training needs to go on as if it had never been interrupted, on disk.
+"""Everything a training needs to continue as if it had never been interrupted, on disk.
 
 A checkpoint is a folder ``step_<number>`` with ``G.pth`` and ``D.pth``, laid out as RVC lays out its
 ``G_*.pth`` and ``D_*.pth`` (model, optimizer, learning_rate, iteration), and ``state.pth`` with the
@@ -108,7 +108,7 @@ def _read_latest(folder: Path, *names: str) -> list[Any] | None:
         return [torch.load(latest / name, map_location="cpu", weights_only=True) for name in names]
     except Exception as error:  # torch names a damaged file in a dozen ways
         raise TrainingError(
-            f"The checkpoint {latest} is damaged: remove that folder to go on from the one before it, if "
+            f"The checkpoint {latest} is damaged: remove that folder to continue from the one before it, if "
             "there is one, or set clear_saved_data to begin again."
         ) from error
 
@@ -186,5 +186,5 @@ def _what_is_kept(folder: Path, step: int, error: Exception) -> str:
     rest = f"the one before it, {kept[-1].name}, is kept" if kept else "there is none before it"
     return (
         f"The checkpoint of step {step} cannot be written to {folder} ({reason}); {rest}. Make room and "
-        "start the same training again to go on."
+        "start the same training again to continue."
     )

@@ -66,7 +66,7 @@ class TrainingResult:
 def run_training(
     folder: TrainingFolder, settings: TrainingSettings, progress: Progress | None = None
 ) -> TrainingResult:
-    """Train a voice on the data in ``folder``, going on where an earlier run ended.
+    """Train a voice on the data in ``folder``, from where an earlier run ended.
 
     To train on several GPUs or machines, call it in every process that ``accelerate launch`` starts, with
     ``folder`` on storage that all machines share. Several processes on processors start by ``torchrun``.
@@ -77,7 +77,7 @@ def run_training(
         With preprocessed and extracted data.
     settings : TrainingSettings
     progress : Progress, optional
-        Told of every epoch and every few steps; cancelling it saves and ends the training as Ctrl-C does.
+        Hears of every epoch and every few steps; cancelling it saves and ends the training as Ctrl-C does.
 
     Returns
     -------
@@ -200,7 +200,7 @@ class _Run:
             self.saver.line(note)
 
     def _resume(self) -> list[str]:
-        """Go on from the latest checkpoint, if there is one; returns what to tell of it."""
+        """Continue from the latest checkpoint, if there is one; returns notes about it for the log."""
         checkpoint = load_checkpoint(self.folder.checkpoints)
         if checkpoint is None:
             return []
@@ -217,10 +217,10 @@ class _Run:
         fits = self.position.load(state, self.detector, self.keys)
         processes = state["random"]
         restore_random_states(processes[self.accelerator.process_index % len(processes)])
-        notes = [f"going on from epoch {self.position.epoch} step {self.position.step} "]
+        notes = [f"continuing from epoch {self.position.epoch} step {self.position.step} "]
         if not fits:
             notes.append(
-                "The pieces or the batch size are others than before: the running epoch begins anew."
+                "The pieces or the batch size are others than before: the running epoch starts again."
             )
         self._saved_step = self.position.step
         return notes
@@ -268,7 +268,7 @@ class _Run:
         device = self.accelerator.device
         return finish_voice(self.folder, parts, self.settings, device=device, progress=progress)
 
-    # --- going on --------------------------------------------------------------------------------
+    # --- steps -----------------------------------------------------------------------------------
 
     def _steps(self) -> str:
         """Make steps until there is a reason to end."""
@@ -372,8 +372,8 @@ class _Run:
         averaged = self.accelerator.reduce(values, "mean")
         if not bool(torch.isfinite(averaged).all()):
             raise TrainingError(
-                f"The losses are no numbers any more at step {self.position.step}: start again, which goes "
-                "on from the last checkpoint, with a lower learning_rate or with precision fp32."
+                f"The losses are no numbers any more at step {self.position.step}: start again, which "
+                "continues from the last checkpoint, with a lower learning_rate or with precision fp32."
             )
         return dict(zip(VALUES, averaged.tolist(), strict=True))
 

@@ -52,7 +52,7 @@ class Saver:
         self._scorer: Scorer | None = None
 
     def open_log(self, step: int) -> None:
-        """Begin to log; ``step`` is where this run goes on."""
+        """Begin to log; ``step`` is where this run continues."""
         if self._accelerator.is_main_process:
             self._log = TrainingLog(self._folder.logs, step)
 
