@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
+from ultimate_rvc.rvc.train import loop
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 from ultimate_rvc.settings import parts_of, settings_of
 from ultimate_rvc.work.requests import TrainParts
@@ -39,6 +44,12 @@ def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
         return int(ended.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def no_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Voices of so few steps resemble nobody, and the evaluator takes seconds to load."""
+    monkeypatch.setattr("ultimate_rvc.rvc.train.saving.speaker_embedder", lambda: None)
 
 
 def mel_losses(name: str) -> list[float]:
@@ -94,6 +105,22 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not(urvc: Urvc) -> Non
         assert torch.equal(tensor, states[1][key]), key
 
 
+@pytest.mark.usefixtures("no_evaluator")
+def test_ctrl_c_ends_a_training_with_what_it_made(urvc: Urvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop._Run._step
+
+    def interrupted(run: Any, portion: Any) -> None:
+        step(run, portion)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop._Run, "_step", interrupted)
+    code, out, err = urvc("train", "voice", "ended", SPEECH, *SMALL)
+    assert code == 0, err
+    assert "stopped as asked: epoch 0, step 1" in out
+    assert str(voice_models_dir() / "ended" / "ended.pth") in out
+    assert re.search(r"times +populate \d+ seconds, preprocess \d+ seconds, extract ", out)
+
+
 def test_the_steps_one_by_one(urvc: Urvc) -> None:
     code, out, err = urvc("train", "populate-dataset", "my data", SPEECH)
     assert code == 0, err
@@ -127,8 +154,11 @@ def no_audio(folder: Path) -> Path:
     return folder / "text.wav"
 
 
-@pytest.mark.parametrize("bad", [silence, too_short, no_audio])
-def test_bad_recordings_are_refused_in_a_sentence(
+BAD = {silence: "silent", too_short: "too little for a voice", no_audio: "None of the recordings can be read"}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_recordings_are_refused_in_a_sentence_and_forgotten(
     urvc: Urvc, tmp_path: Path, bad: Callable[[Path], Path]
 ) -> None:
     path = bad(tmp_path)
@@ -136,8 +166,86 @@ def test_bad_recordings_are_refused_in_a_sentence(
     assert code == 1
     sentence = err.strip().splitlines()[-1]
     assert sentence.startswith("Error: ")
+    assert BAD[bad] in sentence
     assert "Traceback" not in out + err
+    assert "library" not in out + err
     assert not (voice_models_dir() / "bad").exists()
+    assert not (audio_dir() / "training" / "bad").exists()
+
+
+@pytest.mark.usefixtures("no_evaluator")
+def test_a_second_try_under_the_same_name_learns_from_its_own_files_alone(urvc: Urvc, tmp_path: Path) -> None:
+    dataset = audio_dir() / "training" / "again"
+    old = dataset / "old.wav"
+    old.parent.mkdir(parents=True)
+    encode(old, decode_mono(SPEECH, 16_000)[: 16_000 * 3], 16_000)
+    assert urvc("train", "voice", "again", too_short(tmp_path), *SMALL, "--max-steps", "1")[0] == 1
+    assert list(dataset.iterdir()) == [old]
+    # Enough sound, which only the search for a pitch finds to be no voice.
+    hiss = np.random.default_rng(1).normal(0, 0.1, 16_000 * 12).astype(np.float32)
+    encode(tmp_path / "hiss.wav", hiss, 16_000)
+    old.unlink()
+    code, _, err = urvc("train", "voice", "again", tmp_path / "hiss.wav", *SMALL, "--max-steps", "1")
+    assert code == 1
+    assert "have a pitch" in err
+    assert not dataset.exists()
+    code, out, err = urvc("train", "voice", "again", SPEECH, *SMALL, "--max-steps", "1")
+    assert code == 0, err
+    assert [path.name for path in dataset.iterdir()] == [SPEECH.name]
+    assert "1.0 minutes" in out
+
+
+def test_what_is_not_a_recording_in_a_folder_is_left_out(urvc: Urvc, tmp_path: Path) -> None:
+    encode(tmp_path / "set" / "take.wav", decode_mono(SPEECH, 16_000), 16_000)
+    for name in ("._take.wav", ".hidden.wav", "notes.txt"):
+        (tmp_path / "set" / name).write_bytes(b"no sound")
+    (tmp_path / "set" / "folder.wav").mkdir()
+    code, out, err = urvc("train", "populate-dataset", "left out", tmp_path / "set")
+    assert code == 0, err
+    assert "1 recordings" in out
+
+
+@pytest.mark.parametrize("bad", [silence, too_short])
+def test_bad_recordings_are_refused_within_two_seconds_of_computing(
+    tmp_path: Path, bad: Callable[[Path], Path]
+) -> None:
+    words = ["train", "voice", "bad", str(bad(tmp_path)), *SMALL]
+    script = (
+        "import contextlib, json, sys, time\n"
+        "from ultimate_rvc.cli.main import run\n"
+        "with contextlib.suppress(SystemExit):\n"
+        f"    run({words!r})\n"
+        "print(json.dumps([time.process_time(), 'torch' in sys.modules]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, loaded_torch = json.loads(done.stdout)
+    assert "Error: " in done.stderr
+    assert seconds < 2
+    assert not loaded_torch
+
+
+@pytest.mark.usefixtures("no_evaluator")
+def test_a_result_in_json_and_a_training_with_another_rate_or_size(urvc: Urvc) -> None:
+    code, out, err = urvc("train", "voice", "sized", SPEECH, *SMALL, "--max-steps", "1", "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["voice"], result["step"], result["stopped"]) == ("sized", 1, False)
+    assert [step["name"] for step in result["steps"]] == ["populate", "preprocess", "extract", "train"]
+    assert all(step["seconds"] > 0 for step in result["steps"])
+    assert [Path(file["path"]).is_file() for file in result["files"]] == [True, True]
+    (warning,) = result["warnings"]
+    assert "below 3 minutes" in warning
+    assert err.count(warning) == 1
+
+    pieces = (training_dir() / "sized" / "data" / "pieces.json").read_bytes()
+    for words, told in (
+        (("--sample-rate", "40000"), "sample_rate 32000, not 40000:"),
+        (("--network-size", "small"), "network_size tiny, not small:"),
+    ):
+        code, out, err = urvc("train", "voice", "sized", SPEECH, *SMALL, *words)
+        assert (code, out) == (1, "")
+        assert f"The training of 'sized' was begun with {told} use the same again" in err
+    assert (training_dir() / "sized" / "data" / "pieces.json").read_bytes() == pieces
 
 
 @pytest.mark.parametrize(

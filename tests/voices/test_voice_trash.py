@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -200,6 +201,109 @@ def test_spoilt_entries_of_the_trash_are_passed_over(singer: str) -> None:
 def test_a_voice_of_the_package_cannot_be_deleted() -> None:
     with pytest.raises(VoiceNotFoundError, match="ships with the package"):
         delete_voice("starter")
+
+
+# --- symbolic links ----------------------------------------------------------------------------
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A folder beside the library with what links in it point to: a voice's folder, and a loose voice."""
+    store = voice_models_dir().parent / "store"
+    write_voice(store / "far" / "far.pth")
+    write_index(store / "far" / "far.index")
+    write_voice(store / "loose.pth")
+    voice_models_dir().mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def link(name: str, store: Path, *, relative: bool) -> Path:
+    """``name`` in the library, as a link to the same name in ``store`` below its own folder's depth."""
+    path = voice_models_dir() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aim = store / Path(name).name
+    path.symlink_to(os.path.relpath(aim, path.parent) if relative else aim)
+    return path
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("name", ["far", "loose.pth", "own/loose.pth"])
+@pytest.mark.parametrize("new_name", [None, "again"])
+def test_a_deleted_voice_that_is_a_link_is_listed_and_restored(
+    store: Path, name: str, relative: bool, new_name: str | None
+) -> None:
+    path = link(name, store, relative=relative)
+    (voice,) = names()
+    before, form = snapshot(store), path.readlink()
+    entry = delete_voice(voice)
+    assert names() == []
+    assert [(found.id, found.name) for found in list_trash()] == [(entry.id, voice)]
+    assert entry.bytes < 1000  # what the link points to is not in the trash
+    assert snapshot(store) == before
+    ref = restore_voice(voice, new_name)
+    assert ref.name == (new_name or voice)
+    load_voice_model(ref.model_path)
+    assert list_trash() == []
+    if new_name is None:
+        assert path.readlink() == form
+    assert sorted(snapshot(store).values()) == sorted(before.values())
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_emptying_the_trash_counts_a_link_and_leaves_what_it_points_to(store: Path, relative: bool) -> None:
+    link("far", store, relative=relative)
+    link("own/loose.pth", store, relative=relative)
+    before = snapshot(store)
+    thrown = {delete_voice(name).id for name in ("far", "own")}
+    assert {entry.id for entry in empty_trash()} == thrown
+    assert snapshot(store) == before
+    assert not (voice_models_dir() / ".trash").exists()
+
+
+def test_a_linked_voice_of_a_shared_folder_is_restored_with_its_link(store: Path) -> None:
+    write_voice(voice_models_dir() / "group" / "one.pth")
+    write_voice(voice_models_dir() / "group" / "two.pth")
+    link("group/loose.pth", store, relative=True)
+    delete_voice("group/loose")
+    assert names() == ["group/one", "group/two"]
+    assert restore_voice("group/loose").name == "group/loose"
+    delete_voice("group/loose")
+    ref = restore_voice("group/loose", "alone")
+    assert ref.folder == voice_models_dir() / "alone"
+    load_voice_model(ref.model_path)
+
+
+def test_a_detached_index_that_is_a_link_is_restored(store: Path, tmp_path: Path) -> None:
+    name = import_voice(write_voice(tmp_path / "singer.pth")).name
+    index = voice_models_dir() / name / "singer.index"
+    index.symlink_to(os.path.relpath(store / "far" / "far.index", index.parent))
+    detach_index(name)
+    (entry,) = list_trash()
+    assert entry.kind == "index"
+    restored = restore_voice(name).index_path
+    assert restored is not None
+    assert restored.read_bytes() == (store / "far" / "far.index").read_bytes()
+
+
+def test_what_the_trash_cannot_list_is_not_emptied_away(singer: str) -> None:
+    entry = delete_voice(singer)
+    (entry.content.parent / "trash.json").write_text("{")
+    before = snapshot(entry.content)
+    assert list_trash() == empty_trash() == []
+    assert snapshot(entry.content) == before
+
+
+def test_a_link_to_nothing_is_not_replaced_by_a_restored_voice(singer: str) -> None:
+    write_voice(voice_models_dir() / "loose.pth")
+    delete_voice("loose")
+    (voice_models_dir() / "loose.pth").symlink_to("nowhere.pth")
+    with pytest.raises(VoiceFileError, match="already"):
+        restore_voice("loose")
+    assert len(list_trash()) == 1
 
 
 # --- indexes -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +15,12 @@ from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_ta
 from ultimate_rvc.cli.train_options import AsJson, AudioFiles, ModelName, takes_settings
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
-from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
+from ultimate_rvc.rvc.train.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ultimate_rvc.progress import Progress
     from ultimate_rvc.rvc.train.folders import TrainingFolder
-    from ultimate_rvc.rvc.train.loop import TrainingResult
+    from ultimate_rvc.work.result import WorkResult
+    from ultimate_rvc.work.train import TrainingPlan
 
 app = typer.Typer(no_args_is_help=True, help="Train voices from recordings.")
 
@@ -43,26 +44,38 @@ def train_voice(
 ) -> None:
     """Do everything: copy the recordings, prepare them, train, and put the voice in the library.
 
-    A run that was interrupted goes on where it was.
+    A run that was interrupted continues where it was.
 
     Example: urvc train voice "my voice" recordings/ --num-epochs 200
     """
-    from ultimate_rvc.rvc.train.dataset import find_recordings, populate_dataset
-    from ultimate_rvc.rvc.train.extract import extract_features
-    from ultimate_rvc.rvc.train.preprocess import preprocess_dataset
+    from ultimate_rvc.rvc.train.defaults import embedder_at_hand
+    from ultimate_rvc.work.requests import TrainRequest
+    from ultimate_rvc.work.stopped import StoppedError
+    from ultimate_rvc.work.train import train
+    from ultimate_rvc.work.warm import WarmPipelines
+    from ultimate_rvc.work.workbench import Workbench
 
-    folder = _training_folder(name)
-    extraction = replace(extraction, embedder_model=embedder_model or _embedder_at_hand())
-    training = replace(training, network_size=_network_size(training))
-    with progress_bar() as progress:
-        dataset = populate_dataset(name, audio_files, progress=progress)
-        seconds = sum(recording.seconds() for recording in find_recordings(dataset))
-        for line in _plan(folder, dataset, seconds, preprocessing, extraction, training):
+    job = TrainRequest(
+        name=name,
+        recordings=tuple(audio_files),
+        preprocessing=preprocessing,
+        extraction=replace(extraction, embedder_model=embedder_model or embedder_at_hand()),
+        training=training,
+        device=training.device,
+    )
+
+    def show_plan(plan: TrainingPlan) -> None:
+        _warn(plan.pieces.warnings)
+        for line in _plan_lines(plan):
             show_warning(line) if as_json else show_line(line)
-        pieces = preprocess_dataset(folder, dataset, preprocessing, progress=progress)
-        _warn(pieces.warnings)
-        extract_features(folder, extraction, progress=progress)
-        _train(folder, training, progress, as_json)
+
+    with progress_bar() as progress, TemporaryDirectory() as folder:
+        bench = Workbench(progress, Path(folder), training.device, WarmPipelines())
+        try:
+            result = train(job, bench, show_plan)
+        except StoppedError as stopped:  # by Ctrl-C, which is a way to end it
+            result = stopped.result
+    _show(result, as_json)
 
 
 @app.command("populate-dataset")
@@ -111,12 +124,19 @@ def extract(extraction: ExtractSettings, model_name: ModelName) -> None:
 @app.command("run-training")
 @takes_settings(TrainingSettings)
 def run_training(training: TrainingSettings, model_name: ModelName, as_json: AsJson = False) -> None:
-    """Train on the prepared pieces, or go on with a training; Ctrl-C saves and stops.
+    """Train on the prepared pieces, or continue a training; Ctrl-C saves and stops.
 
     On several GPUs or machines: accelerate launch -m ultimate_rvc.cli train run-training NAME
     """
+    from ultimate_rvc.rvc.train import loop
+    from ultimate_rvc.work.result import WorkResult
+    from ultimate_rvc.work.train import training_facts, voice_files
+
+    folder = _training_folder(model_name)
     with progress_bar() as progress:
-        _train(_training_folder(model_name), training, progress, as_json)
+        trained = loop.run_training(folder, training, progress)
+    if trained.voice is not None:  # of several processes, only the first tells
+        _show(WorkResult(files=voice_files(trained), facts=training_facts(folder, trained)), as_json)
 
 
 @app.command("get-gpu-information")
@@ -151,44 +171,19 @@ def _dataset_folder(dataset: Path) -> Path:
     return dataset_folder(dataset.name)
 
 
-def _embedder_at_hand() -> EmbedderModel:
-    from ultimate_rvc.rvc.content import encoder_folder
-
-    has_contentvec = encoder_folder(EmbedderModel.CONTENTVEC) is not None
-    return EmbedderModel.CONTENTVEC if has_contentvec else EmbedderModel.STARTER
-
-
-def _network_size(training: TrainingSettings) -> NetworkChoice:
-    """A full network takes weeks on a processor, so there the small one is what ``auto`` means."""
-    from ultimate_rvc.device import resolve_device
-
-    is_open = training.network_size is NetworkChoice.AUTO and training.pretrained_generator is None
-    if is_open and resolve_device(training.device).type == "cpu":
-        return NetworkChoice.SMALL
-    return training.network_size
-
-
-def _plan(
-    folder: TrainingFolder,
-    dataset: Path,
-    seconds: float,
-    preprocessing: PreprocessSettings,
-    extraction: ExtractSettings,
-    training: TrainingSettings,
-) -> list[str]:
+def _plan_lines(plan: TrainingPlan) -> list[str]:
     """What will be done and how long it may take, a line each."""
-    from ultimate_rvc.rvc.train.estimate import estimate
-
-    expected = estimate(seconds, preprocessing, extraction, training)
+    pieces, job, expected = plan.pieces, plan.job, plan.expected
+    training = job.training
     return [
-        f"recordings  {seconds / 60:.1f} minutes in {dataset}",
-        f"prepare     {preprocessing.sample_rate} Hz, about {expected.pieces} pieces, "
-        f"encoder {extraction.embedder_model}, pitch by {extraction.f0_method}",
-        f"train       {training.network_size} network, {expected.steps} steps of {training.batch_size} "
+        f"recordings  {pieces.dataset_seconds / 60:.1f} minutes",
+        f"prepare     {len(pieces.pieces)} pieces of {pieces.sample_rate} Hz, "
+        f"encoder {job.extraction.embedder_model}, pitch by {job.extraction.f0_method}",
+        f"train       {plan.network_size} network, {expected.steps} steps of {training.batch_size} "
         f"pieces on {expected.device}, {training.precision}",
         f"time        about {_duration(expected.seconds)} ({expected.seconds_per_step:.2f} s a step, as two "
-        "took now); Ctrl-C saves, and the same command goes on",
-        f"voice       {folder.name}, in the library when done",
+        "took now); Ctrl-C saves, and the same command continues",
+        f"voice       {job.name}, in the library when done",
     ]
 
 
@@ -200,37 +195,25 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def _train(folder: TrainingFolder, training: TrainingSettings, progress: Progress, as_json: bool) -> None:
-    from ultimate_rvc.rvc.train.loop import run_training as train
-
-    result = train(folder, training, progress)
-    if result.voice is None:  # of several processes, only the first tells
-        return
+def _show(result: WorkResult, as_json: bool) -> None:
     if as_json:
-        show_json(asdict(result))
+        plain = result.as_dict()
+        show_json({**result.facts, **{name: plain[name] for name in ("files", "steps", "warnings")}})
         return
-    for line in _summary(folder, result):
-        show_line(line)
-
-
-def _summary(folder: TrainingFolder, result: TrainingResult) -> list[str]:
-    assert result.voice is not None
-    best = result.best
-    lines = [
-        f"{result.reason}: epoch {result.epoch}, step {result.step}",
-        f"speed       {result.steps_per_second:.2f} steps/s, {result.waited_share:.1%} waiting for data",
-    ]
+    facts, best = result.facts, result.facts["best"]
+    show_line(f"{facts['reason']}: epoch {facts['epoch']}, step {facts['step']}")
+    speed, waited = facts["steps_per_second"], facts["waited_share"]
+    show_line(f"speed       {speed:.2f} steps/s, {waited:.1%} waiting for data")
     if best is not None:
-        alike = "" if best.similarity is None else f", similarity {best.similarity:.2f}"
-        lines.append(
-            f"best        epoch {best.epoch}, step {best.step}: mel distance {best.mel_distance:.3f}{alike}"
-        )
-    return [
-        *lines,
-        f"logs        {folder.logs} (tensorboard --logdir)",
-        f"voice       {result.voice.model}",
-        f"index       {result.voice.index}",
-    ]
+        alike = "" if best["similarity"] is None else f", similarity {best['similarity']:.2f}"
+        distance = f"mel distance {best['mel_distance']:.3f}{alike}"
+        show_line(f"best        epoch {best['epoch']}, step {best['step']}: {distance}")
+    if result.steps:
+        times = ", ".join(f"{step.name} {_duration(step.seconds)}" for step in result.steps)
+        show_line(f"times       {times}")
+    show_line(f"logs        {facts['logs']} (tensorboard --logdir)")
+    for file in result.files:
+        show_line(f"{file.role:<12}{file.path}")
 
 
 def _warn(warnings: Sequence[str]) -> None:

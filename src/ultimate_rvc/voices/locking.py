@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -50,6 +51,33 @@ def changing(library: Path, deed: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise VoiceFileError(f"{deed} failed in {library}: {error.strerror or error}.") from error
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below ``folder``, and symbolic links, whatever they point to."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, folder or symbolic link; relative links still point to the same places then."""
+    links = [path] if path.is_symlink() else [inner for inner in files_in(path) if inner.is_symlink()]
+    places: dict[Path, str] = {}
+    for link in links:
+        place = os.path.realpath(link)
+        is_inside = not path.is_symlink() and Path(place).is_relative_to(path.resolve())
+        if not link.readlink().is_absolute() and not is_inside:
+            places[link.relative_to(path)] = place
+            _point(link, place)  # first absolutely: whenever this process is killed, the link is right
+    path.rename(target)
+    for inner, place in places.items():
+        link = target / inner
+        _point(link, os.path.relpath(place, link.parent.resolve()))
+
+
+def _point(link: Path, place: str) -> None:
+    beside = link.with_name(f".{secrets.token_hex(6)}")
+    beside.symlink_to(place)
+    beside.replace(link)
 
 
 def refuse_taken_name(name: str, library: Path, *, ignore: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ultimate_rvc.assets.stamps import forget_hash
@@ -73,7 +74,8 @@ def _rename_files(ref: VoiceRef, name: str) -> dict[str, str]:
         if path is None:
             continue
         target = path.with_name(f"{name}{path.suffix}")
-        if target.name == path.name or (target.exists() and not target.samefile(path)):
+        is_other = not (target.exists() and target.samefile(path))  # without case, it may be the same
+        if target.name == path.name or (os.path.lexists(target) and is_other):
             continue
         forget_hash(path)
         path.rename(target)

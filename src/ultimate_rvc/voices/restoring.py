@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.voices.files import is_index_file
 from ultimate_rvc.voices.finding import VoiceRef, library_voice, list_voices
 from ultimate_rvc.voices.indexes import attach_index
-from ultimate_rvc.voices.locking import changing, refuse_taken_name
+from ultimate_rvc.voices.locking import changing, files_in, move, refuse_taken_name
 from ultimate_rvc.voices.names import checked_name, same_form
 from ultimate_rvc.voices.renaming import settle_name
 from ultimate_rvc.voices.trash import INDEX, VOICE, TrashEntry, list_trash
@@ -69,7 +70,7 @@ def _ways_to_name(wanted: str) -> Sequence[Callable[[TrashEntry], bool]]:
 
 def _restore_index(entry: TrashEntry, name: str | None) -> VoiceRef:
     if name is not None:
-        raise SettingError("--name is for voices; an index goes back to the voice it was taken from.")
+        raise SettingError("An index goes back to the voice it was taken from; leave name out.")
     (index, *_) = sorted(path for path in entry.content.rglob("*") if is_index_file(path))
     if entry.name not in [ref.name for ref in list_voices()]:
         raise VoiceNotFoundError(
@@ -87,11 +88,11 @@ def _put_back(entry: TrashEntry, library: Path) -> str:
         refuse_taken_name(entry.name, library)
     moves = [(path, library / path.relative_to(entry.content)) for path in _movable(entry, library)]
     for _, target in moves:
-        if target.exists():
-            raise VoiceFileError(f"There is a {target} already; restore under another name with --name.")
+        if os.path.lexists(target):
+            raise VoiceFileError(f"There is a {target} already; restore under another name.")
     for path, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
+        move(path, target)
     return entry.name
 
 
@@ -99,8 +100,8 @@ def _movable(entry: TrashEntry, library: Path) -> list[Path]:
     """Whole folders where the library has none of that name, else the files in them."""
     units: list[Path] = []
     for top in sorted(entry.content.iterdir()):
-        if top.is_dir() and (library / top.name).is_dir():
-            units += [path for path in sorted(top.rglob("*")) if path.is_file()]
+        if top.is_dir() and not top.is_symlink() and (library / top.name).is_dir():
+            units += files_in(top)
         else:
             units.append(top)
     return units
@@ -110,10 +111,12 @@ def _restore_under(name: str, entry: TrashEntry, library: Path) -> str:
     """Bring a voice back as a folder with another name."""
     refuse_taken_name(name, library)
     final = library / name
-    tops = list(entry.content.iterdir())
+    tops = sorted(entry.content.iterdir())
     if len(tops) == 1 and tops[0].is_dir():
-        tops[0].rename(final)
+        move(tops[0], final)
     else:
-        entry.content.rename(final)
+        final.mkdir()
+        for top in tops:
+            move(top, final / top.name)
     settle_name(final, name)
     return name

@@ -2,6 +2,7 @@
 
 Each deletion is a folder ``.trash/<id>`` with ``trash.json`` and, below ``content``, what was deleted,
 laid out as it lay in the library. Moving is renaming, so nothing is copied and nothing is half there.
+Of a symbolic link only the link is moved and deleted, never what it points to.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from ultimate_rvc.assets.stamps import forget_hash
 from ultimate_rvc.errors import VoiceNotFoundError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.voices.finding import library_voice
-from ultimate_rvc.voices.locking import changing
+from ultimate_rvc.voices.locking import changing, files_in, move
 
 TRASH_FOLDER = ".trash"
 ENTRY_JSON = "trash.json"
@@ -38,6 +40,7 @@ class TrashEntry:
     """``voice`` or ``index``."""
     deleted: datetime
     bytes: int
+    """Of files; what a symbolic link points to is not counted, as it stays."""
     content: Path
     """The folder that holds what was deleted."""
 
@@ -105,8 +108,17 @@ def empty_trash(ids: Iterable[str] | None = None, *, older_than_days: float = 0.
         for entry in entries:
             shutil.rmtree(entry.content.parent)
         if ids is None and older_than_days == 0:
-            shutil.rmtree(library / TRASH_FOLDER, ignore_errors=True)  # with leftovers of killed deletions
+            _remove_leftovers(library / TRASH_FOLDER)
     return entries
+
+
+def _remove_leftovers(trash: Path) -> None:
+    """Remove what killed deletions left, unless there is something in it that nobody was shown."""
+    for folder in trash.glob("*/"):
+        if all(path.name == ENTRY_JSON for path in files_in(folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it is not there, or not empty
+        trash.rmdir()
 
 
 def throw_away(library: Path, name: str, kind: str, paths: Sequence[Path]) -> TrashEntry:
@@ -122,8 +134,8 @@ def throw_away(library: Path, name: str, kind: str, paths: Sequence[Path]) -> Tr
         target = content / path.relative_to(library)
         target.parent.mkdir(parents=True, exist_ok=True)
         forget_hash(path)
-        path.rename(target)
-    return TrashEntry(entry_id, name, kind, now, _bytes_below(content), content)
+        move(path, target)
+    return TrashEntry(entry_id, name, kind, now, _bytes_in(content), content)
 
 
 def _read_entry(folder: Path) -> TrashEntry | None:
@@ -135,10 +147,10 @@ def _read_entry(folder: Path) -> TrashEntry | None:
         deleted = datetime.fromisoformat(facts["deleted"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if kind not in (VOICE, INDEX) or deleted.tzinfo is None or not _bytes_below(content):
+    if kind not in (VOICE, INDEX) or deleted.tzinfo is None or not files_in(content):
         return None
-    return TrashEntry(folder.name, name, kind, deleted, _bytes_below(content), content)
+    return TrashEntry(folder.name, name, kind, deleted, _bytes_in(content), content)
 
 
-def _bytes_below(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in files_in(folder))

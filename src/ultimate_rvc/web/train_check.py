@@ -16,14 +16,16 @@ MOST_ROWS = 100
 
 def report(desk: Desk, name: str, uploads: list[str] | None, preprocessing: dict[str, Any]) -> str:
     """A table of the recordings, and the sentences that the training itself would say."""
-    from ultimate_rvc.rvc.train.checks import RecordingMeasures, check_recordings
+    from ultimate_rvc.rvc.train.checks import check_recordings, examine
     from ultimate_rvc.rvc.train.data_settings import PreprocessSettings
+    from ultimate_rvc.rvc.train.dataset import Addition, recordings_in
 
     texts = desk.texts
-    paths = [Path(upload) for upload in uploads or []] + _earlier(name)
-    if not paths:
+    paths, name = [Path(upload) for upload in uploads or []], name.strip()
+    if not paths and not (name and dataset_folder(name).is_dir()):
         raise problem(texts, texts("error.no_files"))
-    measures: list[RecordingMeasures] = [_measure(path) for path in paths]
+    recordings = Addition.of(name, paths).recordings if name else recordings_in(paths)
+    measures = [examine(recording)[0] for recording in recordings]
     sentences, is_refused = [], False
     try:
         sentences = check_recordings(measures, PreprocessSettings(**preprocessing))
@@ -42,25 +44,3 @@ def report(desk: Desk, name: str, uploads: list[str] | None, preprocessing: dict
         f'<div class="job"><p class="{kind}"><b>{escape(verdict)}</b> {escape(total)}</p>'
         f'<ul class="warnings">{told}</ul><table class="voice">{rows}</table></div>'
     )
-
-
-def _earlier(name: str) -> list[Path]:
-    """Recordings that the dataset of this name holds already."""
-    from ultimate_rvc.rvc.train.dataset import find_recordings
-
-    if not name.strip() or not (folder := dataset_folder(name.strip())).is_dir():
-        return []
-    return [recording.path for recording in find_recordings(folder)]
-
-
-def _measure(path: Path) -> Any:
-    from ultimate_rvc.audio.decode import decode_stereo
-    from ultimate_rvc.audio.level import to_mono
-    from ultimate_rvc.errors import AudioError
-    from ultimate_rvc.rvc.train.checks import RecordingMeasures, measure
-
-    try:
-        waveform, sample_rate = decode_stereo(path)
-    except AudioError as error:
-        return RecordingMeasures.unreadable(path.name, str(error))
-    return measure(path.name, to_mono(waveform), sample_rate)

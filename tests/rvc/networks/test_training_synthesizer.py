@@ -20,7 +20,8 @@ from ultimate_rvc.rvc.networks.training_synthesizer import TrainingOutput, Train
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.train.batches import Batch, Example
 from ultimate_rvc.rvc.train.losses import kl_loss
-from ultimate_rvc.rvc.train.sizes import NetworkSize, named_config, spectrogram_sizes
+from ultimate_rvc.rvc.train.settings import NetworkChoice
+from ultimate_rvc.rvc.train.sizes import named_config, spectrogram_sizes
 from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, VoiceMetadata
 from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
@@ -54,7 +55,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 def build(kind: Kind, speakers: int = SPEAKERS, seed: int = 0) -> TrainingSynthesizer:
     """A tiny network, every weight moved off what it begins with: a flow of zeros would hide its mistakes."""
     config = named_config(
-        NetworkSize.TINY,
+        NetworkChoice.TINY,
         kind.version,
         kind.sample_rate,
         phone_dim=PHONE_DIM,

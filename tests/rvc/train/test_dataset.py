@@ -11,7 +11,7 @@ from recordings import noise, write
 from ultimate_rvc.errors import CancelledError, DatasetError, SettingError
 from ultimate_rvc.paths import datasets_dir, training_dir
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.rvc.train.dataset import find_recordings, populate_dataset, recordings_identity
+from ultimate_rvc.rvc.train.dataset import Addition, find_recordings, populate_dataset, recordings_identity
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 
 
@@ -29,8 +29,9 @@ def test_numbered_folders_are_speakers_and_other_folders_only_order_files(tmp_pa
 
 
 def test_what_is_hidden_or_no_audio_is_no_recording(tmp_path: Path) -> None:
-    for name in ("._a.wav", ".trash/b.wav", "notes.txt", "good.wav"):
+    for name in ("._a.wav", ".trash/b.wav", "notes.txt", "take.wav/c.wav", "1/._d.wav", "good.wav"):
         empty_file(tmp_path / name)
+    (tmp_path / "empty.mp3").mkdir()
     assert [recording.name for recording in find_recordings(tmp_path)] == ["good.wav"]
 
 
@@ -66,13 +67,38 @@ def test_a_file_is_copied_once_and_another_of_its_name_gets_a_number(tmp_path: P
     assert names == {"take.wav": b"first", "take (1).wav": b"second"}
 
 
-@pytest.mark.parametrize("wrong", ["missing.wav", "notes.txt"])
+@pytest.mark.parametrize("wrong", ["missing.wav", "notes.txt", "._good.wav"])
 def test_nothing_is_copied_when_one_source_is_wrong(tmp_path: Path, wrong: str) -> None:
     good = empty_file(tmp_path / "good.wav")
-    empty_file(tmp_path / "notes.txt")
+    for name in ("notes.txt", "._good.wav"):
+        empty_file(tmp_path / name)
     with pytest.raises(DatasetError, match=wrong):
         populate_dataset("takes", [good, tmp_path / wrong])
     assert not (datasets_dir() / "takes").exists()
+
+
+def test_what_an_addition_takes_back_is_what_it_copied(tmp_path: Path) -> None:
+    old = empty_file(datasets_dir() / "takes" / "1" / "take.wav", b"old")
+    (datasets_dir() / "takes" / "empty").mkdir()
+    same = empty_file(tmp_path / "in" / "1" / "take.wav", b"old").parent.parent
+    empty_file(same / "1" / "other.wav", b"new")
+    empty_file(same / "2" / "deep" / "take.wav", b"new")
+    addition = Addition.of("takes", [same, empty_file(tmp_path / "take.wav", b"loose")])
+    assert [recording.name for recording in addition.new] == ["1/other.wav", "2/deep/take.wav", "take.wav"]
+    addition.copy(Progress())
+    assert len(find_recordings(addition.folder)) == 4
+    addition.take_back()
+    assert [path for path in addition.folder.rglob("*") if path.is_file()] == [old]
+    assert {path.name for path in addition.folder.iterdir()} == {"1", "empty"}
+    fresh = Addition.of("fresh", [same])
+    fresh.copy(Progress())
+    fresh.take_back()
+    assert not fresh.folder.exists()
+
+
+def test_names_that_differ_in_case_alone_get_numbers(tmp_path: Path) -> None:
+    files = [empty_file(tmp_path / "a" / "Take.wav", b"one"), empty_file(tmp_path / "b" / "take.wav", b"two")]
+    assert [recording.name for recording in Addition.of("takes", files).new] == ["Take.wav", "take (1).wav"]
 
 
 def test_populating_can_be_cancelled_between_files(tmp_path: Path) -> None:

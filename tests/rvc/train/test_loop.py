@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,25 @@ from filelock import FileLock
 from torch import Tensor
 
 from small_training import SmallData, tiny_settings
+from ultimate_rvc.choices import EmbedderModel, Vocoder
 from ultimate_rvc.errors import SettingError, TrainingError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.train.accelerators import open_accelerator
-from ultimate_rvc.rvc.train.checkpoints import Checkpoint, checkpoint_folders, load_checkpoint
+from ultimate_rvc.rvc.train.checkpoints import (
+    Checkpoint,
+    checkpoint_folders,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ultimate_rvc.rvc.train.data_settings import ExtractSettings
+from ultimate_rvc.rvc.train.estimate import expected_description
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import LOCK_FILE, TrainingResult, train
-from ultimate_rvc.rvc.train.settings import Precision
+from ultimate_rvc.rvc.train.networks import config_of
+from ultimate_rvc.rvc.train.resuming import NETWORKS, deciding_settings, refuse_other_networks_early
+from ultimate_rvc.rvc.train.settings import NetworkChoice, Precision
+from ultimate_rvc.rvc.train.tables import DataDescription
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -272,10 +284,63 @@ def test_scores_of_other_data_are_forgotten_and_of_the_same_kept() -> None:
 
 def test_other_networks_do_not_go_on_from_a_checkpoint() -> None:
     run("sizes", max_steps=1, warm_up_steps=9)
-    with pytest.raises(TrainingError, match="of other networks than these settings ask for"):
+    with pytest.raises(TrainingError, match=r"with discriminator_width 0\.0625, not 0\.1: use"):
         run("sizes", max_steps=2, discriminator_width=0.1)
+    with pytest.raises(TrainingError, match=r"with network_size tiny, not small: .* clear_saved_data"):
+        run("sizes", max_steps=2, network_size=NetworkChoice.SMALL)
+    folder = TrainingFolder.named("sizes")
+    told = r"begun with vocoder HiFi-GAN, not RefineGAN and speakers 1, not 2:"
+    with pytest.raises(TrainingError, match=told):
+        train(SmallData(speakers=2), folder, tiny_settings(vocoder=Vocoder.REFINE_GAN))
     result = run("sizes", max_steps=2, warm_up_steps=9, discriminator_width=0.1, clear_saved_data=True)
     assert result.step == 2
+
+
+@pytest.mark.parametrize(
+    ("preparing", "training", "told"),
+    [
+        ({}, {}, None),
+        ({"sample_rate": 40_000}, {}, "sample_rate 32000, not 40000:"),
+        (
+            {"sample_rate": 40_000},
+            {"network_size": "small"},
+            "sample_rate 32000, not 40000 and network_size tiny",
+        ),
+        ({"version": "v1"}, {}, "version v2, not v1:"),
+        ({"has_f0": False}, {}, "has_f0 True, not False:"),
+        ({"speakers": 3}, {}, "speakers 1, not 3:"),
+        ({"embedder_model": EmbedderModel.STARTER}, {}, "embedder_model spin, not starter:"),
+        ({"embedder_model": EmbedderModel.CONTENTVEC}, {}, None),  # as wide
+        ({"sample_rate": 40_000}, {"clear_saved_data": True}, None),
+    ],
+)
+def test_what_differs_is_told_before_the_data_are_prepared_again(
+    preparing: dict[str, Any], training: dict[str, Any], told: str | None, tmp_path: Path
+) -> None:
+    folder = TrainingFolder(tmp_path)
+    given: dict[str, Any] = {"sample_rate": 32_000, "speakers": 1, "embedder_model": EmbedderModel.SPIN}
+
+    def expected(changes: dict[str, Any]) -> DataDescription:
+        values = given | changes
+        rate, speakers = values.pop("sample_rate"), values.pop("speakers")
+        return expected_description(rate, speakers, ExtractSettings(**values))
+
+    before, settings = expected({}), tiny_settings()
+    deciding = deciding_settings(before, settings, config_of(before, settings))
+    save_checkpoint(folder.checkpoints, 1, Checkpoint({}, {}, {NETWORKS: deciding}), keep_all=False)
+    now, settings = expected(preparing), tiny_settings(**training)
+    with pytest.raises(TrainingError, match=told) if told else nullcontext():
+        refuse_other_networks_early(folder, now, settings)
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_say_its_settings(tmp_path: Path) -> None:
+    run("older", max_steps=1)
+    state = {name: value for name, value in latest("older").state.items() if name != NETWORKS}
+    folder, older = TrainingFolder.named("older"), latest("older")
+    save_checkpoint(folder.checkpoints, 1, replace(older, state=state), keep_all=False)
+    with pytest.raises(TrainingError, match="of other networks than these settings ask for"):
+        run("older", max_steps=2, network_size=NetworkChoice.SMALL)
+    assert run("older", max_steps=2).step == 2
 
 
 def test_cancelling_the_progress_saves_and_ends() -> None:

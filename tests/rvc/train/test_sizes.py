@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ import torch
 from ultimate_rvc.choices import Vocoder, VoiceVersion
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
-from ultimate_rvc.rvc.train.sizes import NetworkSize, named_config, spectrogram_sizes, stock_config
+from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
+from ultimate_rvc.rvc.train.sizes import named_config, size_here, spectrogram_sizes, stock_config
 
 V1, V2 = VoiceVersion.V1, VoiceVersion.V2
 # version, sample rate, rates, kernels, n_fft, hop, mel bands, samples of a segment
@@ -23,6 +25,7 @@ TABLE = (
     (V2, 40000, (10, 10, 2, 2), (16, 16, 4, 4), 2048, 400, 125, 12800),
     (V2, 48000, (12, 10, 2, 2), (24, 20, 4, 4), 2048, 480, 128, 17280),
 )
+SIZES = (NetworkChoice.FULL, NetworkChoice.SMALL, NetworkChoice.TINY)
 BUILT = [
     (version, sample_rate, vocoder)
     for version, sample_rate, *_ in TABLE
@@ -45,10 +48,10 @@ def test_the_table_of_stock_networks(row: tuple[VoiceVersion, int, *tuple[object
     assert config.to_list()[15:] == [109, 256, sample_rate]
 
 
-@pytest.mark.parametrize("size", NetworkSize)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("version", "sample_rate", "vocoder"), BUILT)
 def test_every_network_can_be_built(
-    version: VoiceVersion, sample_rate: int, vocoder: Vocoder, size: NetworkSize
+    version: VoiceVersion, sample_rate: int, vocoder: Vocoder, size: NetworkChoice
 ) -> None:
     config = named_config(size, version, sample_rate, phone_dim=384, speakers=2, vocoder=vocoder)
     with torch.device("meta"):
@@ -59,13 +62,24 @@ def test_every_network_can_be_built(
 
 
 def test_networks_become_smaller() -> None:
-    def weights(size: NetworkSize) -> int:
+    def weights(size: NetworkChoice) -> int:
         config = named_config(size, V2, 40000, phone_dim=768, speakers=1, vocoder=Vocoder.HIFI_GAN)
         with torch.device("meta"):
             network = TrainingSynthesizer(config, has_f0=True, vocoder=Vocoder.HIFI_GAN)
         return sum(weight.numel() for weight in network.parameters())
 
-    assert weights(NetworkSize.FULL) > 5 * weights(NetworkSize.SMALL) > 50 * weights(NetworkSize.TINY)
+    assert weights(NetworkChoice.FULL) > 5 * weights(NetworkChoice.SMALL) > 50 * weights(NetworkChoice.TINY)
+
+
+def test_auto_is_a_small_network_on_a_processor_and_the_full_one_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert size_here(TrainingSettings(device="cpu")) is NetworkChoice.SMALL
+    assert size_here(TrainingSettings(device="cpu", network_size=NetworkChoice.FULL)) is NetworkChoice.FULL
+    decides = TrainingSettings(device="cpu", pretrained_generator=Path("f0G40k.pth"))
+    assert size_here(decides) is NetworkChoice.AUTO
+    monkeypatch.setattr("ultimate_rvc.rvc.train.sizes.resolve_device", lambda device: torch.device("cuda"))
+    assert size_here(TrainingSettings()) is NetworkChoice.FULL
 
 
 @pytest.mark.parametrize(("version", "sample_rate"), [(V1, 24000), (V2, 44100), (V2, 16000)])

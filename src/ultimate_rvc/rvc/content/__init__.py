@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Protocol
 
 from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.rvc.content.files import (
@@ -17,6 +14,10 @@ from ultimate_rvc.rvc.content.files import (
     starter_file,
     weights_file,
 )
+
+if TYPE_CHECKING:  # where files lie is asked without loading torch
+    import torch
+    from torch import Tensor, nn
 
 __all__ = ["ContentEncoder", "encoder_folder", "encoder_identity", "load_content_encoder"]
 

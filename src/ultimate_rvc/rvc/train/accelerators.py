@@ -44,11 +44,11 @@ def open_accelerator(device: str, precision: Precision) -> Iterator[Accelerator]
         try:
             accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision=_MIXED_PRECISION[precision])
         except ValueError as error:  # of what this version of torch cannot do on this device
-            raise SettingError(f"--precision {precision} does not work on {chosen.type}: {error}") from error
+            raise SettingError(f"precision {precision} does not work on {chosen.type}: {error}") from error
     if accelerator.num_processes != processes:
         raise SettingError(
             f"{processes} processes were launched, but {chosen.type} devices cannot train together: launch "
-            "one, or choose --device cpu or cuda."
+            "one, or choose the device cpu or cuda."
         )
     yield accelerator
     # Not after an error: the other processes may be waiting for this one, which has to end to end them.
@@ -58,9 +58,9 @@ def open_accelerator(device: str, precision: Precision) -> Iterator[Accelerator]
 def check_precision(device: torch.device, precision: Precision) -> None:
     """Raise SettingError where ``device`` cannot train in ``precision``."""
     if precision is Precision.FP16 and device.type == "cpu":
-        raise SettingError("--precision fp16 needs a GPU; choose fp32 or bf16 on a processor.")
+        raise SettingError("precision fp16 needs a GPU; choose fp32 or bf16 on a processor.")
     if precision is Precision.BF16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise SettingError("--precision bf16 needs an NVIDIA GPU of 2020 or later; choose fp16 or fp32.")
+        raise SettingError("precision bf16 needs an NVIDIA GPU of 2020 or later; choose fp16 or fp32.")
 
 
 @contextmanager

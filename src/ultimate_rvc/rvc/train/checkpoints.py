@@ -1,4 +1,4 @@
-"""Everything a training needs to go on as if it had never been interrupted, on disk.
+"""Everything a training needs to continue as if it had never been interrupted, on disk.
 
 A checkpoint is a folder ``step_<number>`` with ``G.pth`` and ``D.pth``, laid out as RVC lays out its
 ``G_*.pth`` and ``D_*.pth`` (model, optimizer, learning_rate, iteration), and ``state.pth`` with the
@@ -89,18 +89,27 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     TrainingError
         It cannot be read.
     """
+    parts = _read_latest(folder, GENERATOR_FILE, DISCRIMINATOR_FILE, STATE_FILE)
+    return None if parts is None else Checkpoint(*parts)
+
+
+def load_state(folder: Path) -> Mapping[str, Any] | None:
+    """Of :func:`load_checkpoint` the part ``state`` alone."""
+    parts = _read_latest(folder, STATE_FILE)
+    return None if parts is None else parts[0]
+
+
+def _read_latest(folder: Path, *names: str) -> list[Any] | None:
     folders = checkpoint_folders(folder)
     if not folders:
         return None
     latest = folders[-1]
     try:
-        return Checkpoint(
-            *(_read(latest / name) for name in (GENERATOR_FILE, DISCRIMINATOR_FILE, STATE_FILE))
-        )
+        return [torch.load(latest / name, map_location="cpu", weights_only=True) for name in names]
     except Exception as error:  # torch names a damaged file in a dozen ways
         raise TrainingError(
-            f"The checkpoint {latest} is damaged: remove that folder to go on from the one before it, if "
-            "there is one, or start anew with --clear-saved-data."
+            f"The checkpoint {latest} is damaged: remove that folder to continue from the one before it, if "
+            "there is one, or set clear_saved_data to begin again."
         ) from error
 
 
@@ -152,10 +161,6 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _free_name(folder: Path, step: int) -> Path:
     """A name after all that are there: a checkpoint is never removed to make room for its successor."""
     final, again = folder / f"step_{step:08d}", 0
@@ -181,5 +186,5 @@ def _what_is_kept(folder: Path, step: int, error: Exception) -> str:
     rest = f"the one before it, {kept[-1].name}, is kept" if kept else "there is none before it"
     return (
         f"The checkpoint of step {step} cannot be written to {folder} ({reason}); {rest}. Make room and "
-        "start the same training again to go on."
+        "start the same training again to continue."
     )

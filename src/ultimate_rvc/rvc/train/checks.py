@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.level import peak
+from ultimate_rvc.audio.decode import decode_stereo
+from ultimate_rvc.audio.level import peak, to_mono
 from ultimate_rvc.audio.resample import resample
-from ultimate_rvc.errors import DatasetError
-from ultimate_rvc.rvc.train.bandwidth import bandwidth_hz
+from ultimate_rvc.errors import AudioError, DatasetError
 from ultimate_rvc.rvc.train.data_settings import PreprocessSettings, SplitMethod
-from ultimate_rvc.rvc.train.music import SAMPLE_RATE as MUSIC_RATE
-from ultimate_rvc.rvc.train.music import lasting_partials
+from ultimate_rvc.rvc.train.dataset import Recording
 from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, sounding
 
 LEAST_SECONDS = 10.0  # of sound: below it there is nothing to learn from
@@ -47,30 +46,61 @@ class RecordingMeasures:
     bandwidth_hz: float = 0.0
     fault: str | None = None
 
-    @classmethod
-    def unreadable(cls, name: str, fault: str) -> RecordingMeasures:
-        return cls(name, fault=fault)
-
     @property
     def is_silent(self) -> bool:
         return self.fault is None and self.peak < SILENT_PEAK
 
 
-def measure(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
-    """Measure one recording, mono and at the rate of its file."""
+def measure_sound(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
+    """How long, how loud, and how much of it sounds: what decides whether a voice can be trained at all."""
     loudest, seconds = peak(waveform), len(waveform) / sample_rate
     if loudest < SILENT_PEAK:
         return RecordingMeasures(name, sample_rate, seconds, peak=loudest)
-    return RecordingMeasures(
-        name,
-        sample_rate,
-        seconds,
-        float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND,
-        loudest,
-        _clipped_share(waveform, loudest, max(FLAT_SAMPLES, round(FLAT_SECONDS * sample_rate))),
-        lasting_partials(resample(waveform, sample_rate, MUSIC_RATE)),
-        bandwidth_hz(waveform, sample_rate),
+    sounding_seconds = float(sounding(waveform, sample_rate).sum()) / FRAMES_PER_SECOND
+    return RecordingMeasures(name, sample_rate, seconds, sounding_seconds, loudest)
+
+
+def measure(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
+    """Measure everything of one recording ``(samples,)``, mono and at the rate of its file."""
+    # Loaded here, because scipy.signal takes longer than refusing recordings that are hopeless.
+    from ultimate_rvc.rvc.train.bandwidth import bandwidth_hz
+    from ultimate_rvc.rvc.train.music import SAMPLE_RATE, lasting_partials
+
+    sound = measure_sound(name, waveform, sample_rate)
+    if sound.is_silent:
+        return sound
+    flat_samples = max(FLAT_SAMPLES, round(FLAT_SECONDS * sample_rate))
+    return replace(
+        sound,
+        clipped_share=_clipped_share(waveform, sound.peak, flat_samples),
+        lasting_partials=lasting_partials(resample(waveform, sample_rate, SAMPLE_RATE)),
+        bandwidth_hz=bandwidth_hz(waveform, sample_rate),
     )
+
+
+def examine(
+    recording: Recording, measured: Callable[[str, FloatArray, int], RecordingMeasures] = measure
+) -> tuple[RecordingMeasures, FloatArray]:
+    """The measures of a recording and its sound ``(samples,)``, of which an unreadable file has none."""
+    try:
+        waveform, sample_rate = decode_stereo(recording.path)
+    except AudioError as error:
+        return RecordingMeasures(recording.name, fault=str(error)), np.zeros(0, np.float32)
+    mono = to_mono(waveform)
+    return measured(recording.name, mono, sample_rate), mono
+
+
+def refuse_hopeless(recordings: Sequence[Recording]) -> None:
+    """Raise DatasetError where :func:`check_recordings` would refuse all of ``recordings``, but sooner.
+
+    The shortest are listened to first, and only until there is enough sound.
+    """
+    measures: list[RecordingMeasures] = []
+    for recording in sorted(recordings, key=Recording.seconds):
+        measures.append(examine(recording, measure_sound)[0])
+        if sum(found.sounding_seconds for found in measures) >= LEAST_SECONDS:
+            return
+    raise DatasetError(" ".join([_refusal(measures) or "", *_left_out(measures)]))
 
 
 def _clipped_share(waveform: FloatArray, loudest: float, flat_samples: int) -> float:
@@ -113,12 +143,16 @@ def _refusal(measures: Sequence[RecordingMeasures]) -> str | None:
     return None
 
 
+def _left_out(measures: Sequence[RecordingMeasures]) -> list[str]:
+    faults = [f"Left out: {found.fault}" for found in measures if found.fault is not None]
+    return faults + _about([found for found in measures if found.is_silent], "silent and left out")
+
+
 def _warnings(measures: Sequence[RecordingMeasures], settings: PreprocessSettings) -> list[str]:
     sample_rate = settings.sample_rate
     sound = [found for found in measures if found.fault is None and not found.is_silent]
     seconds = sum(found.sounding_seconds for found in sound)
-    warnings = [f"Left out: {found.fault}" for found in measures if found.fault is not None]
-    warnings += _about([found for found in measures if found.is_silent], "silent and left out")
+    warnings = _left_out(measures)
     warnings += _about(
         [found for found in sound if found.clipped_share >= CLIPPED_SHARE],
         "clipped, and the voice will sound rough: record again at a lower level",
@@ -141,7 +175,7 @@ def _warnings(measures: Sequence[RecordingMeasures], settings: PreprocessSetting
         warnings += _about(
             [found for found in sound if found.seconds > LONGEST_PIECE_SECONDS],
             f"longer than {LONGEST_PIECE_SECONDS:.0f} s, and will take much memory as a single piece: use "
-            f"--split-method {SplitMethod.AUTOMATIC}",
+            f"the split_method {SplitMethod.AUTOMATIC}",
         )
     narrow = [found for found in sound if found.bandwidth_hz < LEAST_BANDWIDTH * sample_rate / 2]
     if narrow:
@@ -149,7 +183,7 @@ def _warnings(measures: Sequence[RecordingMeasures], settings: PreprocessSetting
         warnings += _about(
             narrow,
             f"without sound above {lowest:.0f} kHz or little more, which a voice at {sample_rate} Hz will "
-            "lack: use better recordings or a lower --sample-rate",
+            "lack: use better recordings or a lower sample_rate",
         )
     return warnings
 

@@ -34,7 +34,7 @@ def cluster_centres(
     seed
         Of the vectors to begin with: the same seed gives the same centres on a CPU.
     progress
-        Told the share that is done, as step "index".
+        Hears the share that is done, as step "index".
 
     Returns
     -------
@@ -54,7 +54,7 @@ def cluster_centres(
             members += torch.bincount(nearest, minlength=count)
         empty = (members == 0).nonzero()[:, 0].cpu()
         centres = sums / members.clamp(min=1)[:, None]
-        if len(empty):  # a centre that lost its vectors begins anew at one of them
+        if len(empty):  # a centre that lost its vectors starts again at one of them
             chosen = generator.choice(len(vectors), len(empty), replace=False)
             centres[empty.to(device)] = _rows(vectors, chosen).to(device)
     return centres.cpu().numpy()

@@ -295,7 +295,7 @@ class _Extraction:
         if seconds < LEAST_VOICED_SECONDS:
             raise DatasetError(
                 f"Only {seconds:.1f} s of the recordings have a pitch, so they hold hardly any voice: train "
-                "on speech or singing, or try another --f0-method."
+                "on speech or singing, or try another f0_method."
             )
         low, middle, high = np.percentile(voiced_hz, PERCENTILES)
         return float(low), float(middle), float(high)
@@ -312,7 +312,7 @@ def _versions_in(folder: Path, pieces: PiecesTable) -> list[dict[str, Recording]
     folders = sorted(path for path in folder.expanduser().glob("*/") if not path.name.startswith("."))
     if not folders:
         raise DatasetError(
-            f'--versions "{folder}" holds no folders; it takes a folder with one folder for each version.'
+            f'The folder of versions "{folder}" holds no folders; it takes one folder for each version.'
         )
     versions = [{recording.name: recording for recording in find_recordings(path)} for path in folders]
     for path, version in zip(folders, versions, strict=True):

@@ -88,7 +88,7 @@ def finish_voice(
     device : torch.device or str
         Where the index is computed.
     progress : Progress, optional
-        Told of the index, which takes the time.
+        Hears of the index, which takes the time.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def build_index(
     seed
         The same features and seed give the same index on a CPU.
     progress
-        Told the share that is done, as step "index"; its ``cancel`` ends the work.
+        Hears the share that is done, as step "index"; its ``cancel`` ends the work.
 
     Returns
     -------

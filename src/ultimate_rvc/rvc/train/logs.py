@@ -60,7 +60,7 @@ class Excerpt:
 class TrainingLog:
     """Writes below ``folder``: ``train.log``, and ``tensorboard`` for ``tensorboard --logdir``.
 
-    What an earlier run wrote after ``step``, from where this one goes on, is taken back: those steps are done
+    What an earlier run wrote after ``step``, from where this one continues, is taken back: those steps come
     again.
     """
 
@@ -104,7 +104,7 @@ def going_on_without(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        log.warning("%s cannot be written (%s); the training goes on.", path, error.strerror)
+        log.warning("%s cannot be written (%s); the training continues.", path, error.strerror)
 
 
 def mel_picture(mel: FloatArray) -> NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from ultimate_rvc.rvc.train.networks import build_networks
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import Portion, Portions, Preloaded, TrainingData
 from ultimate_rvc.rvc.train.position import DataKeys, Position
+from ultimate_rvc.rvc.train.resuming import NETWORKS, deciding_settings, refuse_other_networks
 from ultimate_rvc.rvc.train.saving import Saver
 from ultimate_rvc.rvc.train.scores import Score, best_score
 from ultimate_rvc.rvc.train.settings import TrainingSettings
@@ -65,7 +66,7 @@ class TrainingResult:
 def run_training(
     folder: TrainingFolder, settings: TrainingSettings, progress: Progress | None = None
 ) -> TrainingResult:
-    """Train a voice on the data in ``folder``, going on where an earlier run ended.
+    """Train a voice on the data in ``folder``, from where an earlier run ended.
 
     To train on several GPUs or machines, call it in every process that ``accelerate launch`` starts, with
     ``folder`` on storage that all machines share. Several processes on processors start by ``torchrun``.
@@ -76,7 +77,7 @@ def run_training(
         With preprocessed and extracted data.
     settings : TrainingSettings
     progress : Progress, optional
-        Told of every epoch and every few steps; cancelling it saves and ends the training as Ctrl-C does.
+        Hears of every epoch and every few steps; cancelling it saves and ends the training as Ctrl-C does.
 
     Returns
     -------
@@ -199,25 +200,27 @@ class _Run:
             self.saver.line(note)
 
     def _resume(self) -> list[str]:
-        """Go on from the latest checkpoint, if there is one; returns what to tell of it."""
+        """Continue from the latest checkpoint, if there is one; returns notes about it for the log."""
         checkpoint = load_checkpoint(self.folder.checkpoints)
         if checkpoint is None:
             return []
         state: Mapping[str, Any] = checkpoint.state
+        now = deciding_settings(self.data.description, self.settings, self.networks.config)
+        refuse_other_networks(self.folder.name, state.get(NETWORKS), now)
         try:
             self.learner.load(checkpoint.generator, checkpoint.discriminator, state["learner"])
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"The checkpoint in {self.folder.checkpoints} is of other networks than these settings ask "
-                "for: train with the settings it was begun with, or start anew with --clear-saved-data."
+                "for: train with the settings it was begun with, or set clear_saved_data to begin again."
             ) from error
         fits = self.position.load(state, self.detector, self.keys)
         processes = state["random"]
         restore_random_states(processes[self.accelerator.process_index % len(processes)])
-        notes = [f"going on from epoch {self.position.epoch} step {self.position.step} "]
+        notes = [f"continuing from epoch {self.position.epoch} step {self.position.step} "]
         if not fits:
             notes.append(
-                "The pieces or the batch size are others than before: the running epoch begins anew."
+                "The pieces or the batch size are others than before: the running epoch starts again."
             )
         self._saved_step = self.position.step
         return notes
@@ -245,8 +248,8 @@ class _Run:
         found = self.saver.best_weights(self.position)
         if found is None:
             raise TrainingError(
-                f"The voices of this training are gone from {self.folder.path}: start anew with "
-                "--clear-saved-data."
+                f"The voices of this training are gone from {self.folder.path}: set "
+                "clear_saved_data to begin again."
             )
         score, weights = found
         training = {
@@ -265,7 +268,7 @@ class _Run:
         device = self.accelerator.device
         return finish_voice(self.folder, parts, self.settings, device=device, progress=progress)
 
-    # --- going on --------------------------------------------------------------------------------
+    # --- steps -----------------------------------------------------------------------------------
 
     def _steps(self) -> str:
         """Make steps until there is a reason to end."""
@@ -369,8 +372,8 @@ class _Run:
         averaged = self.accelerator.reduce(values, "mean")
         if not bool(torch.isfinite(averaged).all()):
             raise TrainingError(
-                f"The losses are no numbers any more at step {self.position.step}: start again, which goes "
-                "on from the last checkpoint, with a lower --learning-rate or with --precision fp32."
+                f"The losses are no numbers any more at step {self.position.step}: start again, which "
+                "continues from the last checkpoint, with a lower learning_rate or with precision fp32."
             )
         return dict(zip(VALUES, averaged.tolist(), strict=True))
 

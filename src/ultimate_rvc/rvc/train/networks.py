@@ -15,7 +15,7 @@ from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.discriminators import Discriminators, build_discriminator
 from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
 from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice, TrainingSettings
-from ultimate_rvc.rvc.train.sizes import NetworkSize, SpectrogramSizes, named_config, spectrogram_sizes
+from ultimate_rvc.rvc.train.sizes import SpectrogramSizes, named_config, size_here, spectrogram_sizes
 from ultimate_rvc.rvc.train.tables import DataDescription
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.torch_file import open_torch_file
@@ -49,16 +49,14 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
         A pretrained file cannot be read, or does not fit.
     """
     version = VoiceVersion(description.version)
-    config = _config(description, settings)
+    config = config_of(description, settings)
     # The caller's own random numbers are not our business.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = TrainingSynthesizer(config, has_f0=description.has_f0, vocoder=settings.vocoder)
         if settings.learn_from is LearnFrom.PRIOR:
             generator.begin_with_a_narrow_prior()
-        width = settings.discriminator_width or min(
-            config.upsample_initial_channel / FULL_INITIAL_CHANNELS, 1.0
-        )
+        width = discriminator_width(config, settings)
         discriminators = build_discriminator(version, settings.vocoder, width)
     notes = []
     if settings.pretrained_generator is not None:
@@ -70,13 +68,19 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
     return Networks(generator, discriminators, sizes, tuple(notes))
 
 
-def _config(description: DataDescription, settings: TrainingSettings) -> SynthesizerConfig:
+def discriminator_width(config: SynthesizerConfig, settings: TrainingSettings) -> float:
+    """Channels of the discriminators, as a share of RVC's."""
+    suiting = min(config.upsample_initial_channel / FULL_INITIAL_CHANNELS, 1.0)
+    return settings.discriminator_width or suiting
+
+
+def config_of(description: DataDescription, settings: TrainingSettings) -> SynthesizerConfig:
+    """The generator's sizes; errors as :func:`build_networks`."""
+    speakers, size = len(description.speakers), size_here(settings)
     path = settings.pretrained_generator
-    speakers = len(description.speakers)
-    if settings.network_size is not NetworkChoice.AUTO or path is None:
-        size = settings.network_size
+    if size is not NetworkChoice.AUTO or path is None:
         return named_config(
-            NetworkSize.FULL if size is NetworkChoice.AUTO else NetworkSize(size),
+            size,
             VoiceVersion(description.version),
             description.sample_rate,
             phone_dim=description.phone_dim,

@@ -1,4 +1,4 @@
-"""Which pieces are in which step: shuffled anew every epoch, and the same whenever it is asked."""
+"""Which pieces are in which step: shuffled again every epoch, and the same whenever it is asked."""
 
 from __future__ import annotations
 

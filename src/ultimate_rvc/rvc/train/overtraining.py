@@ -33,7 +33,7 @@ class OvertrainingDetector:
         self.generator, self.discriminator = BestLoss(), BestLoss()
 
     def update(self, generator_loss: float, discriminator_loss: float, epoch: int) -> str | None:
-        """Take the average losses of one more epoch; returns why to stop, or None to go on."""
+        """Take the average losses of one more epoch; returns why to stop, or None to continue."""
         self.generator.update(generator_loss, epoch)
         self.discriminator.update(discriminator_loss, epoch)
         for network, best, limit in (

@@ -44,7 +44,7 @@ class Position:
         }
 
     def load(self, state: Mapping[str, Any], detector: OvertrainingDetector, keys: DataKeys) -> bool:
-        """Take back what :meth:`state` gave; False when the running epoch has to begin anew.
+        """Take back what :meth:`state` gave; False when the running epoch has to start again.
 
         That is so when the pieces, the batch size or the seed changed since: the batches are then others.
         Scores are forgotten when they are of other data: they cannot be compared with those to come.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,21 +11,18 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode_stereo
-from ultimate_rvc.audio.level import peak, to_mono
+from ultimate_rvc.audio.level import peak
 from ultimate_rvc.audio.resample import resample
-from ultimate_rvc.errors import AudioError, DatasetError
+from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.train.arrays import ArrayWriter, writing_array
-from ultimate_rvc.rvc.train.checks import RecordingMeasures, check_recordings, measure
+from ultimate_rvc.rvc.train.checks import RecordingMeasures, check_recordings, examine
 from ultimate_rvc.rvc.train.data_settings import NormalizationMode, PreprocessSettings
 from ultimate_rvc.rvc.train.dataset import Recording, find_recordings, recordings_identity
 from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.parallel import in_order
 from ultimate_rvc.rvc.train.slicing import FRAMES_PER_SECOND, Span, covered_frames, cut
 from ultimate_rvc.rvc.train.tables import Piece, PiecesTable, remove_others, table_key
-
-logger = logging.getLogger(__name__)
 
 VERSION = 1  # raised whenever the same recordings and settings would give other pieces
 PIECES_FILE = "pieces.json"
@@ -52,10 +48,6 @@ class _Prepared:
     waveform_16k: FloatArray
     clips: list[list[Span]]
 
-    @classmethod
-    def nothing(cls, measures: RecordingMeasures) -> _Prepared:
-        return cls(measures, np.zeros(0, np.float32), np.zeros(0, np.float32), [])
-
 
 def preprocess_dataset(
     folder: TrainingFolder,
@@ -66,8 +58,8 @@ def preprocess_dataset(
 ) -> PiecesTable:
     """Cut the recordings of ``dataset`` into pieces, or find the pieces of an earlier run again.
 
-    Recordings are worked on one by one, ``settings.cpu_cores`` at once. What is wrong with them is
-    logged as warnings, and is in the table's ``warnings``.
+    Recordings are worked on one by one, ``settings.cpu_cores`` at once. What is wrong with them is in
+    the table's ``warnings``.
 
     Raises
     ------
@@ -84,8 +76,6 @@ def preprocess_dataset(
     table = PiecesTable.read(folder.data / PIECES_FILE)
     if table is None or table.key != key or not _is_complete(folder, table):
         table = _make(folder, recordings, settings, key, progress)
-    for warning in table.warnings:
-        logger.warning("%s", warning)
     progress.report("preprocess", 1.0)
     return table
 
@@ -148,17 +138,11 @@ def _threads(recordings: list[Recording], settings: PreprocessSettings) -> int:
 
 
 def _prepare(recording: Recording, settings: PreprocessSettings) -> _Prepared:
-    try:
-        waveform, file_rate = decode_stereo(recording.path)
-    except AudioError as error:
-        return _Prepared.nothing(RecordingMeasures.unreadable(recording.name, str(error)))
-    mono = to_mono(waveform)
-    del waveform
-    measures = measure(recording.name, mono, file_rate)
-    if measures.is_silent:
-        return _Prepared.nothing(measures)
+    measures, mono = examine(recording)
+    if measures.fault is not None or measures.is_silent:
+        return _Prepared(measures, mono[:0], mono[:0], [])
     rate = settings.sample_rate
-    mono = _processed(resample(mono, file_rate, rate), settings)
+    mono = _processed(resample(mono, measures.sample_rate, rate), settings)
     return _Prepared(measures, mono, resample(mono, rate, ENCODER_RATE), cut(mono, rate, settings))
 
 

@@ -16,6 +16,7 @@ from ultimate_rvc.rvc.train.logs import TrainingLog, going_on_without
 from ultimate_rvc.rvc.train.overtraining import OvertrainingDetector
 from ultimate_rvc.rvc.train.portions import TrainingData
 from ultimate_rvc.rvc.train.position import DataKeys, Position
+from ultimate_rvc.rvc.train.resuming import NETWORKS, deciding_settings
 from ultimate_rvc.rvc.train.scores import (
     PLOT_FILE,
     TABLE_FILE,
@@ -52,7 +53,7 @@ class Saver:
         self._scorer: Scorer | None = None
 
     def open_log(self, step: int) -> None:
-        """Begin to log; ``step`` is where this run goes on."""
+        """Begin to log; ``step`` is where this run continues."""
         if self._accelerator.is_main_process:
             self._log = TrainingLog(self._folder.logs, step)
 
@@ -84,8 +85,12 @@ class Saver:
         if self._accelerator.is_main_process:
             if scored:
                 self._score(position)
-            state = position.state(detector, keys) | {"random": processes}
-            state["learner"] = self._learner.other_state()
+            config = self._learner.generator.config
+            state = position.state(detector, keys) | {
+                "random": processes,
+                "learner": self._learner.other_state(),
+                NETWORKS: deciding_settings(self._data.description, self._settings, config),
+            }
             checkpoint = Checkpoint(
                 self._learner.generator_state(position.epoch),
                 self._learner.discriminator_state(position.epoch),

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from ultimate_rvc.choices import Vocoder, VoiceVersion
+from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
+from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
 from ultimate_rvc.rvc.voice_file.training_checkpoint import SEGMENT_FRAMES, STOCK_RATES
-
-
-class NetworkSize(StrEnum):
-    FULL = "full"  # RVC's: what pretrained files fit, and other tools expect
-    SMALL = "small"
-    TINY = "tiny"  # learns, but not to speak: for tests
 
 
 @dataclass(frozen=True)
@@ -90,8 +85,19 @@ def stock_config(
     )
 
 
+def size_here(settings: TrainingSettings) -> NetworkChoice:
+    """What ``network_size`` means here; ``auto`` is left only where a pretrained generator decides.
+
+    A full network takes weeks on a processor, so there it is a small one.
+    """
+    if settings.network_size is not NetworkChoice.AUTO or settings.pretrained_generator is not None:
+        return settings.network_size
+    is_slow = resolve_device(settings.device).type == "cpu"
+    return NetworkChoice.SMALL if is_slow else NetworkChoice.FULL
+
+
 def named_config(
-    size: NetworkSize,
+    size: NetworkChoice,
     version: VoiceVersion,
     sample_rate: int,
     *,
@@ -99,7 +105,7 @@ def named_config(
     speakers: int,
     vocoder: Vocoder,
 ) -> SynthesizerConfig:
-    """Return the sizes of a full, small or tiny network; all keep the rates of the stock one.
+    """Return the sizes of a full (RVC's), small or tiny network; all keep the rates of the stock one.
 
     Raises
     ------
@@ -107,7 +113,7 @@ def named_config(
         When RVC has no network of this version and sample rate.
     """
     stock = stock_config(version, sample_rate, phone_dim=phone_dim, speakers=speakers, vocoder=vocoder)
-    if size == NetworkSize.SMALL:
+    if size is NetworkChoice.SMALL:
         return replace(
             stock,
             inter_channels=96,
@@ -121,7 +127,7 @@ def named_config(
             resblock_dilations=((1, 3),) * 2,
             speaker_channels=64,
         )
-    if size == NetworkSize.TINY:
+    if size is NetworkChoice.TINY:
         return replace(
             stock,
             inter_channels=16,

@@ -92,7 +92,6 @@ def build(desk: Desk) -> list[JobPanel]:
             "device": (optimization or {}).get("device", "auto"),
             **form.read(values),
         }
-        _choose_size(settings)
         return desk.submit("train", settings, client).id
 
     panel.starts(go, start, [name, files, desk.client, desk.optimization, *form.components])
@@ -123,19 +122,6 @@ def _defaults(group: str) -> dict[str, Any]:
     """Where the best default depends on what is here: as the command line chooses it."""
     if group != "extraction":
         return {}
-    from ultimate_rvc.assets.manage import AssetState, list_assets
-    from ultimate_rvc.choices import EmbedderModel
+    from ultimate_rvc.rvc.train.defaults import embedder_at_hand
 
-    here = {report.name for report in list_assets() if report.state is AssetState.PRESENT}
-    at_hand = EmbedderModel.CONTENTVEC if EmbedderModel.CONTENTVEC in here else EmbedderModel.STARTER
-    return {"embedder_model": at_hand.value}
-
-
-def _choose_size(settings: dict[str, Any]) -> None:
-    """A full network takes weeks on a processor, so there the small one is what ``auto`` means."""
-    from ultimate_rvc.device import resolve_device
-    from ultimate_rvc.rvc.train.settings import NetworkChoice
-
-    is_open = settings["training"]["network_size"] == NetworkChoice.AUTO
-    if is_open and resolve_device(settings["device"]).type == "cpu":
-        settings["training"]["network_size"] = NetworkChoice.SMALL.value
+    return {"embedder_model": embedder_at_hand().value}
