@@ -55,14 +55,7 @@ def extract_in_blocks(
         return estimate
 
     return map_blocks_at(
-        SAMPLE_RATE,
-        waveform,
-        sample_rate,
-        BLOCK_SECONDS,
-        OVERLAP_SECONDS,
-        extract_block,
-        progress,
-        step_name,
+        SAMPLE_RATE, waveform, sample_rate, BLOCK_SECONDS, OVERLAP_SECONDS, extract_block, progress, step_name
     )
 
 
