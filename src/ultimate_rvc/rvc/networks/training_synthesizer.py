@@ -140,7 +140,8 @@ class TrainingSynthesizer(nn.Module):
         mean_p, log_deviation_p = self.enc_p(batch.features, batch.pitch, mask)
         if from_prior:
             mean_q, log_deviation_q = mean_p.float(), log_deviation_p.float()
-            z_p = noise.sample(mean_p, log_deviation_p) * mask
+            drawn = noise.normal(tuple(mean_p.shape), mean_p, time_dim=2)
+            z_p = mean_p if drawn is None else mean_p + torch.exp(log_deviation_p) * drawn * mask
             latent = self.flow(z_p, speaker, mask)
         else:
             latent, mean_q, log_deviation_q = self.enc_q(batch.spectrogram, speaker, mask, noise)
