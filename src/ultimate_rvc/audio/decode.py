@@ -22,8 +22,6 @@ from ultimate_rvc.audio.downmix import downmix_stereo, to_mono
 from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import AudioError
 
-__all__ = ["AudioInfo", "decode", "decode_mono", "decode_sides", "decode_stereo", "downmix_stereo", "probe"]
-
 logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]

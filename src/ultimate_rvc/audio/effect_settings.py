@@ -15,13 +15,9 @@ class EffectSettings:
     """
 
     room_size: float = setting(
-        0.15,
-        "Size of the reverb's room: larger ones ring longer.",
-        0,
-        1,
-        step=0.01,
+        0.15, "Size of the reverb's room: larger ones ring longer.", 0, 1, step=0.01,
         label="Reverb: room size",
-    )
+    )  # fmt: skip
     wet_level: float = setting(
         0.2, "Level of the reverberation; 0 is none.", 0, 1, step=0.01, label="Reverb: level"
     )

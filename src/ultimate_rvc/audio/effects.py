@@ -14,9 +14,8 @@ from ultimate_rvc.errors import AudioError
 FloatArray = NDArray[np.float32]
 DelayTable = NDArray[np.int64]
 
-HIGHPASS_ORDER = (
-    1  # 6 dB per octave, as in the chain whose sound users know; conversion filtered rumble already
-)
+# 6 dB per octave, as in the chain whose sound users know; conversion filtered rumble already.
+HIGHPASS_ORDER = 1
 MAX_HIGHPASS_FRACTION = 0.45  # of the sample rate: a cutoff at half the rate has no filter
 
 # Freeverb by Jezar at Dreampoint (public domain): delays in samples at 44.1 kHz, and its scales.
@@ -43,20 +42,9 @@ def apply_effects(waveform: FloatArray, sample_rate: int, settings: EffectSettin
     delays scaled to the sample rate; it doubles ``dry_level`` and triples ``wet_level``, as Freeverb
     does, so the result can exceed full scale: mix or limit it.
 
-    Parameters
-    ----------
-    waveform : float32, shape (samples,) or (channels, samples)
-        Surround sound is folded to stereo first.
-    sample_rate : int
-        In Hz.
-    settings : EffectSettings
-
-    Returns
-    -------
-    float32, shape (2, samples + tail)
-        The tail ends where it stays 60 dB below the loudest sample; it has 0 samples when the
-        reverberation is that quiet already, and at most :func:`longest_tail`. The same input gives
-        the same bytes.
+    From (samples,) or (channels, samples), surround sound folded to stereo first, to (2, samples + tail). The
+    tail ends where it stays 60 dB below the loudest sample; it has 0 samples when the reverberation is that
+    quiet already, and at most :func:`longest_tail`. The same input gives the same bytes.
 
     Raises
     ------

@@ -71,22 +71,11 @@ def match_level(
     *,
     out: FloatArray | None = None,
 ) -> FloatArray:
-    """Give ``converted`` part of the loudness curve of its source (RVC's "RMS mix").
+    """Give ``converted`` (samples,) part of the loudness curve of its source (RVC's "RMS mix").
 
-    Parameters
-    ----------
-    source_16k : float32, shape (samples,)
-        The source at 16 kHz.
-    converted : float32, shape (samples,)
-        The same stretch of time at ``sample_rate``.
-    rms_mix_rate : float
-        1 changes nothing, 0 copies the curve; in between the two are mixed geometrically.
-    out : float32, shape (samples,), optional
-        Where to write; ``converted`` itself may be given, to hold a long recording only once.
-
-    Returns
-    -------
-    float32, shape (samples,)
+    ``source_16k`` is the same stretch of time at 16 kHz. ``rms_mix_rate`` 1 changes nothing, 0 copies the curve;
+    in between the two are mixed geometrically. ``out`` is where to write; ``converted`` itself may be given, to
+    hold a long recording only once.
     """
     wanted = rms_envelope(source_16k, SOURCE_RATE, SOURCE_RATE // 2)
     present = rms_envelope(converted, sample_rate, sample_rate // 2)

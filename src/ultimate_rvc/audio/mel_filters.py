@@ -18,24 +18,10 @@ SLANEY_LOG_STEP = np.log(6.4) / 27.0
 def mel_filters(
     *, sample_rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float, htk: bool
 ) -> FloatArray:
-    """Weights that turn a spectrum into mel bands; all bands have the same area.
+    """Weights (n_mels, n_fft // 2 + 1) that turn a spectrum into mel bands; all bands have the same area.
 
-    Parameters
-    ----------
-    sample_rate : int
-        In Hz.
-    n_fft : int
-        Length of the transform, in samples.
-    n_mels : int
-        Number of bands.
-    f_min_hz, f_max_hz : float
-        Where the lowest band begins and the highest ends.
-    htk : bool
-        The mel scale of HTK if true, that of Slaney's Auditory Toolbox if false.
-
-    Returns
-    -------
-    float32, shape (n_mels, n_fft // 2 + 1)
+    The lowest band begins at ``f_min_hz``, the highest ends at ``f_max_hz``; the mel scale is that of HTK or
+    that of Slaney's Auditory Toolbox.
 
     References
     ----------

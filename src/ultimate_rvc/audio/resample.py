@@ -10,22 +10,9 @@ FloatArray = NDArray[np.float32]
 
 
 def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
-    """Resample the last axis at soxr's very high quality; at equal rates the input itself is returned.
+    """Resample (..., samples) at soxr's very high quality to (..., round(samples * to_rate / from_rate)).
 
-    Parameters
-    ----------
-    waveform : float32, shape (..., samples)
-    from_rate, to_rate : int
-        In Hz.
-
-    Returns
-    -------
-    float32, shape (..., round(samples * to_rate / from_rate))
-
-    Raises
-    ------
-    ValueError
-        If a rate is not positive.
+    At equal rates, in Hz, the input itself is returned; ValueError if one is not positive.
     """
     if from_rate <= 0 or to_rate <= 0:
         raise ValueError(f"Sample rates must be positive, not {from_rate} and {to_rate} Hz.")

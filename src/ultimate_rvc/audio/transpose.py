@@ -21,21 +21,11 @@ SEED = 0  # of the phases that the library draws at random
 
 
 def transpose(waveform: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
-    """Shift the pitch by ``semitones`` at the same length and timing, with Signalsmith Stretch.
+    """Shift the pitch by -48 to 48 ``semitones`` at the same length and timing, with Signalsmith Stretch.
 
-    Parameters
-    ----------
-    waveform : float32, shape (channels, samples) or (samples,)
-        All channels are shifted together, so that the stereo image stays.
-    sample_rate : int
-        In Hz.
-    semitones : float
-        -48 to 48, octaves included; 0 returns the input itself.
-
-    Returns
-    -------
-    float32, same shape
-        Peaks can grow, since the phases of partials change. The same input gives the same bytes.
+    All of ``waveform`` (channels, samples) or (samples,) is shifted together, so that the stereo image stays;
+    0 returns the input itself. Peaks can grow, since the phases of partials change. The same input gives the
+    same bytes.
 
     Raises
     ------

@@ -23,13 +23,7 @@ def true_peak(waveform: FloatArray, sample_rate: int) -> float:
     """Largest magnitude of the sound between its samples, as a linear value (1 is 0 dBTP).
 
     Measured on the signal oversampled 4 times (2 times from 88.2 kHz, not at all from 176.4 kHz),
-    after ITU-R BS.1770-4 Annex 2.
-
-    Parameters
-    ----------
-    waveform : float32, shape (channels, samples) or (samples,)
-    sample_rate : int
-        In Hz.
+    after ITU-R BS.1770-4 Annex 2. ``waveform`` is (channels, samples) or (samples,).
     """
     if waveform.size == 0:
         return 0.0
@@ -41,20 +35,8 @@ def limit_true_peak(waveform: FloatArray, sample_rate: int, ceiling_dbtp: float 
 
     All channels share one gain, which starts to fall 5 ms before a peak, reaches what it needs at the
     peak, and comes back with a time constant of 100 ms. What lies well below the ceiling, and is not
-    within that time of a peak, is unchanged to the bit; so is a waveform that never exceeds it.
-
-    Parameters
-    ----------
-    waveform : float32, shape (channels, samples) or (samples,)
-    sample_rate : int
-        In Hz.
-    ceiling_dbtp : float
-        In dB true peak, as :func:`true_peak` measures it.
-
-    Returns
-    -------
-    float32, same shape
-        The input itself where nothing had to be done.
+    within that time of a peak, is unchanged to the bit; a waveform that never exceeds it is itself returned.
+    ``waveform`` is (channels, samples) or (samples,); the ceiling is in dB as :func:`true_peak` measures it.
     """
     ceiling = 10 ** (ceiling_dbtp / 20)
     if waveform.size == 0:

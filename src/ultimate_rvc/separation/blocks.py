@@ -34,20 +34,10 @@ def map_blocks(
     progress: Progress,
     step_name: str,
 ) -> FloatArray:
-    """Apply ``extract`` to blocks of ``waveform`` and crossfade the results.
+    """Apply ``extract`` to blocks of ``(channels, samples)`` and crossfade the results.
 
-    Parameters
-    ----------
-    waveform
-        Shape ``(channels, samples)``.
-    block, overlap
-        In samples; ``overlap`` is the length of the linear crossfade between neighbours.
-    extract
-        Turns a block into an array of the same shape; gets a progress of its own share.
-
-    Returns
-    -------
-    ndarray, shape as ``waveform``
+    ``overlap`` is the length of the linear crossfade between neighbours, in samples as ``block``. ``extract``
+    keeps the shape of a block and gets a progress of its own share.
     """
     total = waveform.shape[-1]
     result = np.zeros_like(waveform)

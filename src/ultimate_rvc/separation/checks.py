@@ -26,19 +26,9 @@ BASS_SHARE_IN_VOCALS = 0.5
 def check_stems(
     mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray, sample_rate: int
 ) -> list[str]:
-    """Look for empty vocals, clipping, and vocals that contain the mixture.
+    """Look for empty vocals, clipping, and vocals that contain the mixture; one sentence per problem.
 
-    Parameters
-    ----------
-    mixture, vocals, instrumental
-        Shape ``(channels, samples)``, the same for all.
-    sample_rate
-        In Hz.
-
-    Returns
-    -------
-    list of str
-        One sentence per problem, empty when there is none.
+    All three are ``(channels, samples)`` of the same shape.
     """
     if _loudest_frame_db(mixture, sample_rate) < SILENT_DBFS:
         return ["The song is silent or nearly silent: check that the right file was given."]
@@ -60,14 +50,11 @@ def _silent_vocals(mixture: FloatArray, vocals: FloatArray, sample_rate: int) ->
 
 def _clipping(mixture: FloatArray, vocals: FloatArray, instrumental: FloatArray) -> str | None:
     """One warning at most: the stems of a clipped song clip as well."""
+    quieter = "lower the level of the song before separating, or try another model"
     for name, stem, advice in (
         ("song is", mixture, "distortion will remain in the stems; use a less loud copy of the song"),
-        ("vocals are", vocals, "lower the level of the song before separating, or try another model"),
-        (
-            "instrumental is",
-            instrumental,
-            "lower the level of the song before separating, or try another model",
-        ),
+        ("vocals are", vocals, quieter),
+        ("instrumental is", instrumental, quieter),
     ):
         runs = _clipped_runs(stem)
         if runs >= CLIPPED_RUNS:

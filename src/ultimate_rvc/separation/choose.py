@@ -94,10 +94,7 @@ def find_files(name: str, task: SeparationTask, progress: Progress) -> ModelFile
         )
     if model is not None and model.asset is not None:
         return _files_of_asset(model, progress)
-    own = _own_files(name)
-    if own is not None:
-        return own
-    return _files_of_catalog(name, model.file_name if model else name, task, progress)
+    return _own_files(name) or _files_of_catalog(name, model.file_name if model else name, task, progress)
 
 
 def _require_pymss(name: str) -> None:
@@ -140,10 +137,8 @@ def _fetch_asset(name: str, progress: Progress) -> Path:
 
 
 def _config_beside(checkpoint: Path) -> Path | None:
-    for candidate in (checkpoint.with_name(checkpoint.name + ".yaml"), checkpoint.with_suffix(".yaml")):
-        if candidate.is_file():
-            return candidate
-    return None
+    beside = (checkpoint.with_name(checkpoint.name + ".yaml"), checkpoint.with_suffix(".yaml"))
+    return next((path for path in beside if path.is_file()), None)
 
 
 # --- the user's own checkpoints -----------------------------------------------------------------

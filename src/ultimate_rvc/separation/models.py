@@ -37,115 +37,58 @@ class SeparationModel:
     tasks: tuple[SeparationTask, ...]
     description: str
     bytes: int = 0
-    architecture: str = ""
     file_name: str = ""
+    architecture: str = ""
     config_name: str = ""
-    asset: str | None = None
+
+    @property
+    def asset(self) -> str | None:
+        return f"separation-{self.name}" if self.architecture else None
 
     @property
     def needs_download(self) -> bool:
         return bool(self.file_name)
 
 
+_VOCALS, _LEAD, _REVERB = ((task,) for task in SeparationTask)
+_BS_VOCALS = ("bs_roformer", "bs_roformer_vocals.yaml")
+_MEL_KARAOKE = ("mel_band_roformer", "mel_band_roformer_karaoke.yaml")
+_MEL_DEREVERB = ("mel_band_roformer", "mel_band_roformer_dereverb.yaml")
+
+# fmt: off
 _TABLE = (
-    SeparationModel(
-        DSP_MODEL,
-        tuple(SeparationTask),
-        "signal processing: stereo position, melody and repetition; no download, rougher than a network",
-    ),
-    SeparationModel(
-        "vocals",
-        (SeparationTask.VOCALS,),
+    SeparationModel(DSP_MODEL, tuple(SeparationTask),
+        "signal processing: stereo position, melody and repetition; no download, rougher than a network"),
+    SeparationModel("vocals", _VOCALS,
         "BS-RoFormer by viperx (epoch 368): vocals and instrumental, the default",
-        bytes=319_821_424,
-        architecture="bs_roformer",
-        file_name="model_bs_roformer_ep_368_sdr_12.9628.ckpt",
-        config_name="bs_roformer_vocals.yaml",
-        asset="separation-vocals",
-    ),
-    SeparationModel(
-        "vocals-aggressive",
-        (SeparationTask.VOCALS,),
+        319_821_424, "model_bs_roformer_ep_368_sdr_12.9628.ckpt", *_BS_VOCALS),
+    SeparationModel("vocals-aggressive", _VOCALS,
         "BS-RoFormer by viperx (epoch 317): takes a little more into the vocals",
-        bytes=319_821_424,
-        architecture="bs_roformer",
-        file_name="model_bs_roformer_ep_317_sdr_12.9755.ckpt",
-        config_name="bs_roformer_vocals.yaml",
-        asset="separation-vocals-aggressive",
-    ),
-    SeparationModel(
-        "mdx23c",
-        (SeparationTask.VOCALS,),
-        "MDX23C 8K FFT InstVoc HQ: vocals and instrumental",
-        bytes=448_101_203,
-        file_name="MDX23C-8KFFT-InstVoc_HQ.ckpt",
-    ),
-    SeparationModel(
-        "demucs",
-        (SeparationTask.VOCALS,),
-        "Demucs 4 (htdemucs, fine-tuned for vocals): the smallest download",
-        bytes=84_141_271,
-        file_name="HTDemucs4_FT_vocals_official.th",
-    ),
-    SeparationModel(
-        "vr-vocals",
-        (SeparationTask.VOCALS,),
-        "Vocal Remover (VR) 3_HP-Vocal-UVR: older and light",
-        bytes=126_792_647,
-        file_name="3_HP-Vocal-UVR.pth",
-    ),
-    SeparationModel(
-        "karaoke",
-        (SeparationTask.LEAD,),
+        319_821_424, "model_bs_roformer_ep_317_sdr_12.9755.ckpt", *_BS_VOCALS),
+    SeparationModel("mdx23c", _VOCALS, "MDX23C 8K FFT InstVoc HQ: vocals and instrumental",
+        448_101_203, "MDX23C-8KFFT-InstVoc_HQ.ckpt"),
+    SeparationModel("demucs", _VOCALS, "Demucs 4 (htdemucs, fine-tuned for vocals): the smallest download",
+        84_141_271, "HTDemucs4_FT_vocals_official.th"),
+    SeparationModel("vr-vocals", _VOCALS, "Vocal Remover (VR) 3_HP-Vocal-UVR: older and light",
+        126_792_647, "3_HP-Vocal-UVR.pth"),
+    SeparationModel("karaoke", _LEAD,
         "Mel-RoFormer karaoke by aufr33 and viperx: lead and backing vocals, the default",
-        bytes=456_715_871,
-        architecture="mel_band_roformer",
-        file_name="model_mel_band_roformer_karaoke_aufr33_viperx_sdr_10.1956.ckpt",
-        config_name="mel_band_roformer_karaoke.yaml",
-        asset="separation-karaoke",
-    ),
-    SeparationModel(
-        "vr-karaoke",
-        (SeparationTask.LEAD,),
+        456_715_871, "model_mel_band_roformer_karaoke_aufr33_viperx_sdr_10.1956.ckpt", *_MEL_KARAOKE),
+    SeparationModel("vr-karaoke", _LEAD,
         "Vocal Remover (VR) 5_HP-Karaoke-UVR: lead and backing vocals, older and light",
-        bytes=126_782_699,
-        file_name="5_HP-Karaoke-UVR.pth",
-    ),
-    SeparationModel(
-        "dereverb",
-        (SeparationTask.REVERB,),
-        "Mel-RoFormer de-reverb by anvuew (less aggressive): the default",
-        bytes=456_754_215,
-        architecture="mel_band_roformer",
-        file_name="dereverb_mel_band_roformer_less_aggressive_anvuew_sdr_18.8050.ckpt",
-        config_name="mel_band_roformer_dereverb.yaml",
-        asset="separation-dereverb",
-    ),
-    SeparationModel(
-        "dereverb-aggressive",
-        (SeparationTask.REVERB,),
+        126_782_699, "5_HP-Karaoke-UVR.pth"),
+    SeparationModel("dereverb", _REVERB, "Mel-RoFormer de-reverb by anvuew (less aggressive): the default",
+        456_754_215, "dereverb_mel_band_roformer_less_aggressive_anvuew_sdr_18.8050.ckpt", *_MEL_DEREVERB),
+    SeparationModel("dereverb-aggressive", _REVERB,
         "Mel-RoFormer de-reverb by anvuew: drier, at some cost to the voice",
-        bytes=456_706_759,
-        architecture="mel_band_roformer",
-        file_name="dereverb_mel_band_roformer_anvuew_sdr_19.1729.ckpt",
-        config_name="mel_band_roformer_dereverb.yaml",
-        asset="separation-dereverb-aggressive",
-    ),
-    SeparationModel(
-        "mdx23c-dereverb",
-        (SeparationTask.REVERB,),
-        "MDX23C de-reverb by aufr33 and jarredou",
-        bytes=448_098_867,
-        file_name="MDX23C-De-Reverb-aufr33-jarredou.ckpt",
-    ),
-    SeparationModel(
-        "vr-dereverb",
-        (SeparationTask.REVERB,),
+        456_706_759, "dereverb_mel_band_roformer_anvuew_sdr_19.1729.ckpt", *_MEL_DEREVERB),
+    SeparationModel("mdx23c-dereverb", _REVERB, "MDX23C de-reverb by aufr33 and jarredou",
+        448_098_867, "MDX23C-De-Reverb-aufr33-jarredou.ckpt"),
+    SeparationModel("vr-dereverb", _REVERB,
         "Vocal Remover (VR) UVR-DeEcho-DeReverb: echo and reverb, older",
-        bytes=223_650_277,
-        file_name="UVR-DeEcho-DeReverb.pth",
-    ),
+        223_650_277, "UVR-DeEcho-DeReverb.pth"),
 )
+# fmt: on
 
 SEPARATION_MODELS: dict[str, SeparationModel] = {model.name: model for model in _TABLE}
 """Every model offered, by name. ``auto`` stands for the default of a task, else ``dsp``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -104,7 +103,9 @@ def _extract_once(
         rate = int(separator.config.audio.get("sample_rate", 44_100))
 
         def run(part: FloatArray, part_progress: Progress) -> FloatArray:
-            separator.progress_callback = _forward(part_progress, step_name)
+            separator.progress_callback = lambda done, total, _message: part_progress.report(
+                step_name, done / total if total else 0.0
+            )
             return _run_block(separator, files, task, part, rate)
 
         return map_blocks_at(
@@ -157,13 +158,6 @@ def _pick(name: str, task: SeparationTask, block: FloatArray, stems: dict[str, A
         f"The separation model '{name}' gives {', '.join(stems)}, none of which is what the step "
         f"'{STEP_NAMES[task]}' needs: choose another model."
     )
-
-
-def _forward(progress: Progress, step_name: str) -> Callable[[float, float, str], None]:
-    def report(done: float, total: float, message: str) -> None:
-        progress.report(step_name, done / total if total else 0.0)
-
-    return report
 
 
 # --- safety and failures ------------------------------------------------------------------------

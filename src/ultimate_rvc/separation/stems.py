@@ -8,7 +8,7 @@ not extracted is the input minus the extracted part, so the parts always add up 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +99,7 @@ def separate(
         Audio that is empty, not finite, or has more than two channels.
     """
     song = _checked(waveform)
-    progress = progress or Progress()
-    choice = choose(model, SeparationTask.VOCALS, progress)
-    vocals = _extract(choice, SeparationTask.VOCALS, song, sample_rate, progress, device)
+    vocals, choice = _extract(SeparationTask.VOCALS, song, sample_rate, model, progress, device)
     instrumental = song - vocals
     problems = check_stems(song, vocals, instrumental, sample_rate)
     return Stems(vocals, instrumental, sample_rate, choice.name, _told(*choice.warnings, *problems))
@@ -121,17 +119,8 @@ def split_lead_backing(
     takes the centre of the stereo picture as the lead; mono vocals are all lead, with a warning.
     """
     voices = _checked(vocals)
-    progress = progress or Progress()
-    choice = choose(model, SeparationTask.LEAD, progress)
-    warnings = list(choice.warnings)
-    if choice.files is None and not _has_width(voices):
-        warnings.append(
-            "These vocals are mono, which signal processing cannot split: all of them count as lead."
-        )
-        lead = voices.copy()
-    else:
-        lead = _extract(choice, SeparationTask.LEAD, voices, sample_rate, progress, device)
-    return LeadBacking(lead, voices - lead, sample_rate, choice.name, _told(*warnings))
+    lead, choice = _extract(SeparationTask.LEAD, voices, sample_rate, model, progress, device)
+    return LeadBacking(lead, voices - lead, sample_rate, choice.name, _told(*choice.warnings))
 
 
 def remove_reverb(
@@ -147,38 +136,36 @@ def remove_reverb(
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`.
     """
     voices = _checked(vocals)
-    progress = progress or Progress()
-    choice = choose(model, SeparationTask.REVERB, progress)
-    dry = _extract(choice, SeparationTask.REVERB, voices, sample_rate, progress, device)
+    dry, choice = _extract(SeparationTask.REVERB, voices, sample_rate, model, progress, device)
     return DryVocals(dry, voices - dry, sample_rate, choice.name, _told(*choice.warnings))
 
 
 def _extract(
-    choice: Choice,
     task: SeparationTask,
     waveform: FloatArray,
     sample_rate: int,
-    progress: Progress,
+    model: str,
+    progress: Progress | None,
     device: str,
-) -> FloatArray:
-    if choice.files is None:
-        return _extract_without_network(task, waveform, sample_rate, progress)
-    from ultimate_rvc.separation.neural import extract
+) -> tuple[FloatArray, Choice]:
+    progress = progress or Progress()
+    choice = choose(model, task, progress)
+    if choice.files is not None:
+        from ultimate_rvc.separation.neural import extract
 
-    return extract(choice.files, task, waveform, sample_rate, progress, device)
-
-
-def _extract_without_network(
-    task: SeparationTask, waveform: FloatArray, sample_rate: int, progress: Progress
-) -> FloatArray:
+        return extract(choice.files, task, waveform, sample_rate, progress, device), choice
+    if task is SeparationTask.LEAD and not _has_width(waveform):
+        mono = "These vocals are mono, which signal processing cannot split: all of them count as lead."
+        return waveform.copy(), replace(choice, warnings=(*choice.warnings, mono))
     from ultimate_rvc.separation.dsp import lead, reverb, spectrum, vocals
 
-    extract = {
+    extract_block = {
         SeparationTask.VOCALS: vocals.extract_vocals,
         SeparationTask.LEAD: lead.extract_lead,
         SeparationTask.REVERB: reverb.extract_dry,
     }[task]
-    return spectrum.extract_in_blocks(waveform, sample_rate, extract, progress, STEP_NAMES[task])
+    step_name = STEP_NAMES[task]
+    return spectrum.extract_in_blocks(waveform, sample_rate, extract_block, progress, step_name), choice
 
 
 def _checked(waveform: FloatArray) -> FloatArray:

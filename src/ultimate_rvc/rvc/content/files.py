@@ -17,7 +17,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 # Below the models folder: ours and Ultimate RVC's, each with the user's own encoders beside or below.
 PARENT_FOLDERS = ("embedders", "embedders/custom", "rvc/embedders", "rvc/embedders/custom")
-HUBERT_BASE_FOLDERS = ("hubert_base",)  # what the original RVC calls contentvec
+HUBERT_BASE_FOLDER = "hubert_base"  # what the original RVC calls contentvec
 
 
 def starter_file() -> Path:
@@ -40,18 +40,15 @@ def encoder_folder(name: str) -> Path | None:
         for spelling in dict.fromkeys((name, name.replace("-", "_")))
     ]
     if name == EmbedderModel.CONTENTVEC:
-        candidates += HUBERT_BASE_FOLDERS
+        candidates.append(HUBERT_BASE_FOLDER)
     folders = (models_dir() / candidate for candidate in candidates)
     return next((folder for folder in folders if _is_complete(folder)), None)
 
 
 def require_encoder_folder(name: str, folder: Path | None) -> Path:
-    """``folder`` if it is one, else the folder of the encoder ``name``, downloaded if need be.
+    """``folder`` if it is one, else that of the encoder ``name``, downloaded if need be.
 
-    Raises
-    ------
-    AssetMissingError, DownloadError, EncoderFileError, SettingError
-        As :func:`ultimate_rvc.rvc.content.load_content_encoder` says.
+    Raises as :func:`ultimate_rvc.rvc.content.load_content_encoder` says.
     """
     if folder is not None:
         return _chosen_folder(folder)

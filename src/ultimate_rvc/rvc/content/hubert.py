@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +24,7 @@ from ultimate_rvc.rvc.content.files import CONFIG_FILE, files_identity, weights_
 from ultimate_rvc.rvc.content.frames import FRAME_SAMPLES, RECEPTIVE_SAMPLES, frame_count, padded_lengths
 from ultimate_rvc.rvc.content.padded_hubert import padded_last_layer
 from ultimate_rvc.rvc.networks.padding import clear_tails
+from ultimate_rvc.rvc.networks.weight_norm import DIALECTS
 from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
 V1_LAYERS = 9
@@ -56,11 +56,6 @@ MODEL_PREFIX = "hubert."  # of models saved with a task's head
 UNUSED_WEIGHTS = ("masked_spec_embed", "label_embs_concat", "lm_head.", "projector.", "classifier.")
 PROJECTION_WEIGHT, PROJECTION_BIAS = "final_proj.weight", "final_proj.bias"
 POSITION_LAYER = "encoder.pos_conv_embed.conv."
-# Weight norm's (magnitude, direction), as torch names them in its newer and its older form.
-WEIGHT_NORM_NAMES = (
-    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
-    ("weight_g", "weight_v"),
-)
 
 
 class HubertEncoder:
@@ -72,9 +67,8 @@ class HubertEncoder:
         self._config = read_config(folder / CONFIG_FILE)
         state = read_weights(weights_file(folder), device)
         self._projection = _projection(state, int(self._config.hidden_size), folder)
-        self._networks: dict[str, nn.Module] = {}
         # Built now, so that a folder whose weights do not fit fails when it is loaded.
-        self._networks[VoiceVersion.V2] = _build(self._config, state, folder)
+        self._networks: dict[str, nn.Module] = {VoiceVersion.V2: _build(self._config, state, folder)}
 
     def feature_dim(self, version: str) -> int:
         """Width of the last layer for v2 voices, of ``final_proj`` for v1 voices.
@@ -106,16 +100,13 @@ class HubertEncoder:
         lengths = padded_lengths(waveform_16k, lengths)
         if waveform_16k.shape[-1] < RECEPTIVE_SAMPLES:
             return waveform_16k.new_zeros(len(waveform_16k), 0, self.feature_dim(version))
-        features = self._features(waveform_16k, version, lengths)
+        projection = self._v1_projection() if version == VoiceVersion.V1 else None
+        features = self._last_layer(version, waveform_16k, lengths)
+        if projection is not None:
+            features = nn.functional.linear(features, *projection)
         if lengths is not None:
             clear_tails(features.transpose(1, 2), tuple(frame_count(length) for length in lengths))
         return features
-
-    def _features(self, waveform_16k: Tensor, version: str, lengths: Sequence[int] | None) -> Tensor:
-        if version != VoiceVersion.V1:
-            return self._last_layer(VoiceVersion.V2, waveform_16k, lengths)
-        weight, bias = self._v1_projection()
-        return nn.functional.linear(self._last_layer(VoiceVersion.V1, waveform_16k, lengths), weight, bias)
 
     def _network(self, version: str) -> nn.Module:
         if version != VoiceVersion.V1:
@@ -126,9 +117,7 @@ class HubertEncoder:
             )
         return self._networks[VoiceVersion.V1]
 
-    def _last_layer(
-        self, version: VoiceVersion, waveform_16k: Tensor, lengths: Sequence[int] | None
-    ) -> Tensor:
+    def _last_layer(self, version: str, waveform_16k: Tensor, lengths: Sequence[int] | None) -> Tensor:
         network = self._network(version)
         if lengths is not None:
             return padded_last_layer(network, waveform_16k, lengths)
@@ -220,7 +209,7 @@ def read_weights(path: Path, device: torch.device | str) -> dict[str, Tensor]:
 
 def _fold_position_weight(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Replace the position layer's weight-norm pair, whose norm leaves out the kernel's axis only."""
-    for names in WEIGHT_NORM_NAMES:
+    for names in DIALECTS:
         magnitude_key, direction_key = (POSITION_LAYER + name for name in names)
         if magnitude_key in state and direction_key in state:
             magnitude, direction = state.pop(magnitude_key), state.pop(direction_key)
@@ -259,15 +248,12 @@ def _empty_network(config: HubertConfig) -> HubertModel:
         network = HubertModel(config)
         position = network.encoder.pos_conv_embed
         if getattr(position, "batch_norm", None) is None:
-            position.conv = _without_weight_norm(position.conv)
+            conv, width = position.conv, config.hidden_size
+            # The same without weight norm: the weight was folded when it was read.
+            position.conv = nn.Conv1d(
+                width, width, conv.kernel_size[0], padding=conv.padding[0], groups=conv.groups
+            )
     return network
-
-
-def _without_weight_norm(conv: Any) -> nn.Conv1d:
-    """A plain layer of the same shape: the weight was folded when it was read."""
-    return nn.Conv1d(
-        conv.in_channels, conv.out_channels, conv.kernel_size[0], padding=conv.padding[0], groups=conv.groups
-    )
 
 
 def _build_v1(config: HubertConfig, state: Mapping[str, Tensor], folder: Path) -> HubertModel:

@@ -20,20 +20,10 @@ from ultimate_rvc.rvc.networks.padding import clear_tails
 
 
 def padded_last_layer(network: Any, waveform_16k: Tensor, lengths: Sequence[int]) -> Tensor:
-    """The last layer of a ``HubertModel`` over a padded batch.
+    """The last layer of a ``HubertModel`` in evaluation mode, ``(batch, (samples - 80) // 320, hidden_size)``.
 
-    Parameters
-    ----------
-    network
-        A ``HubertModel`` in evaluation mode.
-    waveform_16k
-        ``(batch, samples)`` at 16 kHz; what lies behind the items' ends does not matter.
-    lengths
-        Samples of each item.
-
-    Returns
-    -------
-    ``(batch, (samples - 80) // 320, hidden_size)``; frames behind an item's end hold anything.
+    ``waveform_16k`` is ``(batch, samples)`` and may hold anything behind the items' ends, which ``lengths`` give
+    in samples; so may the result.
     """
     valid = tuple(frame_count(length) for length in lengths)
     extracted = _extracted(network, waveform_16k, lengths)

@@ -67,19 +67,8 @@ class StarterEncoder:
 
     @torch.no_grad()
     def encode(self, waveform_16k: Tensor, version: str, lengths: Sequence[int] | None = None) -> Tensor:
-        """Features of ``waveform_16k``, by windows of 10 s that overlap.
+        """Features of ``(batch, samples)`` at 16 kHz, by windows of 10 s that overlap; the same for v1 and v2.
 
-        Parameters
-        ----------
-        waveform_16k
-            ``(batch, samples)`` float32 at 16 kHz.
-        version
-            Of the voice; it changes nothing here.
-        lengths
-            Samples of each item in a padded batch.
-
-        Returns
-        -------
         ``(batch, (samples - 80) // 320, 384)``; frame ``i`` is centred on sample ``320 * i + 160``.
         """
         lengths = padded_lengths(waveform_16k, lengths)
@@ -176,9 +165,8 @@ def window_fade(has_left: bool, has_right: bool, device: torch.device | None = N
 
     0 in the outer half second on a side with a neighbour, a ramp over the next second, then 1.
     """
-    rise = (torch.arange(WINDOW_FRAMES, device=device) + 0.5 - EDGE_FRAMES) / (
-        OVERLAP_FRAMES - 2 * EDGE_FRAMES
-    )
+    ramp_frames = OVERLAP_FRAMES - 2 * EDGE_FRAMES
+    rise = (torch.arange(WINDOW_FRAMES, device=device) + 0.5 - EDGE_FRAMES) / ramp_frames
     rise = rise.clamp(0.0, 1.0)
     whole = torch.ones(WINDOW_FRAMES, device=device)
     return torch.minimum(rise if has_left else whole, rise.flip(0) if has_right else whole)

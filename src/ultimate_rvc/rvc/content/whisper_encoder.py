@@ -31,15 +31,8 @@ MAX_FRAMES = 1500  # rows of the position table: 30 s at 50 frames per second
 def log10_mel(waveform_16k: Tensor) -> Tensor:
     """Log10 of the mel power spectrogram, before Whisper's scaling.
 
-    Parameters
-    ----------
-    waveform_16k
-        ``(batch, samples)`` float32 at 16 kHz.
-
-    Returns
-    -------
-    ``(batch, 80, samples // 160 + 1)``; frame ``j`` is centred on sample ``160 * j``, the signal
-    being reflected at its ends (Slaney mel bands, periodic Hann window of 400).
+    ``(batch, samples)`` at 16 kHz to ``(batch, 80, samples // 160 + 1)``; frame ``j`` is centred on sample
+    ``160 * j``, the signal being reflected at its ends (Slaney mel bands, periodic Hann window of 400).
     """
     # Reflection needs more than 200 samples; below that the signal is followed by silence.
     samples = waveform_16k.shape[-1]
@@ -58,7 +51,7 @@ def _mel_bands(device: torch.device) -> Tensor:
             sample_rate=SAMPLE_RATE,
             n_fft=N_FFT,
             n_mels=N_MELS,
-            f_min_hz=0.0,
+            f_min_hz=0,
             f_max_hz=SAMPLE_RATE / 2,
             htk=False,
         )

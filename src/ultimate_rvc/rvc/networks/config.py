@@ -148,6 +148,11 @@ class SynthesizerConfig:
         """Output samples per frame (10 ms in every stock model)."""
         return math.prod(self.upsample_rates)
 
+    @property
+    def resblocks(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Kernel size and dilations of each residual block of a stage."""
+        return list(zip(self.resblock_kernel_sizes, self.resblock_dilations, strict=True))
+
     def stage_channels(self, stage: int) -> int:
         """Channels after upsampling stage ``stage`` (0-based); stage -1 is the vocoder's input layer."""
         return self.upsample_initial_channel >> (stage + 1)

@@ -19,10 +19,7 @@ from ultimate_rvc.rvc.networks.waveform_discriminators import (
     ScaleDiscriminator,
 )
 
-PERIODS = {
-    VoiceVersion.V1: (2, 3, 5, 7, 11, 17),
-    VoiceVersion.V2: (2, 3, 5, 7, 11, 17, 23, 37),
-}
+PERIODS = {VoiceVersion.V1: (2, 3, 5, 7, 11, 17), VoiceVersion.V2: (2, 3, 5, 7, 11, 17, 23, 37)}
 REFINEGAN_PERIODS = (2, 3, 5, 7, 11)
 REFINEGAN_RESOLUTIONS = (Resolution(1024, 120, 600), Resolution(2048, 240, 1200), Resolution(512, 50, 240))
 
@@ -61,32 +58,15 @@ class Discriminators(nn.Module):
         )
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of a published ``D`` file (its ``model``), in either dialect of weight norm.
-
-        Raises
-        ------
-        VoiceFileError
-            When a layer is missing, unknown, of another shape or holds values that are no numbers.
-        """
+        """Take a published ``D`` file's ``model``; errors are those of :func:`load_training_state`."""
         load_training_state(self, state)
 
 
 def build_discriminator(version: VoiceVersion, vocoder: Vocoder, width: float = 1.0) -> Discriminators:
     """Return the discriminators that a voice of this version and vocoder is trained against.
 
-    Parameters
-    ----------
-    version : VoiceVersion
-        v2 has two periods more than v1; RefineGAN has a set of its own.
-    vocoder : Vocoder
-        Of the voice.
-    width : float
-        Factor on all channel counts; below 1 for small networks.
-
-    Raises
-    ------
-    ValueError
-        When width is not positive.
+    v2 has two periods more than v1; RefineGAN has a set of its own. ``width`` is a factor on all channel
+    counts, below 1 for small networks; ValueError when it is not positive.
     """
     if not width > 0:
         raise ValueError(f"width must be positive, not {width}")

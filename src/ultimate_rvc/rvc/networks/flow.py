@@ -11,8 +11,6 @@ from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.wavenet import WaveNet
 
 COUPLINGS = 4
-WAVENET_KERNEL_SIZE = 5
-WAVENET_DILATION_RATE = 1
 WAVENET_LAYERS = 3
 
 
@@ -52,13 +50,7 @@ class Coupling(nn.Module):
         super().__init__()
         half, hidden = config.inter_channels // 2, config.hidden_channels
         self.pre = nn.Conv1d(half, hidden, 1)
-        self.enc = WaveNet(
-            hidden,
-            kernel_size=WAVENET_KERNEL_SIZE,
-            dilation_rate=WAVENET_DILATION_RATE,
-            layers=WAVENET_LAYERS,
-            speaker_channels=config.speaker_channels,
-        )
+        self.enc = WaveNet(hidden, layers=WAVENET_LAYERS, speaker_channels=config.speaker_channels)
         self.post = nn.Conv1d(hidden, half, 1)
 
     def forward(self, latent: Tensor, speaker: Tensor, mask: Tensor | None) -> Tensor:

@@ -31,11 +31,9 @@ class ResidualPairs(Protocol):
     @property
     def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
         """The dilated and the plain convolution of each pair; all keep channels and length."""
-        ...
 
     def __call__(self, hidden: Tensor, valid: Valid) -> Tensor:
         """Return a tensor of the shape of ``hidden``, (batch, channels, samples)."""
-        ...
 
 
 class VocoderLayers(Protocol):
@@ -49,15 +47,12 @@ class VocoderLayers(Protocol):
         source_conv: nn.Conv1d | None,
     ) -> Tensor:
         """Return hidden (batch, channels, samples) upsampled, plus the convolution of the source, if any."""
-        ...
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
         """Return the mean of what residual blocks make of hidden (batch, channels, samples)."""
-        ...
 
     def output(self, hidden: Tensor, convolution: nn.Conv1d) -> Tensor:
         """Return the last convolution of ``hidden``, (batch, 1, samples)."""
-        ...
 
 
 class PlainLayers:
@@ -102,21 +97,15 @@ class HiFiGAN(nn.Module):
         if has_f0:
             self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=1)
             self.noise_convs = nn.ModuleList(source_convolution(config, stage) for stage in stages)
-        self.conv_pre = nn.Conv1d(
-            config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
-        )
+        self.conv_pre = edge_convolution(config.inter_channels, config.stage_channels(-1))
         self.cond = nn.Conv1d(config.speaker_channels, config.stage_channels(-1), 1)
         self.ups = nn.ModuleList(upsampler(config, stage) for stage in stages)
         self.resblocks = nn.ModuleList(
             ResidualBlock(config.stage_channels(stage), kernel_size, dilations)
             for stage in stages
-            for kernel_size, dilations in zip(
-                config.resblock_kernel_sizes, config.resblock_dilations, strict=True
-            )
+            for kernel_size, dilations in config.resblocks
         )
-        self.conv_post = nn.Conv1d(
-            config.stage_channels(stages[-1]), 1, EDGE_KERNEL, padding=EDGE_KERNEL // 2, bias=False
-        )
+        self.conv_post = edge_convolution(config.stage_channels(stages[-1]), 1, bias=False)
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
         """Return the harmonic source (batch, 1, samples) for f0_hz (batch, frames)."""
@@ -146,8 +135,8 @@ class HiFiGAN(nn.Module):
             self.resblocks[start : start + per_stage] for start in range(0, len(self.resblocks), per_stage)
         ]
         source_convs = None if source is None else self.noise_convs
-        hidden = render_stages(hidden, source, self.rates, self.ups, source_convs, blocks, valid, layers)
-        return finish(hidden, self.conv_post, self.rates, valid, layers)
+        stages = (self.rates, self.ups, source_convs, blocks)
+        return render_stages(hidden, source, stages, self.conv_post, valid, layers)
 
 
 class ResidualBlock(nn.Module):
@@ -156,15 +145,11 @@ class ResidualBlock(nn.Module):
     (batch, channels, samples) to the same.
     """
 
-    def __init__(
-        self, channels: int, kernel_size: int, dilations: tuple[int, ...], slope: float = SLOPE
-    ) -> None:
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], slope: float = SLOPE) -> None:
         super().__init__()
         self.slope = slope
-        self.convs1 = nn.ModuleList(
-            same_convolution(channels, kernel_size, dilation) for dilation in dilations
-        )
-        self.convs2 = nn.ModuleList(same_convolution(channels, kernel_size, 1) for _ in dilations)
+        self.convs1 = nn.ModuleList(same_convolution(channels, kernel, dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(same_convolution(channels, kernel, 1) for _ in dilations)
 
     @property
     def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
@@ -175,6 +160,11 @@ class ResidualBlock(nn.Module):
         for dilated, plain in self.pairs:
             hidden = residual_pair(hidden, dilated, plain, self.slope, valid)
         return hidden
+
+
+def edge_convolution(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv1d:
+    """Return a convolution of the kind that a vocoder begins and ends with: it keeps the length."""
+    return nn.Conv1d(inputs, outputs, EDGE_KERNEL, padding=EDGE_KERNEL // 2, bias=bias)
 
 
 def same_convolution(channels: int, kernel_size: int, dilation: int) -> nn.Conv1d:
@@ -220,18 +210,18 @@ def residual_pair(hidden: Tensor, dilated: nn.Module, plain: nn.Module, slope: f
 def render_stages(
     hidden: Tensor,
     source: Tensor | None,
-    rates: Sequence[int],
-    upsamplers: nn.ModuleList,
-    source_convs: nn.ModuleList | None,
-    block_groups: Iterable[nn.ModuleList],
+    stages: tuple[Sequence[int], nn.ModuleList, nn.ModuleList | None, Iterable[nn.ModuleList]],
+    conv_post: nn.Conv1d,
     valid: Valid,
     layers: VocoderLayers,
 ) -> Tensor:
     """Upsample stage by stage: transposed convolution, source added, mean of the residual blocks.
 
-    From hidden (batch, channels, frames) and source (batch, 1, samples) to (batch, channels, samples);
-    each stage halves the channels.
+    From hidden (batch, channels, frames) and source (batch, 1, samples) to the waveform (batch, 1, samples),
+    in [-1, 1]; each stage halves the channels. ``stages`` are rates, upsamplers, convolutions of the source
+    and residual blocks.
     """
+    rates, upsamplers, source_convs, block_groups = stages
     convs = [None] * len(rates) if source_convs is None else cast("list[nn.Conv1d]", list(source_convs))
     for rate, upsampler, source_conv, blocks in zip(rates, upsamplers, convs, block_groups, strict=True):
         # Nothing of the narrower stage is held while the blocks run.
@@ -239,15 +229,6 @@ def render_stages(
         hidden = layers.upsample(hidden, cast("nn.ConvTranspose1d", upsampler), source, source_conv)
         valid = scaled(valid, rate)
         hidden = layers.mean_of_blocks(hidden, cast("list[ResidualPairs]", list(blocks)), valid)
-    return hidden
-
-
-def finish(
-    hidden: Tensor, conv_post: nn.Conv1d, rates: Sequence[int], valid: Valid, layers: VocoderLayers
-) -> Tensor:
-    """Turn the last stage's (batch, channels, samples) into the waveform (batch, 1, samples), in [-1, 1]."""
-    for rate in rates:
-        valid = scaled(valid, rate)
     activated = clear_tails(F.leaky_relu(hidden, FINAL_SLOPE), valid)
     return clear_tails(torch.tanh(layers.output(activated, conv_post)), valid)
 
@@ -256,17 +237,14 @@ def residual_reach(config: SynthesizerConfig) -> int:
     """Return how many samples to either side the widest residual block looks."""
     return max(
         sum((dilation + 1) * (kernel_size // 2) for dilation in dilations)
-        for kernel_size, dilations in zip(
-            config.resblock_kernel_sizes, config.resblock_dilations, strict=True
-        )
+        for kernel_size, dilations in config.resblocks
     )
 
 
 def context_frames(config: SynthesizerConfig) -> int:
-    """Return how many frames to either side an output sample can depend on.
+    """Return how many frames to either side an output sample can depend on, through the latent or the source.
 
-    Walks from the waveform back to the latent, widening the reach at every layer, and
-    takes the source's side path into account.
+    Walks from the waveform back, widening the reach at every layer.
     """
     reach = EDGE_KERNEL // 2
     source_reach = 0

@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.hifigan import (
-    EDGE_KERNEL,
     PLAIN_LAYERS,
     SLOPE,
     VocoderLayers,
     context_frames,
-    finish,
+    edge_convolution,
     render_stages,
     residual_pair,
     same_convolution,
@@ -39,24 +38,18 @@ class MRFHiFiGAN(nn.Module):
         self.hop_length = config.hop_length
         self.context_frames = context_frames(config)
         self.m_source = SineSource(config.sample_rate, config.hop_length, harmonics=HARMONICS)
-        self.conv_pre = nn.Conv1d(
-            config.inter_channels, config.stage_channels(-1), EDGE_KERNEL, padding=EDGE_KERNEL // 2
-        )
+        self.conv_pre = edge_convolution(config.inter_channels, config.stage_channels(-1))
         self.cond = nn.Conv1d(config.speaker_channels, config.stage_channels(-1), 1)
         self.upsamples = nn.ModuleList(upsampler(config, stage) for stage in stages)
         self.noise_convs = nn.ModuleList(source_convolution(config, stage) for stage in stages)
         self.mrfs = nn.ModuleList(
             nn.ModuleList(
                 MRFBlock(config.stage_channels(stage), kernel_size, dilations)
-                for kernel_size, dilations in zip(
-                    config.resblock_kernel_sizes, config.resblock_dilations, strict=True
-                )
+                for kernel_size, dilations in config.resblocks
             )
             for stage in stages
         )
-        self.conv_post = nn.Conv1d(
-            config.stage_channels(stages[-1]), 1, EDGE_KERNEL, padding=EDGE_KERNEL // 2
-        )
+        self.conv_post = edge_convolution(config.stage_channels(stages[-1]), 1)
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
         """Return the harmonic source (batch, 1, samples) for f0_hz (batch, frames)."""
@@ -77,10 +70,8 @@ class MRFHiFiGAN(nn.Module):
         clear_tails(source, scaled(valid, self.hop_length))
         hidden = self.conv_pre(clear_tails(latent, valid)) + self.cond(speaker)
         blocks = [cast("nn.ModuleList", group) for group in self.mrfs]
-        hidden = render_stages(
-            hidden, source, self.rates, self.upsamples, self.noise_convs, blocks, valid, layers
-        )
-        return finish(hidden, self.conv_post, self.rates, valid, layers)
+        stages = (self.rates, self.upsamples, self.noise_convs, blocks)
+        return render_stages(hidden, source, stages, self.conv_post, valid, layers)
 
 
 class MRFBlock(nn.Module):
@@ -90,26 +81,23 @@ class MRFBlock(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(MRFLayer(channels, kernel_size, dilation) for dilation in dilations)
+        self.layers = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "conv1": same_convolution(channels, kernel_size, dilation),
+                    "conv2": same_convolution(channels, kernel_size, 1),
+                }
+            )
+            for dilation in dilations
+        )
 
     @property
     def pairs(self) -> list[tuple[nn.Conv1d, nn.Conv1d]]:
         """Dilated and plain convolutions."""
-        return [(layer.conv1, layer.conv2) for layer in cast("list[MRFLayer]", list(self.layers))]
+        layers = cast("list[nn.ModuleDict]", list(self.layers))
+        return [cast("tuple[nn.Conv1d, nn.Conv1d]", tuple(layer.values())) for layer in layers]
 
     def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
-        for layer in self.layers:
-            hidden = layer(hidden, valid)
+        for dilated, plain in self.pairs:
+            hidden = residual_pair(hidden, dilated, plain, SLOPE, valid)
         return hidden
-
-
-class MRFLayer(nn.Module):
-    """A dilated and a plain convolution with a way around them: (batch, channels, samples) to the same."""
-
-    def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
-        super().__init__()
-        self.conv1 = same_convolution(channels, kernel_size, dilation)
-        self.conv2 = same_convolution(channels, kernel_size, 1)
-
-    def forward(self, hidden: Tensor, valid: Valid) -> Tensor:
-        return residual_pair(hidden, self.conv1, self.conv2, SLOPE, valid)

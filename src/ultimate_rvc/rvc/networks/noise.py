@@ -14,11 +14,9 @@ class BatchDraws(Protocol):
 
     def normal(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
         """Standard normal numbers: any shape with the batch first, time at ``time_dim``."""
-        ...
 
     def uniform(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
         """Uniform numbers in [0, 1), any shape, as :meth:`normal`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,11 @@ class Noise:
         else:
             drawn = self.generator.normal(shape, time_dim)
         return drawn.mul_(self.scale).to(like)
+
+    def sample(self, mean: Tensor, log_deviation: Tensor) -> Tensor:
+        """Draw from normal distributions, each (batch, channels, frames); the mean itself without strength."""
+        drawn = self.normal(tuple(mean.shape), mean, time_dim=2)
+        return mean if drawn is None else mean + torch.exp(log_deviation) * drawn
 
     def phases(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
         """Return uniform phases in cycles, [0, 1), any shape without time; no strength, only on and off."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.wavenet import WaveNet
 
-WAVENET_KERNEL_SIZE = 5
-WAVENET_DILATION_RATE = 1
 WAVENET_LAYERS = 16
 
 
@@ -21,11 +18,7 @@ class PosteriorEncoder(nn.Module):
         super().__init__()
         self.pre = nn.Conv1d(config.spec_channels, config.hidden_channels, 1)
         self.enc = WaveNet(
-            config.hidden_channels,
-            kernel_size=WAVENET_KERNEL_SIZE,
-            dilation_rate=WAVENET_DILATION_RATE,
-            layers=WAVENET_LAYERS,
-            speaker_channels=config.speaker_channels,
+            config.hidden_channels, layers=WAVENET_LAYERS, speaker_channels=config.speaker_channels
         )
         self.proj = nn.Conv1d(config.hidden_channels, 2 * config.inter_channels, 1)
 
@@ -42,6 +35,4 @@ class PosteriorEncoder(nn.Module):
         """
         hidden = self.enc(self.pre(spectrogram) * mask, speaker, mask)
         mean, log_deviation = (self.proj(hidden).float() * mask).chunk(2, dim=1)
-        drawn = noise.normal(tuple(mean.shape), mean, time_dim=2)
-        sample = mean if drawn is None else (mean + drawn * torch.exp(log_deviation)) * mask
-        return sample, mean, log_deviation
+        return noise.sample(mean, log_deviation) * mask, mean, log_deviation

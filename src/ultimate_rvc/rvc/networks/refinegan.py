@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +21,7 @@ from ultimate_rvc.rvc.networks.hifigan import (
     PLAIN_LAYERS,
     ResidualBlock,
     VocoderLayers,
+    edge_convolution,
     residual_reach,
 )
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -58,29 +60,23 @@ class RefineGAN(nn.Module):
         self.m_source = GlidingSource(config.sample_rate, config.hop_length)
         # The skip of each stage has a quarter of the channels that the stage takes in.
         skip_channels = [config.stage_channels(stage) // 2 for stage in reversed(stages)]
-        self.pre_conv = nn.Conv1d(1, skip_channels[0], EDGE_KERNEL, padding=EDGE_KERNEL // 2)
+        self.pre_conv = edge_convolution(1, skip_channels[0])
         self.downsample_blocks = nn.ModuleList(
-            nn.Conv1d(channels, 2 * channels, EDGE_KERNEL, padding=EDGE_KERNEL // 2)
-            for channels in skip_channels
+            edge_convolution(channels, 2 * channels) for channels in skip_channels
         )
         self.downsamplers = nn.ModuleList(Downsampler(rate) for rate in reversed(self.rates))
         entry_channels = config.stage_channels(0)
-        self.mel_conv = nn.Conv1d(
-            config.inter_channels, entry_channels, EDGE_KERNEL, padding=EDGE_KERNEL // 2
-        )
+        self.mel_conv = edge_convolution(config.inter_channels, entry_channels)
         self.cond = nn.Conv1d(config.speaker_channels, entry_channels, 1)
         self.upsample_conv_blocks = nn.ModuleList(
             ParallelResidualBlock(
                 config.stage_channels(stage - 1) + config.stage_channels(stage) // 2,
                 config.stage_channels(stage),
-                config.resblock_kernel_sizes,
-                config.resblock_dilations,
+                config.resblocks,
             )
             for stage in stages
         )
-        self.conv_post = nn.Conv1d(
-            config.stage_channels(stages[-1]), 1, EDGE_KERNEL, padding=EDGE_KERNEL // 2, bias=False
-        )
+        self.conv_post = edge_convolution(config.stage_channels(stages[-1]), 1, bias=False)
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
         """Return the sine source (batch, 1, samples) for f0_hz (batch, frames), f0 gliding between frames."""
@@ -172,24 +168,20 @@ class ParallelResidualBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_sizes: tuple[int, ...],
-        dilations: tuple[tuple[int, ...], ...],
+        self, in_channels: int, out_channels: int, resblocks: list[tuple[int, tuple[int, ...]]]
     ) -> None:
         super().__init__()
-        self.input_conv = nn.Conv1d(in_channels, out_channels, EDGE_KERNEL, padding=EDGE_KERNEL // 2)
+        self.input_conv = edge_convolution(in_channels, out_channels)
         # Files name the three parts of each branch 0, 1 and 2.
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 (
                     NoiseInjection(out_channels),
-                    ResidualBlock(out_channels, kernel_size, branch_dilations, SLOPE),
+                    ResidualBlock(out_channels, kernel_size, dilations, SLOPE),
                     NoiseInjection(out_channels),
                 )
             )
-            for kernel_size, branch_dilations in zip(kernel_sizes, dilations, strict=True)
+            for kernel_size, dilations in resblocks
         )
 
     def forward(self, hidden: Tensor, noise: Noise, valid: Valid, layers: VocoderLayers) -> Tensor:
@@ -225,15 +217,13 @@ def downsampler_reach(rate: int) -> int:
     return math.ceil(LOWPASS_WIDTH * rate / ROLLOFF)
 
 
-def lowpass_kernel(rate: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return the low pass for keeping one sample in ``rate``: a Kaiser-windowed sinc of gain 1."""
+def lowpass_kernel(rate: int) -> NDArray[np.float32]:
+    """Return the low pass (2 * reach + 1,) for keeping one sample in ``rate``: a windowed sinc of gain 1."""
     reach = downsampler_reach(rate)
     crossings = np.clip(np.arange(-reach, reach + 1) * ROLLOFF / rate, -LOWPASS_WIDTH, LOWPASS_WIDTH)
     window = np.i0(KAISER_BETA * np.sqrt(1 - (crossings / LOWPASS_WIDTH) ** 2)) / np.i0(KAISER_BETA)
-    kernel: np.ndarray[tuple[int], np.dtype[np.float32]] = (
-        ROLLOFF / rate * np.sinc(crossings) * window
-    ).astype(np.float32)
-    return kernel
+    kernel: NDArray[np.float64] = ROLLOFF / rate * np.sinc(crossings) * window
+    return kernel.astype(np.float32)
 
 
 def context_frames(config: SynthesizerConfig) -> int:

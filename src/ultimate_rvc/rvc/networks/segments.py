@@ -11,20 +11,10 @@ from ultimate_rvc.rvc.networks.noise import BatchDraws, Noise
 def draw_starts(
     lengths: Tensor, segment_frames: int, generator: torch.Generator | BatchDraws | None
 ) -> Tensor:
-    """Draw where each item's segment starts, uniformly over all places inside the item.
+    """Draw where each item's segment starts, uniformly over all places inside the item: int64, (batch,).
 
-    Parameters
-    ----------
-    lengths : int Tensor (batch,)
-        Frames of each item. One shorter than the segment starts at 0, and its segment ends in padding.
-    segment_frames : int
-        Length of the segment.
-    generator : torch.Generator or BatchDraws, optional
-        One number per item is drawn, on the generator's own device.
-
-    Returns
-    -------
-    int64 Tensor (batch,), on the device of ``lengths``.
+    ``lengths`` (batch,) are the frames of each item; one shorter than the segment starts at 0, and its segment
+    ends in padding. One number per item is drawn, on the generator's own device.
     """
     places = (lengths - segment_frames + 1).clamp_min(1).float()
     uniform = Noise(1.0, generator).phases((len(lengths),), places)

@@ -28,22 +28,7 @@ SHOWN_KEYS = 3  # names of missing layers an error lists
 
 
 class Synthesizer(nn.Module):
-    """A voice's network.
-
-    Parameters
-    ----------
-    config : SynthesizerConfig
-        All sizes.
-    has_f0 : bool
-        Whether the voice follows a pitch.
-    vocoder : Vocoder
-        The last part of the network.
-
-    Raises
-    ------
-    VoiceFileError
-        When the vocoder needs f0 and the voice has none.
-    """
+    """A voice's network; VoiceFileError when the vocoder needs f0 and the voice has none."""
 
     def __init__(self, config: SynthesizerConfig, *, has_f0: bool, vocoder: Vocoder) -> None:
         super().__init__()
@@ -166,8 +151,7 @@ class Synthesizer(nn.Module):
         """Return what the vocoder renders, (batch, inter_channels, frames)."""
         mask = frame_mask(valid, features.shape[1], speaker)
         mean, log_deviation = self.enc_p(features.to(speaker.dtype), pitch, mask)
-        drawn = noise.normal(tuple(mean.shape), mean, time_dim=2)
-        prior = mean if drawn is None else mean + torch.exp(log_deviation) * drawn
+        prior = noise.sample(mean, log_deviation)
         latent: Tensor = self.flow(prior if mask is None else prior * mask, speaker, mask)
         return latent
 

@@ -78,17 +78,12 @@ class RelativeAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.head_channels = channels // heads
-        distances = 2 * RELATIVE_WINDOW + 1
-        self.emb_rel_k = nn.Parameter(
-            torch.randn(1, distances, self.head_channels) * self.head_channels**-0.5
+        table_shape, scale = (1, 2 * RELATIVE_WINDOW + 1, self.head_channels), self.head_channels**-0.5
+        self.emb_rel_k = nn.Parameter(torch.randn(table_shape) * scale)
+        self.emb_rel_v = nn.Parameter(torch.randn(table_shape) * scale)
+        self.conv_q, self.conv_k, self.conv_v, self.conv_o = (
+            nn.Conv1d(channels, channels, 1) for _ in range(4)
         )
-        self.emb_rel_v = nn.Parameter(
-            torch.randn(1, distances, self.head_channels) * self.head_channels**-0.5
-        )
-        self.conv_q = nn.Conv1d(channels, channels, 1)
-        self.conv_k = nn.Conv1d(channels, channels, 1)
-        self.conv_v = nn.Conv1d(channels, channels, 1)
-        self.conv_o = nn.Conv1d(channels, channels, 1)
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         batch, channels, frames = hidden.shape

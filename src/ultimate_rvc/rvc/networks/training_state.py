@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.rvc.networks.weight_norm import DIALECTS, usual_name
+from ultimate_rvc.rvc.networks.weight_norm import PAIR, PARAMETRIZED, magnitudes, renamed, usual_name
 
-(PAIR, PARAMETRIZED) = DIALECTS
 SHOWN_PROBLEMS = 3
 
 
@@ -28,29 +27,17 @@ def norm_weights(network: nn.Module, is_normed: Callable[[str], bool]) -> None:
 
 def paired_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``state`` under the names of published files."""
-    return {_renamed(key, PARAMETRIZED, PAIR): tensor for key, tensor in state.items()}
+    return {renamed(key, PARAMETRIZED, PAIR): tensor for key, tensor in state.items()}
 
 
 def load_training_state(
     network: nn.Module, state: Mapping[str, Tensor], *, optional: str = "", by_rows: str = ""
 ) -> list[str]:
-    """Copy ``state`` into ``network``, whichever way it writes weight norm.
+    """Copy ``state`` into ``network``, whichever way it writes weight norm; return what stays as it was.
 
-    Parameters
-    ----------
-    network : nn.Module
-        With weight norm as torch parametrizations.
-    state : mapping of str to Tensor
-        Names may carry the prefixes of torch's wrappers.
-    optional : str
-        Start of the names that may be absent, all together.
-    by_rows : str
-        Name of a table that may have another number of rows; the rows both have are copied.
-
-    Returns
-    -------
-    list of str
-        What stays as it was.
+    ``network`` has weight norm as torch parametrizations; names in ``state`` may carry the prefixes of torch's
+    wrappers. Names that start with ``optional`` may be absent, all together. The table ``by_rows`` may have
+    another number of rows; those both have are copied.
 
     Raises
     ------
@@ -78,22 +65,14 @@ def _parametrized(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dic
     """``state`` under torch's names; plain weights of normed layers become their pairs."""
     given: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        name = _renamed(usual_name(key), PAIR, PARAMETRIZED)
+        name = renamed(usual_name(key), PAIR, PARAMETRIZED)
         magnitude, direction = (name.removesuffix("weight") + suffix for suffix in PARAMETRIZED)
         if name not in own and name.endswith(".weight") and direction in own and tensor.dim() > 1:
-            norm = tensor.float().flatten(1).norm(dim=1)
-            given[magnitude] = norm.reshape(-1, *[1] * (tensor.dim() - 1))
+            given[magnitude] = magnitudes(tensor)
             given[direction] = tensor
         else:
             given[name] = tensor
     return given
-
-
-def _renamed(key: str, old: tuple[str, str], new: tuple[str, str]) -> str:
-    for old_suffix, new_suffix in zip(old, new, strict=True):
-        if key.endswith("." + old_suffix):
-            return key.removesuffix(old_suffix) + new_suffix
-    return key
 
 
 def _check(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -105,7 +84,7 @@ def _check(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
         elif not bool(torch.isfinite(tensor).all()):
             problems.append(f"{key} holds values that are no numbers")
     if problems:
-        shown = "; ".join(_renamed(problem, PARAMETRIZED, PAIR) for problem in problems[:SHOWN_PROBLEMS])
+        shown = "; ".join(renamed(problem, PARAMETRIZED, PAIR) for problem in problems[:SHOWN_PROBLEMS])
         more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
         raise VoiceFileError(
             f"The weights to start from do not fit the network to be trained: {shown}{more}; choose a file "

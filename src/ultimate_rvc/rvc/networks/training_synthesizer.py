@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -60,22 +61,9 @@ class TrainingOutput:
 class TrainingSynthesizer(nn.Module):
     """A voice's network while it learns, with weight norm on the layers that RVC norms.
 
-    Parameters
-    ----------
-    config : SynthesizerConfig
-        All sizes. A dropout other than 0, which no RVC tool trains with, is not kept.
-    has_f0 : bool
-        Whether the voice follows a pitch.
-    vocoder : Vocoder
-        The last part of the network.
-
-    Attributes
-    ----------
-    config : SynthesizerConfig
-        Of the network as it is, and so of the voice it becomes.
-    gradient_checkpointing : bool
-        Compute the vocoder's residual blocks again on the way back instead of keeping what they held: less
-        memory, more time, the same gradients.
+    ``config`` is that of the network as it is, and so of the voice it becomes: a dropout other than 0, which no
+    RVC tool trains with, is not kept. ``gradient_checkpointing`` computes the vocoder's residual blocks again
+    on the way back instead of keeping what they held: less memory, more time, the same gradients.
 
     Raises
     ------
@@ -200,23 +188,10 @@ class TrainingSynthesizer(nn.Module):
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Take the weights of an official ``G`` file (its ``model``) or of a voice file.
+        """Take the weights of an official ``G`` file (its ``model``) or of a voice file, which has no ``enc_q``.
 
-        Parameters
-        ----------
-        state : mapping of str to Tensor
-            Either dialect of weight norm, or plain weights; any precision. A voice file has no ``enc_q``. The
-            speaker table is copied as far as both tables go.
-
-        Returns
-        -------
-        list of str
-            What the state did not hold and stays as it was: ``enc_q``, rows of ``emb_g``.
-
-        Raises
-        ------
-        VoiceFileError
-            When a layer is missing, unknown, of another shape or holds values that are no numbers.
+        Either dialect of weight norm, or plain weights; any precision. Errors and what is returned are those
+        of :func:`load_training_state`.
         """
         return load_training_state(self, state, optional=TRAINING_ONLY, by_rows="emb_g.weight")
 
@@ -231,15 +206,10 @@ class CheckpointedLayers:
     output = staticmethod(PLAIN_LAYERS.output)
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
-        total = self._recomputed(blocks[0], hidden, valid)
-        for block in blocks[1:]:
-            total = total + self._recomputed(block, hidden, valid)
-        return total / len(blocks)
-
-    def _recomputed(self, block: ResidualPairs, hidden: Tensor, valid: Valid) -> Tensor:
         # Blocks draw no random numbers, so the generators' state need not be kept.
-        output: Tensor = checkpoint(block, hidden, valid, use_reentrant=False, preserve_rng_state=False)
-        return output
+        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+        recomputed = [partial(again, block) for block in blocks]
+        return PLAIN_LAYERS.mean_of_blocks(hidden, cast("list[ResidualPairs]", recomputed), valid)
 
 
 CHECKPOINTED_LAYERS = CheckpointedLayers()

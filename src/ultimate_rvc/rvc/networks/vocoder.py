@@ -25,7 +25,6 @@ class VocoderNetwork(Protocol):
 
     def excitation(self, f0_hz: Tensor, noise: Noise, valid: Valid = None) -> Tensor:
         """Return the source (batch, 1, samples) for f0_hz (batch, frames), 0 = unvoiced."""
-        ...
 
     def __call__(
         self,
@@ -41,7 +40,6 @@ class VocoderNetwork(Protocol):
         ``latent`` (batch, inter_channels, frames), ``source`` (batch, 1, samples), ``speaker``
         (batch, speaker_channels, 1).
         """
-        ...
 
 
 class VocoderRender(Protocol):
@@ -57,7 +55,6 @@ class VocoderRender(Protocol):
         valid: Valid = None,
     ) -> Tensor:
         """Return the waveform (batch, 1, samples), as the vocoder itself."""
-        ...
 
 
 def render_whole(

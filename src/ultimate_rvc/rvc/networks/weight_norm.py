@@ -11,7 +11,7 @@ from torch import Tensor
 from ultimate_rvc.errors import VoiceFileError
 
 # (suffix of the magnitude, suffix of the direction): torch's older hook and its newer parametrization.
-DIALECTS = (
+DIALECTS = PAIR, PARAMETRIZED = (
     ("weight_g", "weight_v"),
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
 )
@@ -22,11 +22,21 @@ _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)(?:_orig_mod\.)+")
 
 def usual_name(key: str) -> str:
     """The name of a weight in RVC's own files: without wrappers, and with ``weight_g``/``weight_v``."""
-    key = _WRAPPERS.sub("", key)
-    for usual, newer in zip(*DIALECTS, strict=True):
-        if key.endswith(f".{newer}"):
-            return key.removesuffix(newer) + usual
+    return renamed(_WRAPPERS.sub("", key), PARAMETRIZED, PAIR)
+
+
+def renamed(key: str, old: tuple[str, str], new: tuple[str, str]) -> str:
+    """``key`` with a suffix of the dialect ``old`` in the dialect ``new``."""
+    for old_suffix, new_suffix in zip(old, new, strict=True):
+        if key.endswith("." + old_suffix):
+            return key.removesuffix(old_suffix) + new_suffix
     return key
+
+
+def magnitudes(weight: Tensor) -> Tensor:
+    """``weight_g`` of a weight: the norm over all sides but the first, (outputs, 1, ...)."""
+    norm: Tensor = weight.float().flatten(1).norm(dim=1)
+    return norm.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def folded_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -61,23 +71,12 @@ def folded_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace every weight-normed pair by the plain weight it stands for.
+    """Replace every weight-normed pair, in either dialect, by the plain weight it stands for.
 
     RVC stores weight-normed layers as a magnitude ``g`` and a direction ``v``; a voice only ever
     needs ``g * v / |v|``, so it is computed once here instead of at every call. The norm runs
-    over all dimensions but the first, for convolutions and transposed convolutions alike.
-
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        State dict with ``weight_g``/``weight_v`` or
-        ``parametrizations.weight.original0``/``original1`` names, or with neither.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The same state with ``weight`` in place of each pair (float32, as the product of half-precision
-        values would lose digits); every other tensor is passed on untouched.
+    over all dimensions but the first, for convolutions and transposed convolutions alike. The weight is
+    float32, as the product of half-precision values would lose digits; other tensors are passed on untouched.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ultimate_rvc.choices import Vocoder
+from ultimate_rvc.rvc.networks.weight_norm import magnitudes
 
 # enc_q is in training checkpoints only.
 _WAVENETS = r"(enc_q|flow\.flows\.\d+)\.enc\.(in_layers\.\d+|res_skip_layers\.\d+|cond_layer)"
@@ -39,7 +40,6 @@ def unfold_weight_norm(state: Mapping[str, Tensor], vocoder: Vocoder) -> dict[st
         if not (key.endswith(".weight") and is_weight_normed(key.removesuffix(".weight"), vocoder)):
             unfolded[key] = tensor
             continue
-        norm = tensor.float().flatten(1).norm(dim=1)
-        unfolded[f"{key}_g"] = norm.reshape(-1, *[1] * (tensor.dim() - 1))
+        unfolded[f"{key}_g"] = magnitudes(tensor)
         unfolded[f"{key}_v"] = tensor
     return unfolded

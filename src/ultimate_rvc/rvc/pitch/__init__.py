@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -12,8 +12,6 @@ from ultimate_rvc.rvc.pitch.chunked import extract_f0
 from ultimate_rvc.rvc.pitch.method import PitchMethod
 
 __all__ = ["PitchMethod", "extract_f0", "load_pitch_methods", "resolve_auto"]
-
-Loader = Callable[[torch.device | str], PitchMethod]
 
 
 def load_pitch_methods(names: Sequence[F0Method], device: torch.device | str) -> PitchMethod:
@@ -37,7 +35,7 @@ def load_pitch_methods(names: Sequence[F0Method], device: torch.device | str) ->
     if not names:
         raise SettingError(f"The pitch method (f0_method) needs at least one of {', '.join(F0Method)}.")
     chosen = dict.fromkeys(resolve_auto() if name is F0Method.AUTO else F0Method(name) for name in names)
-    methods = [_LOADERS[name](device) for name in chosen]
+    methods = [_load(name, device) for name in chosen]
     if len(methods) == 1:
         return methods[0]
     from ultimate_rvc.rvc.pitch.hybrid import MedianPitch
@@ -52,48 +50,20 @@ def resolve_auto() -> F0Method:
     return F0Method.RMVPE if rmvpe_file() else F0Method.FCPE
 
 
-def _rmvpe(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.rmvpe import load_rmvpe
+def _load(name: F0Method, device: torch.device | str) -> PitchMethod:
+    # Each imports its libraries only when it is chosen: together they take seconds.
+    if name is F0Method.RMVPE:
+        from ultimate_rvc.rvc.pitch.rmvpe import load_rmvpe
 
-    return load_rmvpe(device)
+        return load_rmvpe(device)
+    if name is F0Method.FCPE:
+        from ultimate_rvc.rvc.pitch.fcpe import load_fcpe
 
+        return load_fcpe(device)
+    if name in (F0Method.CREPE, F0Method.CREPE_TINY):
+        from ultimate_rvc.rvc.pitch.crepe import Crepe
 
-def _fcpe(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.fcpe import load_fcpe
+        return Crepe("full" if name is F0Method.CREPE else "tiny", device)
+    from ultimate_rvc.rvc.pitch.world import Dio, Harvest
 
-    return load_fcpe(device)
-
-
-def _crepe(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.crepe import Crepe
-
-    return Crepe("full", device)
-
-
-def _crepe_tiny(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.crepe import Crepe
-
-    return Crepe("tiny", device)
-
-
-def _harvest(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.world import Harvest
-
-    return Harvest()
-
-
-def _dio(device: torch.device | str) -> PitchMethod:
-    from ultimate_rvc.rvc.pitch.world import Dio
-
-    return Dio()
-
-
-# Each imports its libraries only when it is chosen: together they take seconds.
-_LOADERS: dict[F0Method, Loader] = {
-    F0Method.RMVPE: _rmvpe,
-    F0Method.FCPE: _fcpe,
-    F0Method.CREPE: _crepe,
-    F0Method.CREPE_TINY: _crepe_tiny,
-    F0Method.HARVEST: _harvest,
-    F0Method.DIO: _dio,
-}
+    return Harvest() if name is F0Method.HARVEST else Dio()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ultimate_rvc.rvc.pitch.method import within_range
+
 PITCH_BINS = 360
 NEIGHBOURS = 4  # bins at each side of the peak that take part in its average
 REFERENCE_HZ = 10.0  # 0 cents
@@ -31,24 +33,19 @@ class BinScale:
         """The fractional bin of a frequency."""
         return (1200.0 * math.log2(f0_hz / REFERENCE_HZ) - self.lowest_cents) / self.cents_per_bin
 
+    def highest_peak_hz(self, salience: Tensor, threshold: float) -> Tensor:
+        """f0 ``(frames,)`` at the highest bin of each frame of ``(frames, 360)``; 0 up to the threshold."""
+        highest, peak_bins = salience.max(dim=1)
+        return within_range(self.hz(refined_peak(salience, peak_bins)) * (highest > threshold))
+
 
 CREPE_SCALE = BinScale(1997.3794084376191, 20.0)  # from 31.7 Hz; RMVPE has the same bins
 
 
 def refined_peak(salience: Tensor, peak_bins: Tensor) -> Tensor:
-    """The pitch around a bin as a fractional bin: the average of up to nine, weighted by salience.
+    """The pitch around the bins ``(frames,)`` as fractional bins: averages of up to nine, weighted by salience.
 
-    Parameters
-    ----------
-    salience
-        Shape ``(frames, 360)``, 0 to 1.
-    peak_bins
-        Shape ``(frames,)``, the bin around which to average in each frame.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(frames,)``; a frame without any salience around its peak gives the peak itself.
+    ``salience`` is ``(frames, 360)``, 0 to 1; a frame without any around its peak gives the peak itself.
     """
     offsets = torch.arange(-NEIGHBOURS, NEIGHBOURS + 1, device=salience.device)
     bins = peak_bins[:, None] + offsets

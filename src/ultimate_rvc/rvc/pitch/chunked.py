@@ -56,22 +56,9 @@ def extract_f0(
 ) -> Tensor:
     """The f0 of a recording, in memory that does not grow with its length.
 
-    Parameters
-    ----------
-    method
-        From :func:`ultimate_rvc.rvc.pitch.load_pitch_methods`.
-    waveform_16k
-        Mono audio at 16 kHz in [-1, 1], shape ``(samples,)``.
-    chunk_seconds
-        Length of the pieces, without the context that each gets on both sides.
-    progress
-        Receives the share of the recording that is done, as step "pitch".
-
-    Returns
-    -------
-    Tensor
-        Shape ``(samples // 160 + 1,)``, float32, Hz, 0 where unvoiced; on the device of ``waveform_16k``.
-        docs/pitch.md says how closely it agrees with ``method.f0_hz`` of the whole.
+    ``(samples,)`` at 16 kHz to ``(samples // 160 + 1,)`` in Hz, as ``method.f0_hz`` has them; docs/pitch.md says
+    how closely it agrees with that of the whole. ``chunk_seconds`` is the length of the pieces, without the
+    context that each gets on both sides; ``progress`` receives the share that is done, as step "pitch".
     """
     samples = waveform_16k.shape[0]
     f0_hz = torch.zeros(frame_count(samples), device=waveform_16k.device)

@@ -33,15 +33,7 @@ CONTEXT_SECONDS = 2.56
 
 
 class Crepe:
-    """CREPE of one size.
-
-    Parameters
-    ----------
-    size
-        "full" (22 million weights) or "tiny" (half a million).
-    device
-        Where the network runs.
-    """
+    """CREPE of one size: "full" (22 million weights) or "tiny" (half a million)."""
 
     context_seconds = CONTEXT_SECONDS
 
@@ -68,8 +60,8 @@ class Crepe:
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         salience = self.salience(waveform_16k).cpu()
         bins = _smoothest_path(salience)
-        periodicity = _median_of_three(salience.gather(1, bins[:, None])[:, 0])
-        f0_hz = _mean_of_three(CREPE_SCALE.hz(refined_peak(salience, bins)))
+        periodicity = _neighbours(salience.gather(1, bins[:, None])[:, 0]).median(dim=1).values
+        f0_hz = _neighbours(CREPE_SCALE.hz(refined_peak(salience, bins))).mean(dim=1)
         voiced = periodicity >= PERIODICITY_THRESHOLD
         return within_range(f0_hz * voiced).to(waveform_16k.device)
 
@@ -103,11 +95,3 @@ def _neighbours(values: Tensor) -> Tensor:
     reach = FILTER_FRAMES // 2
     ends = F.pad(values[None, None], (reach, reach), mode="replicate")[0, 0]
     return ends.unfold(0, FILTER_FRAMES, 1)
-
-
-def _median_of_three(values: Tensor) -> Tensor:
-    return _neighbours(values).median(dim=1).values
-
-
-def _mean_of_three(values: Tensor) -> Tensor:
-    return _neighbours(values).mean(dim=1)

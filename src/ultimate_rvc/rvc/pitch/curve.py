@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,18 +23,9 @@ LOWEST_MEL, HIGHEST_MEL = _mel(F0_MIN_HZ), _mel(F0_MAX_HZ)
 
 
 def coarse_pitch(f0_hz: Tensor) -> Tensor:
-    """The steps of the mel scale by which voices know pitch.
+    """The steps of the mel scale by which voices know pitch; f0 in Hz of any shape, 0 where unvoiced.
 
-    Parameters
-    ----------
-    f0_hz
-        Any shape, Hz, 0 where unvoiced.
-
-    Returns
-    -------
-    Tensor
-        The same shape, int64: 1 up to 50 Hz and where unvoiced, 255 from 1100 Hz upwards, evenly spaced on
-        the mel scale between.
+    int64: 1 up to 50 Hz and where unvoiced, 255 from 1100 Hz upwards, evenly spaced on the mel scale between.
     """
     mel = 1127.0 * torch.log1p(f0_hz.float() / 700.0)
     steps = (mel - LOWEST_MEL) * ((COARSE_STEPS - 1) / (HIGHEST_MEL - LOWEST_MEL)) + 1
@@ -47,21 +39,10 @@ def transpose_f0(f0_hz: Tensor, semitones: float) -> Tensor:
 
 
 def autotune(f0_hz: Tensor, strength: float = 1.0, semitones: float = 0.0) -> Tensor:
-    """The curve transposed and then drawn to the nearest semitone of A4 = 440 Hz.
+    """The curve in Hz, any shape, transposed and then drawn to the nearest semitone of A4 = 440 Hz.
 
-    Parameters
-    ----------
-    f0_hz
-        Any shape, Hz, 0 where unvoiced; those frames stay 0.
-    strength
-        How far each frame moves on the logarithmic scale: 0 not at all, 1 onto the note.
-    semitones
-        Transposition before the notes are looked up.
-
-    Returns
-    -------
-    Tensor
-        The same shape, Hz.
+    ``strength`` says how far each frame moves on the logarithmic scale: 0 not at all, 1 onto the note. Unvoiced
+    frames stay 0.
     """
     transposed_hz = transpose_f0(f0_hz, semitones)
     voiced = transposed_hz > 0
@@ -78,8 +59,6 @@ def proposed_shift(f0_hz: Tensor, threshold_hz: float) -> int:
     voiced_hz = f0_hz[f0_hz > 0].cpu().double()
     if voiced_hz.numel() == 0:
         return 0
-    ordered_hz = voiced_hz.sort().values
-    middle = ordered_hz.numel() // 2
-    median_hz = float(ordered_hz[middle - 1 + ordered_hz.numel() % 2] + ordered_hz[middle]) / 2
+    median_hz = float(np.median(voiced_hz.numpy()))
     semitones = round(12.0 * math.log2(threshold_hz / median_hz))
     return max(-MAX_PROPOSED_SEMITONES, min(MAX_PROPOSED_SEMITONES, semitones))

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ultimate_rvc.errors import AssetMissingError
-from ultimate_rvc.rvc.pitch.bins import REFERENCE_HZ, BinScale, refined_peak
+from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
+from ultimate_rvc.rvc.pitch.bins import REFERENCE_HZ, BinScale
 from ultimate_rvc.rvc.pitch.chunked import CHUNK_SECONDS, pieces
 from ultimate_rvc.rvc.pitch.fcpe_network import FCPENetwork
 from ultimate_rvc.rvc.pitch.mel import N_MELS, LogMel
@@ -50,18 +51,8 @@ class Fcpe:
 
     Its only look at a whole recording is the group normalisation behind the first convolution, whose
     statistics run over all frames. :meth:`for_recording` takes them once, block by block, so that pieces
-    give what the whole gives.
-
-    Parameters
-    ----------
-    network
-        FCPE's network with its weights.
-    scale
-        What its bins stand for.
-    device
-        Where it runs.
-    statistics
-        Those of the recording; by default they are taken from what :meth:`f0_hz` is given.
+    give what the whole gives; without, ``statistics`` are those of what :meth:`f0_hz` is given. ``scale`` says
+    what the bins stand for.
     """
 
     name = "fcpe"
@@ -129,10 +120,7 @@ class Fcpe:
 
     def network_f0_hz(self, waveform_16k: Tensor) -> Tensor:
         """What the network alone says of ``(samples,)``, on its device: ``(samples // 160 + 1,)`` in Hz."""
-        salience = self.salience(waveform_16k)
-        highest, peak_bins = salience.max(dim=1)
-        f0_hz = self._scale.hz(refined_peak(salience, peak_bins))
-        return within_range(f0_hz * (highest > SALIENCE_THRESHOLD))
+        return self._scale.highest_peak_hz(self.salience(waveform_16k), SALIENCE_THRESHOLD)
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         exact_hz = refined(self.network_f0_hz(waveform_16k), waveform_16k.to(self._device))
@@ -151,7 +139,8 @@ def load_fcpe(device: torch.device | str) -> Fcpe:
     file: Any = read_torch_file(path)
     shape = file["config_dict"]["model"]
     network = FCPENetwork(N_MELS, shape["hidden_dims"], shape["n_layers"], shape["out_dims"])
-    network.load_state_dict(_network_state(file["model"]))
+    stored = {key: value for key, value in file["model"].items() if not UNUSED_WEIGHTS.fullmatch(key)}
+    network.load_state_dict(fold_weight_norm(stored))
     return Fcpe(network.eval(), _scale(shape["f0_min"], shape["f0_max"], shape["out_dims"]), device)
 
 
@@ -164,14 +153,6 @@ def _weights_file() -> Path:
             "or choose rmvpe as pitch method (f0_method)."
         )
     return path
-
-
-def _network_state(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as the network names them; the output's weight norm is folded."""
-    state = {key: value for key, value in stored.items() if not UNUSED_WEIGHTS.fullmatch(key)}
-    magnitude, direction = state.pop("output_proj.weight_g"), state.pop("output_proj.weight_v")
-    state["output_proj.weight"] = direction * (magnitude / direction.norm(dim=1, keepdim=True))
-    return state
 
 
 def _scale(f0_min_hz: float, f0_max_hz: float, bins: int) -> BinScale:

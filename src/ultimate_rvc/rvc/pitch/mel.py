@@ -17,16 +17,9 @@ LOWEST_MEL = 1e-5  # mel energies are raised to this before the logarithm
 class LogMel(nn.Module):
     """Natural logarithm of 128 mel bands, one frame per 10 ms; the ends of the audio are mirrored.
 
-    Parameters
-    ----------
-    f_min_hz, f_max_hz
-        Edges of the lowest and the highest band.
-    htk
-        The mel scale of HTK if true, that of Slaney if false; both with bands of equal area.
-    power_floor
-        Added to the power spectrum before its root is taken.
-    samples_before
-        Where the window of frame i begins: so many samples before sample ``160 * i``.
+    Bands from ``f_min_hz`` to ``f_max_hz`` on the mel scale of HTK or of Slaney, of equal area; ``power_floor`` is
+    added to the power spectrum before its root is taken; the window of frame i begins ``samples_before`` samples
+    before sample ``160 * i``.
     """
 
     window: Tensor
@@ -43,12 +36,7 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         basis = mel_filters(
-            sample_rate=SAMPLE_RATE,
-            n_fft=N_FFT,
-            n_mels=N_MELS,
-            f_min_hz=f_min_hz,
-            f_max_hz=f_max_hz,
-            htk=htk,
+            sample_rate=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, f_min_hz=f_min_hz, f_max_hz=f_max_hz, htk=htk
         )
         self.register_buffer("basis", torch.from_numpy(basis), persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)

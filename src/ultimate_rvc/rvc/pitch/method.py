@@ -19,7 +19,6 @@ class PitchMethod(Protocol):
     @property
     def name(self) -> str:
         """The word by which a user chooses it."""
-        ...
 
     @property
     def context_seconds(self) -> float:
@@ -27,7 +26,6 @@ class PitchMethod(Protocol):
 
         Found by measuring; see docs/pitch.md.
         """
-        ...
 
     def for_recording(self, waveform_16k: Tensor) -> PitchMethod:
         """The method, tied to what it must know of a whole recording before it sees pieces of it.
@@ -35,7 +33,6 @@ class PitchMethod(Protocol):
         ``waveform_16k`` is all of the recording, ``(samples,)``. Methods that look at nothing but the frames
         around the one in question return themselves.
         """
-        ...
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
         """The f0 of ``waveform_16k``, in one go.
@@ -51,7 +48,6 @@ class PitchMethod(Protocol):
             Shape ``(samples // 160 + 1,)``, float32, Hz, on the device of ``waveform_16k``. Frame i is
             centred on sample ``160 * i``; 0 means unvoiced, other values are 50 to 1100.
         """
-        ...
 
 
 def frame_count(samples: int) -> int:

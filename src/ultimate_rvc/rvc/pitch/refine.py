@@ -25,20 +25,10 @@ HALF_WINDOW = int(PERIODS / 2 * SAMPLE_RATE / F0_MIN_HZ) + 1
 
 
 def refined(f0_hz: Tensor, waveform_16k: Tensor) -> Tensor:
-    """The f0 near ``f0_hz`` at which the harmonics of ``waveform_16k`` turn.
+    """The f0 near ``f0_hz`` ``(frames,)`` at which the harmonics of ``waveform_16k`` ``(samples,)`` turn.
 
-    Parameters
-    ----------
-    f0_hz
-        Shape ``(frames,)``, Hz, frame i centred on sample ``160 * i``; 0 where unvoiced, else 50 to 1100.
-    waveform_16k
-        Shape ``(samples,)``, mono audio at 16 kHz in [-1, 1], on the device of ``f0_hz``.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(frames,)``, Hz. Unvoiced and inaudible frames stay as they are; others change by at most a
-        fifth.
+    Frame i is centred on sample ``160 * i``; 0 where unvoiced, else 50 to 1100 Hz. Unvoiced and inaudible frames
+    stay as they are; others change by at most a fifth.
     """
     padded = F.pad(waveform_16k.float(), (HALF_WINDOW, HALF_WINDOW + HOP_LENGTH))
     windows = padded.unfold(0, 2 * HALF_WINDOW + 1, HOP_LENGTH)[: len(f0_hz)]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor
 
 from ultimate_rvc.errors import AssetMissingError
 from ultimate_rvc.paths import models_dir
-from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE, refined_peak
+from ultimate_rvc.rvc.pitch.bins import CREPE_SCALE
 from ultimate_rvc.rvc.pitch.mel import LogMel
-from ultimate_rvc.rvc.pitch.method import within_range
 from ultimate_rvc.rvc.pitch.rmvpe_network import FRAME_GRID, RMVPENetwork
 from ultimate_rvc.rvc.voice_file.torch_file import read_torch_file
 
@@ -32,15 +31,7 @@ def rmvpe_file() -> Path | None:
 
 
 class Rmvpe:
-    """RMVPE with given weights.
-
-    Parameters
-    ----------
-    state
-        State dict with the names and shapes of the official file, in any precision.
-    device
-        Where the network runs.
-    """
+    """RMVPE with weights of the names and shapes of the official file, in any precision."""
 
     name = "rmvpe"
     context_seconds = CONTEXT_SECONDS
@@ -69,10 +60,8 @@ class Rmvpe:
         return salience
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
-        salience = self.salience(waveform_16k)
-        highest, peak_bins = salience.max(dim=1)
-        f0_hz = CREPE_SCALE.hz(refined_peak(salience, peak_bins))
-        return within_range(f0_hz * (highest > SALIENCE_THRESHOLD)).to(waveform_16k.device)
+        f0_hz = CREPE_SCALE.highest_peak_hz(self.salience(waveform_16k), SALIENCE_THRESHOLD)
+        return f0_hz.to(waveform_16k.device)
 
 
 def _empty_network() -> RMVPENetwork:
@@ -116,16 +105,13 @@ def load_rmvpe(device: torch.device | str) -> Rmvpe:
 def _read_state(path: Path) -> dict[str, Tensor]:
     """The weights in ``path``, checked against what the network needs."""
     state = read_torch_file(path)
-    tensors = state if _holds_tensors(state) else {}
-    wanted = _empty_network().state_dict()
-    if {key: value.shape for key, value in tensors.items()} != {
-        key: value.shape for key, value in wanted.items()
-    }:
+    shapes = {key: value.shape for key, value in state.items()} if _holds_tensors(state) else None
+    if shapes != {key: value.shape for key, value in _empty_network().state_dict().items()}:
         raise AssetMissingError(
             f"{path} does not hold RMVPE's weights: delete it and fetch rmvpe.pt again, "
             "or choose fcpe as pitch method (f0_method)."
         )
-    return tensors
+    return cast("dict[str, Tensor]", state)
 
 
 def _holds_tensors(state: object) -> TypeGuard[dict[str, Tensor]]:

@@ -41,15 +41,7 @@ def melody_hz(centre_spectrum: ComplexArray, length: int) -> FloatArray:
     in pitch (two-stage median filtering after Tachibana et al. 2014), in which held notes of
     instruments are weak. The path through them is a Viterbi search that dislikes jumps.
 
-    Parameters
-    ----------
-    centre_spectrum
-        ``(bins, frames)`` of a signal of ``length`` samples.
-
-    Returns
-    -------
-    ndarray, (frames,)
-        In Hz.
+    ``(bins, frames)`` of a signal of ``length`` samples to ``(frames,)`` in Hz.
     """
     audible = centre_spectrum * (BIN_FREQUENCIES_HZ > ACCOMPANIMENT_BELOW_HZ)[:, None]
     fluctuating = stft(_fluctuating_part(istft(audible, length)))

@@ -14,18 +14,8 @@ def novelty(magnitude: FloatArray, rows: slice) -> FloatArray:
     """How much of each bin is not explained by similar moments, 0 to 1.
 
     Every frame is compared with all others (cosine similarity); the median over the most similar
-    ones is the repeating background (Rafii and Pardo, 2012).
-
-    Parameters
-    ----------
-    magnitude
-        ``(bins, frames)``; all bins decide what is similar.
-    rows
-        The bins to answer for.
-
-    Returns
-    -------
-    ndarray, (rows, frames), 0 to 1
+    ones is the repeating background (Rafii and Pardo, 2012). All bins of ``magnitude`` ``(bins, frames)``
+    decide what is similar; the answer is for ``rows`` of them, ``(rows, frames)``.
     """
     directions = magnitude / (np.linalg.norm(magnitude, axis=0, keepdims=True) + TINY)
     similarity = directions.T @ directions

@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.signal import lfilter
 
-from ultimate_rvc.separation.dsp.spectrum import (
-    SAMPLE_RATE,
-    TINY,
-    ComplexArray,
-    FloatArray,
-    power,
-)
+from ultimate_rvc.separation.dsp.spectrum import SAMPLE_RATE, TINY, ComplexArray, FloatArray, power
 
 FRAME_LENGTH = 2048  # 46 ms
 HOP_LENGTH = FRAME_LENGTH // 4

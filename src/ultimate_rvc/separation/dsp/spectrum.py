@@ -55,14 +55,7 @@ def extract_in_blocks(
         return estimate
 
     return map_blocks_at(
-        SAMPLE_RATE,
-        waveform,
-        sample_rate,
-        BLOCK_SECONDS,
-        OVERLAP_SECONDS,
-        extract_block,
-        progress,
-        step_name,
+        SAMPLE_RATE, waveform, sample_rate, BLOCK_SECONDS, OVERLAP_SECONDS, extract_block, progress, step_name
     )
 
 
@@ -88,15 +81,7 @@ def centre(block: FloatArray) -> tuple[ComplexArray, FloatArray]:
     Re(left * conj(right)) is the power of the centre, and equals |mid|^2 - |side|^2. Its share of
     |mid|^2 is the Wiener gain of the centre. Expectations are means over 3 x 3 neighbours.
 
-    Parameters
-    ----------
-    block
-        ``(channels, samples)``; for mono the gain is 1.
-
-    Returns
-    -------
-    mid : ndarray, complex, (bins, frames)
-    gain : ndarray, (bins, frames), 0 to 1
+    ``(channels, samples)`` to both ``(bins, frames)``, the gain 0 to 1; for mono it is 1.
     """
     if block.shape[0] == 1:
         mid = stft(block[0])
