@@ -83,7 +83,7 @@ def to_mono(waveform: FloatArray) -> FloatArray:
 
 
 def kept_sound(folded: FloatArray, channels: FloatArray) -> FloatArray:
-    """What folding ``channels`` gave, or their loudest one in its shape where folding lost the sound."""
+    """What folding ``(channels, samples)`` gave, or their loudest one in its shape where that lost the sound."""
     powers = [_power(channel) for channel in channels]
     loudest = int(np.argmax(powers))
     kept = max(map(_power, np.atleast_2d(folded)))

@@ -16,7 +16,7 @@ DENORMAL_LIMIT = 1e-20  # far below hearing; smaller numbers make processors slo
 def compressor_gain(
     magnitudes: FloatArray, threshold: float, exponent: float, attack: float, release: float
 ) -> FloatArray:
-    """Gain at each sample: above the threshold the level grows ``ratio`` times slower, in decibels."""
+    """Gain ``(samples,)``: above the threshold the level grows ``ratio`` times slower, in decibels."""
     gain = np.ones(len(magnitudes), np.float32)
     level = 0.0
     for n in range(len(magnitudes)):
@@ -39,7 +39,7 @@ def add_room(
     damping: float,
     wet_gain: float,
 ) -> None:
-    """Add the reverberation of ``mono`` to ``output``, sample by sample.
+    """Add the reverberation of ``mono`` to ``output``, both ``(samples,)``, sample by sample.
 
     Comb: y[n] = b[n - D]; its echo passes a one-pole low-pass before it is fed back.
     All-pass: y[n] = b[n - D] - x[n]; b[n] = x[n] + b[n - D] * ``allpass_feedback``.

@@ -42,14 +42,14 @@ def gain_to_db(gain: float) -> float:
 
 
 def peak(waveform: FloatArray) -> float:
-    """Largest magnitude of any sample, 0 without samples, NaN where a sample is NaN."""
+    """Largest magnitude in an array of any shape: 0 without samples, NaN where a sample is NaN."""
     if waveform.size == 0:
         return 0.0
     return float(max(waveform.max(), -waveform.min()))
 
 
 def rms(waveform: NDArray[np.floating]) -> float:
-    """Root mean square of all samples, 0 without samples."""
+    """Root mean square of ``(samples,)`` or ``(channels, samples)``, 0 without samples."""
     return math.sqrt(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
 
 

@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float32]
 
 @njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
 def raise_to_peaks_between(samples: FloatArray, phases: FloatArray, peaks: FloatArray) -> None:
-    """Raise ``peaks[n]`` and ``peaks[n + 1]`` to the magnitudes found between the two."""
+    """Raise ``peaks`` ``(samples,)``: ``peaks[n]`` and ``peaks[n + 1]`` to the magnitudes found between the two."""
     half = phases.shape[1] // 2
     padded = np.zeros(len(samples) + 2 * half, np.float32)
     padded[half : half + len(samples)] = samples
@@ -29,7 +29,7 @@ def raise_to_peaks_between(samples: FloatArray, phases: FloatArray, peaks: Float
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def release_and_smooth(gain: NDArray[np.float64], window: int, release: float) -> None:
-    """In place: limit the rise of ``gain``, then average it over the last ``window`` values."""
+    """In place: limit the rise of ``gain`` ``(samples,)``, then average it over the last ``window`` values."""
     recent = np.full(window, gain[0])
     held = gain[0]
     total = held * window

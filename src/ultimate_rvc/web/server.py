@@ -31,7 +31,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         if self.auth is not None and not all(self.auth.partition(":")):
-            raise SettingError("--auth must be USER:PASS, both not empty.")
+            raise SettingError("auth must be USER:PASS, both not empty.", "auth")
 
     @property
     def is_local(self) -> bool:

@@ -70,7 +70,7 @@ def writing_array(path: Path, columns: int | None = None) -> Iterator[ArrayWrite
 
 
 def mapped_array(path: Path, columns: int | None = None) -> FloatArray:
-    """The array ``path``, of which only what is looked at is read.
+    """The array ``(values,)`` or ``(rows, columns)`` of ``path``, of which only what is looked at is read.
 
     Raises
     ------

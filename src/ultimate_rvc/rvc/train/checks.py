@@ -52,7 +52,7 @@ class RecordingMeasures:
 
 
 def measure_sound(name: str, waveform: FloatArray, sample_rate: int) -> RecordingMeasures:
-    """How long, how loud, and how much of it sounds: what decides whether a voice can be trained at all."""
+    """How long, how loud, and how much of ``(samples,)`` sounds: what decides whether a voice can be trained."""
     loudest, seconds = peak(waveform), len(waveform) / sample_rate
     if loudest < SILENT_PEAK:
         return RecordingMeasures(name, sample_rate, seconds, peak=loudest)

@@ -14,7 +14,7 @@ FEATURE_WEIGHT = 2.0  # part of the loss itself, as RVC has it
 
 
 def discriminator_loss(real_scores: Sequence[Tensor], fake_scores: Sequence[Tensor]) -> Tensor:
-    """Distance of the scores from 1 for recordings and 0 for renders, squared (Mao et al., 2017)."""
+    """Squared distance of ``(batch, scores)`` from 1 for recordings, 0 for renders (Mao et al., 2017)."""
     losses = [
         (1 - real.float()).square().mean() + fake.float().square().mean()
         for real, fake in zip(real_scores, fake_scores, strict=True)
@@ -23,12 +23,12 @@ def discriminator_loss(real_scores: Sequence[Tensor], fake_scores: Sequence[Tens
 
 
 def generator_loss(fake_scores: Sequence[Tensor]) -> Tensor:
-    """Distance of the renders' scores from 1, squared."""
+    """Distance of the renders' scores ``(batch, scores)`` from 1, squared."""
     return torch.stack([(1 - fake.float()).square().mean() for fake in fake_scores]).sum()
 
 
 def feature_loss(real_maps: Sequence[Sequence[Tensor]], fake_maps: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Twice the mean distance of the discriminators' layers between recording and render.
+    """Twice the mean distance of the discriminators' layers ``(batch, channels, ...)`` between recording and render.
 
     The recording's layers are taken as given: no gradient goes through them.
     """

@@ -70,7 +70,7 @@ class MelSpectrogram:
 
 
 def mel_loss(real_mel: Tensor, fake_mel: Tensor) -> Tensor:
-    """Mean distance of two log mel spectrograms of one shape."""
+    """Mean distance of two log mel spectrograms ``(batch, bands, frames)``."""
     return F.l1_loss(fake_mel.float(), real_mel.float())
 
 
@@ -116,7 +116,7 @@ def _power(waveform: Tensor, n_fft: int, hop_length: int, *, center: bool) -> Te
 
 @cache
 def hann_window(length: int, device: torch.device) -> Tensor:
-    """The periodic Hann window, kept per device."""
+    """The periodic Hann window ``(length,)``, kept per device."""
     with torch.inference_mode(False):  # what is kept must serve gradients, whoever asks first
         return torch.hann_window(length, device=device)
 

@@ -34,7 +34,7 @@ class TrainingData(Protocol):
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """Content features of every piece, (frames of 20 ms, phone_dim): what the index holds."""
+        """Content features of every piece, ``(frames, phone_dim)`` at 50 Hz: what the index holds."""
 
     @property
     def copies(self) -> int:

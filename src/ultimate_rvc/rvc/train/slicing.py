@@ -44,7 +44,7 @@ def levels(waveform: FloatArray, sample_rate: int) -> FloatArray:
 
 
 def sounding(waveform: FloatArray, sample_rate: int) -> BoolArray:
-    """Which frames of 20 ms are louder than -42 dB, counted from the peak or from full scale."""
+    """Which frames of 20 ms ``(frames,)`` are louder than -42 dB, counted from the peak or from full scale."""
     return _sounding(waveform, levels(waveform, sample_rate))
 
 

@@ -78,7 +78,7 @@ class TrainingSet:
 
     @property
     def features(self) -> FloatArray:
-        """Features of every piece, (frames of 20 ms, phone_dim), as a memory map: what an index holds."""
+        """Features of every piece, ``(frames, phone_dim)`` at 50 Hz, as a memory map: what an index holds."""
         return self._maps["features"][: self._table.frames]
 
     def __len__(self) -> int:
