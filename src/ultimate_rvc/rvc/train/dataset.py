@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from ultimate_rvc.audio.decode import probe
+from ultimate_rvc.audio.found import AUDIO_SUFFIXES
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import AudioError, DatasetError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.train.folders import dataset_folder
 
-AUDIO_SUFFIXES = frozenset(f".{audio_format}" for audio_format in AudioFormat)
 MAX_SPEAKERS = 109  # rows of the speaker table in RVC's pretrained networks
 
 

@@ -130,7 +130,7 @@ def transforms_program(dtype: torch.dtype) -> Program:
 
 
 def products_of_weight(weight: Tensor) -> Tensor:
-    """What spectra are multiplied with: float ``(products, inputs, outputs)`` for a weight ``(outputs, inputs, taps)``.
+    """What spectra are multiplied with: ``(products, inputs, outputs)`` for a weight ``(outputs, inputs, taps)``.
 
     Notes
     -----
