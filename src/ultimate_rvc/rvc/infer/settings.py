@@ -88,11 +88,8 @@ class ConversionSettings:
     noise_scale: float = setting(
         0.66666,
         "How much chance is in the voice; RVC always uses 0.66666.",
-        0,
-        2,
-        step=0.00001,
-        label="Variation",
-    )
+        *(0, 2), step=0.00001, label="Variation",
+    )  # fmt: skip
     source_noise_scale: float = setting(
         1.0,
         "Noise in the voice's source; 1 is how it was trained, 0 with noise scale 0 leaves nothing to chance.",

@@ -26,16 +26,9 @@ Stage = Callable[[str], AbstractContextManager[None]]
 class VocalFeatures:
     """An encoder and a memory of what it and the pitch methods gave.
 
-    Parameters
-    ----------
-    encoder, version
-        The encoder and the version of the voices it works for.
-    cache
-        None keeps nothing.
-    computation
-        What makes numbers differ by more than rounding; part of the keys.
-    stage
-        Measures a named block: entered only when something is computed.
+    ``version`` is that of the voices the encoder works for; without a ``cache`` nothing is kept.
+    ``computation`` makes numbers differ by more than rounding, and is part of the keys. ``stage`` measures a
+    named block: it is entered only when something is computed.
     """
 
     def __init__(

@@ -53,16 +53,9 @@ def infer_config(
 ) -> list[object]:
     """The ``config`` list (18 values) that a voice with these weights would record.
 
-    Parameters
-    ----------
-    path : Path
-        Of the file; a ``config.json`` beside it and a rate such as ``40k`` in its name are clues.
-    state : mapping of str to Tensor
-        With ``weight_g``/``weight_v`` or plain ``weight`` names; ``enc_q`` still in it if it was.
-    vocoder : Vocoder
-        Told from the names in ``state``.
-    sample_rate : int or None
-        In Hz, where the caller knows it.
+    A ``config.json`` beside ``path`` and a rate such as ``40k`` in its name are clues. ``state`` has
+    ``weight_g``/``weight_v`` or plain ``weight`` names, and ``enc_q`` if the file has; the ``vocoder`` is told
+    from them. ``sample_rate`` is in Hz, where the caller knows it.
 
     Raises
     ------
@@ -140,12 +133,13 @@ def _find_upsampling(
 ) -> StockRates:
     """The one stock model that fits; a rate in the name only decides between several."""
     kernels = _upsample_kernels(shapes, vocoder)
+    refinegan_stages = shapes.count("dec.upsample_conv_blocks.{}.input_conv.weight")
     strides = _source_strides(shapes, len(kernels or ()))
     spec_channels = shapes.side("enc_q.pre.weight", 1) if shapes.has("enc_q.pre.weight") else None
     fitting = [
         row
         for row in STOCK_RATES
-        if (len(row.rates) == _refinegan_stages(shapes) if kernels is None else row.kernels == kernels)
+        if (len(row.rates) == refinegan_stages if kernels is None else row.kernels == kernels)
         and (strides is None or strides == _strides_of(row.rates))
         and (spec_channels is None or spec_channels == row.spec_channels)
         and (sample_rate is None or sample_rate == row.sample_rate)
@@ -171,10 +165,6 @@ def _upsample_kernels(shapes: _Shapes, vocoder: Vocoder) -> tuple[int, ...] | No
     pattern = ("dec.upsamples.{}" if vocoder is Vocoder.MRF_HIFI_GAN else "dec.ups.{}") + ".weight"
     stages = range(shapes.count(pattern))
     return tuple(shapes.side(pattern.format(stage), 2) for stage in stages)
-
-
-def _refinegan_stages(shapes: _Shapes) -> int:
-    return shapes.count("dec.upsample_conv_blocks.{}.input_conv.weight")
 
 
 def _source_strides(shapes: _Shapes, stages: int) -> tuple[int, ...] | None:

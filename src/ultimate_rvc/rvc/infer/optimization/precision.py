@@ -165,16 +165,10 @@ class _HalfLayer:
 
 
 class Precision:
-    """How exactly a pipeline's networks compute.
+    """How exactly a pipeline's networks compute on ``device``.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where they run.
-    dtype : torch.dtype
-        bfloat16, float16, or float32, which leaves every network as it is.
-    tf32 : bool
-        Whether float32 products of encoder and synthesizer may use TensorFloat-32 (CUDA only).
+    ``dtype`` is bfloat16, float16, or float32, which leaves every network as it is; ``tf32`` says whether
+    float32 products of encoder and synthesizer may use TensorFloat-32 (CUDA only).
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, *, tf32: bool = False) -> None:
@@ -200,12 +194,8 @@ class Precision:
 
         Their weights are made half once, instead of at every call, and their float32 weights are kept on the
         host for :meth:`float32`. A block takes and gives float32. Preparing a network again changes nothing.
-
-        Returns
-        -------
-        int
-            Blocks that compute in half precision now and did not before: 0 in float32, and for networks that
-            have none (RMVPE's).
+        Returns how many blocks compute in half precision now and did not before: 0 in float32, and for
+        networks that have none (RMVPE's).
         """
         if not self.is_half:
             return 0
