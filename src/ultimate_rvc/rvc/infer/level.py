@@ -20,10 +20,7 @@ FloatArray = NDArray[np.float32]
 def mono_16k(waveform: FloatArray, sample_rate: int) -> FloatArray:
     """Float32 ``(samples,)`` or ``(channels, samples)`` as ``(samples,)`` at 16 kHz, no peak above 0.95.
 
-    Raises
-    ------
-    AudioError
-        There are no samples, too few, or one of them is not a finite number.
+    An :class:`AudioError` where there are no samples, too few, or one of them is not a finite number.
     """
     if waveform.shape[-1] == 0:
         raise AudioError("There is no audio to convert: it has no samples.")

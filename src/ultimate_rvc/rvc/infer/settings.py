@@ -107,12 +107,7 @@ class ConversionSettings:
 
 
 def check_custom_embedder(model: EmbedderModel | None, folder: str | None) -> None:
-    """
-    Raises
-    ------
-    SettingError
-        Only one of both says that the encoder is the user's own.
-    """
+    """A :class:`SettingError` where only one of both says that the encoder is the user's own."""
     names = ("embedder_model", "custom_embedder_model")
     if folder and model is not EmbedderModel.CUSTOM:
         raise SettingError("custom_embedder_model needs embedder_model custom.", *names)

@@ -14,15 +14,8 @@ class ExampleDraws:
 
     Not on how a step is divided among processes, nor on how far a batch is padded: one
     process with a batch of 16 draws what two processes with 8 each draw. A ``BatchDraws`` of
-    ``networks.noise``.
-
-    Parameters
-    ----------
-    seed, step : int
-    places : sequence of int
-        For each item of the batch, its place among all examples of the step.
-    lengths : sequence of int
-        Frames of each item without padding.
+    ``networks.noise``. ``places`` has the place of each item of the batch among all examples of the step,
+    ``lengths`` its frames without padding.
     """
 
     def __init__(self, seed: int, step: int, places: Sequence[int], lengths: Sequence[int]) -> None:

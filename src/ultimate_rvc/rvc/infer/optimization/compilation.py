@@ -25,7 +25,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ultimate_rvc.device import is_out_of_memory
 from ultimate_rvc.rvc.networks.noise import Noise
@@ -99,14 +99,10 @@ class CompiledRender:
 
     Parameters
     ----------
-    device : torch.device
-        Where vocoders run.
     uncompiled : SpanRender
         Used for what cannot be rendered in tiles: windows shorter than every tile, and vocoders that draw
         random numbers of the shape of their tensors (RefineGAN, unless its noise is switched off).
-    backend : str or callable
-        For ``torch.compile``.
-    tile_lengths : tuple of int, optional
+    tile_lengths : sequence of int, optional
         Frames of the tiles; left out, those for the device.
     """
 
@@ -242,9 +238,8 @@ class CompiledRender:
         )
 
 
-def _run_vocoder(vocoder: nn.Module, latent: Tensor, source: Tensor | None, speaker: Tensor) -> Tensor:
-    waveform: Tensor = vocoder(latent, source, speaker, SILENT)
-    return waveform
+def _run_vocoder(vocoder: VocoderNetwork, latent: Tensor, source: Tensor | None, speaker: Tensor) -> Tensor:
+    return vocoder(latent, source, speaker, SILENT)
 
 
 def _as_made(part: Tensor) -> Tensor:

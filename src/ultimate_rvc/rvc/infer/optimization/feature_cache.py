@@ -87,13 +87,7 @@ def _key(kind: str, audio: str, computation: str, **parts: object) -> str:
 
 
 def open_feature_cache() -> FeatureCache:
-    """The user's cache, as large as ``URVC_FEATURE_CACHE_MB`` allows.
-
-    Raises
-    ------
-    SettingError
-        The variable is no whole number above 0.
-    """
+    """The user's cache, as large as :func:`limit_bytes` allows."""
     return FeatureCache(feature_cache_dir(), limit_bytes())
 
 

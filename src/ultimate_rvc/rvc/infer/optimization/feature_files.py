@@ -116,12 +116,8 @@ class FeatureFiles:
     def write(self, name: str, content: bytes) -> None:
         """Write the file, then remove the least recently used ones until the rest fits.
 
-        A file larger than the whole folder may be is not written.
-
-        Raises
-        ------
-        OSError
-            The disk is full, or the folder cannot be written.
+        A file larger than the whole folder may be is not written. An ``OSError`` where the disk is full, or
+        the folder cannot be written.
         """
         if len(content) > self.max_bytes:
             return
