@@ -122,13 +122,8 @@ class VocalFeatures:
     def _features_key(self, audio: str, chunk: Chunk) -> str:
         if self._identity is None:
             self._identity = f"{self._encoder.name} {self._encoder.identity()}"
-        return features_key(
-            audio,
-            encoder=self._identity,
-            voice_version=self._version,
-            chunk=chunk,
-            computation=self._computation,
-        )
+        kind = {"encoder": self._identity, "voice_version": self._version, "computation": self._computation}
+        return features_key(audio, chunk=chunk, **kind)
 
     def _encode(self, windows_16k: Sequence[Tensor]) -> list[Tensor]:
         with self._stage("encode"):

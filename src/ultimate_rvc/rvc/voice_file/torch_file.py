@@ -264,12 +264,8 @@ class _Storages:
             raise RefusedPickleError("asks for something that is no storage; refused")
         kind, key, count = identifier[1], identifier[2], identifier[4]
         dtype = _STORAGE_DTYPES.get(kind.qualified) if isinstance(kind, Name) else None
-        if (
-            dtype is None
-            or not isinstance(key, str)
-            or not _is_count(count)
-            or identifier[5:] not in ((), (None,))
-        ):
+        is_whole = identifier[5:] in ((), (None,))  # and no view of another
+        if dtype is None or not (is_whole and isinstance(key, str) and _is_count(count)):
             raise RefusedPickleError("holds a storage of an unknown kind; refused")
         byte_count = count * dtype.itemsize
         if self.byte_counts.setdefault(key, byte_count) != byte_count:
@@ -353,7 +349,7 @@ class _NumpyType:
 def _rebuilders(rebuild_tensor: Rebuild) -> dict[str, Rebuild | None]:
     """The functions that stand for the names a pickle may mention; ``None``: never called."""
     rebuilders: dict[str, Rebuild | None] = {
-        "collections.OrderedDict": _rebuild_ordered_dict,
+        "collections.OrderedDict": lambda: _OrderedValues(),  # never with arguments
         "torch._utils._rebuild_tensor": rebuild_tensor,
         "torch._utils._rebuild_tensor_v2": rebuild_tensor,
         "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -366,10 +362,6 @@ def _rebuilders(rebuild_tensor: Rebuild) -> dict[str, Rebuild | None]:
     }
     enums = dict.fromkeys(ULTIMATE_RVC_ENUMS, _rebuild_enum)
     return {**rebuilders, **enums, **dict.fromkeys((*_STORAGE_DTYPES, *_MENTIONABLE))}
-
-
-def _rebuild_ordered_dict() -> _OrderedValues:
-    return _OrderedValues()
 
 
 def _rebuild_parameter(tensor: object, *_requires_grad_and_hooks: object) -> object:

@@ -64,13 +64,15 @@ def infer_config(
     """
     shapes = _Shapes(path, state)
     beside = _config_beside(path)
-    upsampling = _recorded_upsampling(beside) or _find_upsampling(
-        shapes, vocoder, sample_rate, _rate_in_name(path)
-    )
+    upsampling = _recorded_upsampling(beside)
+    upsampling = upsampling or _find_upsampling(shapes, vocoder, sample_rate, _rate_in_name(path))
     hidden = shapes.side("enc_p.emb_phone.weight", 0)
+    if vocoder is Vocoder.REFINE_GAN:
+        initial_channels = 2 * shapes.side("dec.mel_conv.weight", 0)
+    else:
+        initial_channels = shapes.side("dec.conv_pre.weight", 0)
     head_width = shapes.side("enc_p.encoder.attn_layers.0.emb_rel_k", 2)
-    resblock_kernels, resblock_dilations = _resblocks(shapes, vocoder, len(upsampling.rates))
-    dilations = _recorded_dilations(beside) or resblock_dilations
+    kernels, dilations = _resblocks(shapes, vocoder, len(upsampling.rates))
     return [
         upsampling.spec_channels,
         SEGMENT_FRAMES,
@@ -82,10 +84,10 @@ def infer_config(
         shapes.side("enc_p.encoder.ffn_layers.0.conv_1.weight", 2),
         0,
         "1",
-        resblock_kernels,
-        dilations,
+        kernels,
+        _recorded_dilations(beside) or dilations,
         list(upsampling.rates),
-        _initial_channels(shapes, vocoder),
+        initial_channels,
         list(upsampling.kernels),
         shapes.side("emb_g.weight", 0),
         shapes.side("emb_g.weight", 1),
@@ -215,12 +217,6 @@ def _rate_in_name(path: Path) -> int | None:
 # --- the rest of the vocoder -------------------------------------------------------------------
 
 
-def _initial_channels(shapes: _Shapes, vocoder: Vocoder) -> int:
-    if vocoder is Vocoder.REFINE_GAN:
-        return 2 * shapes.side("dec.mel_conv.weight", 0)
-    return shapes.side("dec.conv_pre.weight", 0)
-
-
 def _resblocks(shapes: _Shapes, vocoder: Vocoder, stages: int) -> tuple[list[int], list[list[int]]]:
     """Kernel sizes of a stage's residual blocks and their dilations."""
     if vocoder is Vocoder.MRF_HIFI_GAN:
@@ -264,7 +260,7 @@ def _recorded_upsampling(settings: Mapping[str, object]) -> StockRates | None:
     sample_rate = data.get("sample_rate", data.get("sampling_rate"))
     rates, kernels = model.get("upsample_rates"), model.get("upsample_kernel_sizes")
     fft_length = data.get("filter_length")
-    if not (isinstance(sample_rate, int) and isinstance(fft_length, int)):
+    if not isinstance(sample_rate, int) or not isinstance(fft_length, int):
         return None
     if not (_is_int_list(rates) and _is_int_list(kernels)):
         return None

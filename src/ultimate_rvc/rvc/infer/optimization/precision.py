@@ -263,10 +263,8 @@ class Precision:
                 undo.enter_context(torch.compiler.set_stance("force_eager"))
             for entry in self._layers:
                 undo.callback(_set_weights, entry.layer, entry.half)
-                restored = entry.float32_on_host.items()
-                _set_weights(
-                    entry.layer, {name: _frozen(weight.to(self.device)) for name, weight in restored}
-                )
+                on_host = entry.float32_on_host
+                _set_weights(entry.layer, {name: _frozen(on_host[name].to(self.device)) for name in on_host})
             yield
 
     def finite_windows(self) -> FiniteWindows[Any]:
@@ -315,12 +313,8 @@ class FiniteWindows(Generic[Key]):
         flags = torch.stack(self._flags).tolist()
         failed = [key for key, finite in zip(self._keys, flags, strict=True) if not finite]
         if failed:
-            log.warning(
-                "%d of %d windows overflowed in %s; computing them again in float32.",
-                len(failed),
-                len(flags),
-                _name(self._precision.dtype),
-            )
+            counts, dtype = (len(failed), len(flags)), _name(self._precision.dtype)
+            log.warning("%d of %d windows overflowed in %s; computing them again in float32.", *counts, dtype)
         return failed
 
 

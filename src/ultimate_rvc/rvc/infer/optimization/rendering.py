@@ -110,14 +110,9 @@ class VocoderRenderer:
         batch, _, frames = latent.shape
         ends = valid or (frames,) * batch
         spans = wanted or [[(0, end)] for end in ends]
+        reach = vocoder.context_frames
         return [
-            _Run(
-                item,
-                start,
-                end,
-                max(start - vocoder.context_frames, 0),
-                min(end + vocoder.context_frames, ends[item]),
-            )
+            _Run(item, start, end, max(start - reach, 0), min(end + reach, ends[item]))
             for item in range(batch)
             for span_start, span_end in spans[item]
             for start, end in _tiles(span_start, min(span_end, ends[item]), self._tile_frames)
