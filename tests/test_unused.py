@@ -31,9 +31,7 @@ PENDING = frozenset(
     for name in (
         "covers.recipe.STEP_NAMES",
         "rvc.infer.highpass.ZeroPhaseFilter",
-        "rvc.infer.retrieval.log",
         "rvc.train.loop.log",
-        "rvc.voice_file.restricted_pickle.Decorated",
     )
 )
 

@@ -64,8 +64,10 @@ def test_sides_that_cancel_each_other_out_are_heard_from_the_louder_one(
     voice = rng.normal(0, 0.1, 3_000)
     sides = np.stack([voice, gain * voice]) + db_to_gain(noise_db) * rng.normal(0, 0.1, (2, 3_000))
     sides = sides.astype(np.float32)
-    louder = max(sides, key=rms)
-    np.testing.assert_array_equal(to_mono(sides), louder)
+    heard = to_mono(sides)
+    # Alike but for rounding, either of them is the louder one.
+    assert any(np.array_equal(heard, side) for side in sides)
+    assert rms(heard) >= max(map(rms, sides)) * (1 - 1e-6)
 
 
 @given(

@@ -116,7 +116,7 @@ def test_nothing_to_mix_and_broken_tracks_are_refused() -> None:
         mix([Track(np.zeros((2, 0), np.float32), RATE)], RATE)
     with pytest.raises(AudioError, match="NaN"):
         Track(np.array([np.nan], np.float32), RATE)
-    with pytest.raises(SettingError, match="--gain is 100"):
+    with pytest.raises(SettingError, match="gain_db is 100"):
         Track(tone(300, 0.1, RATE), RATE, 100)
     with pytest.raises(SettingError, match="ceiling"):
         mix([Track(tone(300, 0.1, RATE), RATE)], RATE, ceiling_dbtp=1)

@@ -188,7 +188,7 @@ def test_a_playlist_with_one_bad_song_is_not_queued_at_all(open_queue: Opener) -
         ("sing", {}, "no kind of job 'sing'; choose from work,"),
         ("work", {"nam": "x"}, "no setting nam; did you mean 'name'?"),
         ("work", {"level": "high"}, "level is 'high', but must be a whole number"),
-        ("work", {"level": 11}, "--level is 11, but must be from 0 to 10"),
+        ("work", {"level": 11}, "level is 11, but must be from 0 to 10"),
         ("work", [], "must be an object"),
         ("work", {"name": "absent"}, "There is no such thing"),
     ],

@@ -84,11 +84,11 @@ def test_what_is_asked_for_goes_before_the_preset() -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"n_semitones": 99}, "--n-semitones is 99, but must be from -48 to 48"),
-        ({"index_rate": -0.1}, "--index-rate is -0.1, but must be from 0 to 1"),
-        ({"protect_rate": 0.6}, "--protect-rate is 0.6, but must be from 0 to 0.5"),
-        ({"index_rate": float("nan")}, "--index-rate is nan"),
-        ({"f0_methods": ()}, "--f0-method needs at least one of"),
+        ({"n_semitones": 99}, "n_semitones is 99, but must be from -48 to 48"),
+        ({"index_rate": -0.1}, "index_rate is -0.1, but must be from 0 to 1"),
+        ({"protect_rate": 0.6}, "protect_rate is 0.6, but must be from 0 to 0.5"),
+        ({"index_rate": float("nan")}, "index_rate is nan"),
+        ({"f0_methods": ()}, "f0_methods is empty; name at least one of"),
     ],
 )
 def test_a_value_out_of_range_is_refused(singer: str, values: dict[str, object], told: str) -> None:

@@ -246,7 +246,7 @@ def test_doubts_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ratio", [-0.01, 1.01, float("nan")])
 def test_a_ratio_out_of_range_is_refused(ratio: float) -> None:
-    with pytest.raises(SettingError, match=r"--ratio is .* from 0 to 1"):
+    with pytest.raises(SettingError, match=r"ratio is .* from 0 to 1"):
         blend_voices("a", "b", "c", ratio)
 
 

@@ -434,7 +434,7 @@ def test_bfloat16_learns_almost_the_same() -> None:
 
 
 def test_float16_needs_a_gpu() -> None:
-    with pytest.raises(SettingError, match="--precision fp16 needs a GPU"):
+    with pytest.raises(SettingError, match="precision fp16 needs a GPU"):
         run("refused", precision="fp16")
 
 

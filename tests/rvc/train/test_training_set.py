@@ -283,7 +283,7 @@ def test_versions_that_are_no_versions_are_told_in_one_sentence(
 ) -> None:
     empty = tmp_path / "nothing"
     empty.mkdir()
-    with pytest.raises(DatasetError, match=r"--versions .* holds no folders"):
+    with pytest.raises(DatasetError, match=r"versions .* holds no folders"):
         extract_features(copied, replace(SETTINGS, versions=empty))
     short = versions / "2" / "3" / "singing.wav"
     write(short, noise(2), sample_rate=RATE)

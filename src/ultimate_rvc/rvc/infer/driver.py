@@ -34,12 +34,8 @@ class ConvertBatch(Protocol):
     ) -> list[Tensor]:
         """Return the converted windows, float32 ``(samples,)`` at the voice's rate.
 
-        Parameters
-        ----------
-        exact
-            Search the index at once for neighbours that rounding may have hidden.
-        recompute
-            Take no features from memory: they may be wrong.
+        ``exact``: search the index at once for neighbours that rounding may have hidden. ``recompute``: take
+        no features from memory, they may be wrong.
         """
         ...
 
@@ -133,20 +129,12 @@ class BatchDriver:
         frames: Callable[[Item], int],
         split: Callable[[Item], Sequence[Item]] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
-        """Compute all items and give each with its result, longest first.
+        """Compute all items, of one file or of many, and give each with its result, longest first.
 
-        Parameters
-        ----------
-        items
-            Of one file or of many.
-        compute
-            Results of one batch, in its order. It is called again with fewer items when it runs out of
-            memory, so it must not change anything but what it returns.
-        frames
-            Length of an item.
-        split
-            Shorter items to compute instead of one that does not fit even alone; it raises when there
-            are none. Left out, the device's error is raised.
+        ``compute`` gives the results of one batch, in its order. It is called again with fewer items when it
+        runs out of memory, so it must not change anything but what it returns. ``frames`` is the length of an
+        item; ``split`` gives shorter items to compute instead of one that does not fit even alone, and raises
+        when there are none. Left out, the device's error is raised.
         """
         waiting = self._planned(list(items), frames)
         while waiting:

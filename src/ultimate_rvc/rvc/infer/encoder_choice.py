@@ -16,12 +16,8 @@ def choose_encoder(
 ) -> tuple[str, Path | None]:
     """Name of the encoder for a voice, and its folder when it is a custom one.
 
-    Parameters
-    ----------
-    recorded : str
-        The encoder the voice file names, or the usual one when it names none.
-    is_recorded : bool
-        Whether the file names it; if not, any encoder may be asked for.
+    ``recorded`` is the encoder that the voice file names or, where not ``is_recorded``, the usual one: then
+    any encoder may be asked for.
 
     Raises
     ------

@@ -32,10 +32,7 @@ def conversion_identity(
 ) -> dict[str, str]:
     """Hashes of voice, index, encoder and pitch weights. Nothing is loaded onto a device.
 
-    Raises
-    ------
-    VoiceFileError, EncoderMismatchError, AssetMissingError
-        As opening the pipeline would: a job that cannot be done is found out before it starts.
+    Raises as :meth:`Pipeline.open` does: a job that cannot be done is found out before it starts.
     """
     metadata = read_voice_file(model_path).metadata
     encoder, folder = choose_encoder(metadata.embedder, metadata.embedder_recorded, settings, model_path.name)

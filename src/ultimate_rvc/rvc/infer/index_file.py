@@ -69,7 +69,11 @@ class IndexLayout:
                 position = 0
                 while position < len(run.ids):
                     count = min(rows - filled, len(run.ids) - position)
-                    self._fill(file, vectors[filled : filled + count])
+                    wanted = vectors[filled : filled + count]
+                    if file.readinto(wanted.data) != wanted.nbytes:
+                        raise VoiceFileError(
+                            f"The index {self.path} was cut short while it was read: fetch it again."
+                        )
                     ids[filled : filled + count] = run.ids[position : position + count]
                     filled, position = filled + count, position + count
                     if filled == rows:
@@ -77,10 +81,6 @@ class IndexLayout:
                         filled = 0
         if filled:
             yield ids[:filled], vectors[:filled]
-
-    def _fill(self, file: BufferedReader, vectors: NDArray[np.float32]) -> None:
-        if file.readinto(vectors.data) != vectors.nbytes:
-            raise VoiceFileError(f"The index {self.path} was cut short while it was read: fetch it again.")
 
 
 class _UnsoundError(Exception):
@@ -111,9 +111,6 @@ class _Reader:
             raise _UnsoundError("is cut short or damaged")
         self.position += count
 
-    def kind(self) -> bytes:
-        return self.take(4)
-
     def number(self, byte_count: int, *, signed: bool = False) -> int:
         return int.from_bytes(self.take(byte_count), "little", signed=signed)
 
@@ -134,13 +131,7 @@ class _Reader:
 
 
 def check_index_file(path: Path) -> IndexLayout:
-    """Where the vectors of ``path`` are.
-
-    Raises
-    ------
-    VoiceFileError
-        In one sentence, unless faiss may read the file.
-    """
+    """Where the vectors of ``path`` are; a :class:`VoiceFileError` unless faiss may read the file."""
     with _opened(path) as file:
         length = os.fstat(file.fileno()).st_size
         if length == 0:
@@ -174,7 +165,7 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def _index_layout(path: Path, file: _Reader) -> IndexLayout:
-    kind = file.kind()
+    kind = file.take(4)
     if kind in FLAT_KINDS:
         dim, size = _check_header(file)
         stored = [StoredVectors(_check_vectors(file, dim, size), np.arange(size))]
@@ -213,7 +204,7 @@ def _check_vectors(file: _Reader, dim: int, size: int) -> int:
 
 def _check_ivf(file: _Reader, dim: int, size: int) -> list[StoredVectors]:
     lists, probes = file.number(8), file.number(8)
-    if probes < 1 or file.kind() not in FLAT_KINDS or _check_header(file) != (dim, lists):
+    if probes < 1 or file.take(4) not in FLAT_KINDS or _check_header(file) != (dim, lists):
         raise _UnsoundError("is damaged, or its cells are not found by a Flat index")
     _check_vectors(file, dim, lists)
     direct_map_kind, direct_map_size = file.number(1), file.number(8)
@@ -224,7 +215,7 @@ def _check_ivf(file: _Reader, dim: int, size: int) -> list[StoredVectors]:
 
 
 def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> list[StoredVectors]:
-    if file.kind() != b"ilar":
+    if file.take(4) != b"ilar":
         raise _UnsoundError("keeps its vectors in another file or in a form that voices do not use")
     if file.number(8) != lists or file.number(8) != dim * FLOAT_BYTES:
         raise _UnsoundError("is damaged")
@@ -246,7 +237,7 @@ def _check_inverted_lists(file: _Reader, dim: int, size: int, lists: int) -> lis
 
 def _list_lengths(file: _Reader, lists: int) -> list[int]:
     """Vectors in each non-empty cell, in the order of the file."""
-    form, count = file.kind(), file.number(8)
+    form, count = file.take(4), file.number(8)
     lengths = file.integers(count)
     if form == b"sprs":  # pairs of a cell's number and its length
         cells, lengths = lengths[0::2], lengths[1::2]

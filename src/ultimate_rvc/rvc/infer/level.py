@@ -20,10 +20,7 @@ FloatArray = NDArray[np.float32]
 def mono_16k(waveform: FloatArray, sample_rate: int) -> FloatArray:
     """Float32 ``(samples,)`` or ``(channels, samples)`` as ``(samples,)`` at 16 kHz, no peak above 0.95.
 
-    Raises
-    ------
-    AudioError
-        There are no samples, too few, or one of them is not a finite number.
+    An :class:`AudioError` where there are no samples, too few, or one of them is not a finite number.
     """
     if waveform.shape[-1] == 0:
         raise AudioError("There is no audio to convert: it has no samples.")
@@ -40,19 +37,10 @@ def mono_16k(waveform: FloatArray, sample_rate: int) -> FloatArray:
 def finish_level(
     converted: FloatArray, source_16k: FloatArray, sample_rate: int, settings: ConversionSettings
 ) -> FloatArray:
-    """Noise, loudness curve and peak of a converted waveform, as the settings ask for.
+    """Noise, loudness curve and peak (0.99) of a converted waveform, as the settings ask for.
 
-    Parameters
-    ----------
-    converted : float32, shape (samples,)
-        At ``sample_rate``; overwritten.
-    source_16k : float32, shape (samples,)
-        What it was made of, at 16 kHz.
-
-    Returns
-    -------
-    float32, shape (samples,)
-        No peak above 0.99.
+    ``converted``, float32 ``(samples,)`` at ``sample_rate``, is overwritten; ``source_16k``, float32
+    ``(samples,)`` at 16 kHz, is what it was made of. Returns float32 ``(samples,)``.
     """
     if settings.clean_voice:
         converted = _reduce_noise(converted, sample_rate, settings.clean_strength)

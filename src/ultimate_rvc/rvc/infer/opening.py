@@ -54,13 +54,7 @@ def check_index(retriever: Retriever, index_path: Path, voice: VoiceModel, voice
 
 
 def open_retriever(path: Path, device: torch.device | None) -> Retriever:
-    """Read an ``.index`` file for a search on ``device``, or by faiss when that is ``None``.
-
-    Raises
-    ------
-    VoiceFileError
-        As :func:`read_index`.
-    """
+    """Read an ``.index`` file for a search on ``device``, or by faiss when that is None; as :func:`read_index`."""
     if device is None:
         return read_index(path)
     layout = check_index_file(path)

@@ -70,10 +70,7 @@ class Pipeline:
         device: torch.device,
         optimization: OptimizationConfig | None = None,
     ) -> None:
-        self.voice = voice
-        self.encoder = encoder
-        self.retriever = retriever
-        self.device = device
+        self.voice, self.encoder, self.retriever, self.device = voice, encoder, retriever, device
         self.optimization = optimization or OptimizationConfig()
         self.profiler = PerformanceProfiler(self.optimization.enable_profiling, device)
         self.precision = Precision.for_config(self.optimization, device)
@@ -186,15 +183,8 @@ class Pipeline:
     ) -> list[FloatArray]:
         """Convert several recordings at once: their chunks share batches.
 
-        Parameters
-        ----------
-        recordings : sequence of (waveform, sample rate)
-            As for :meth:`convert`; all are held in memory at once.
-
-        Returns
-        -------
-        list of float32 arrays (samples,)
-            At the voice's sample rate, each the same as :meth:`convert` gives for it alone.
+        Each is (waveform, sample rate) as for :meth:`convert`; all are held in memory at once. Returns float32
+        ``(samples,)`` at the voice's sample rate, each the same as :meth:`convert` gives for it alone.
         """
         progress = progress or Progress()
         self._check_settings(settings)

@@ -6,7 +6,6 @@ One retriever per voice, read once. :class:`FaissRetriever` is the plain one and
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -19,8 +18,6 @@ from torch import Tensor
 
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.infer.index_file import check_index_file
-
-log = logging.getLogger(__name__)
 
 NEIGHBOURS = 8
 VOICED_ABOVE_HZ = 1.0  # "protect" takes frames below this as unvoiced

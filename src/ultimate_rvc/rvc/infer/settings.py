@@ -88,11 +88,8 @@ class ConversionSettings:
     noise_scale: float = setting(
         0.66666,
         "How much chance is in the voice; RVC always uses 0.66666.",
-        0,
-        2,
-        step=0.00001,
-        label="Variation",
-    )
+        *(0, 2), step=0.00001, label="Variation",
+    )  # fmt: skip
     source_noise_scale: float = setting(
         1.0,
         "Noise in the voice's source; 1 is how it was trained, 0 with noise scale 0 leaves nothing to chance.",
@@ -110,12 +107,7 @@ class ConversionSettings:
 
 
 def check_custom_embedder(model: EmbedderModel | None, folder: str | None) -> None:
-    """
-    Raises
-    ------
-    SettingError
-        Only one of both says that the encoder is the user's own.
-    """
+    """A :class:`SettingError` where only one of both says that the encoder is the user's own."""
     names = ("embedder_model", "custom_embedder_model")
     if folder and model is not EmbedderModel.CUSTOM:
         raise SettingError("custom_embedder_model needs embedder_model custom.", *names)

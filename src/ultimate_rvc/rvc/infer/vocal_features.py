@@ -26,16 +26,9 @@ Stage = Callable[[str], AbstractContextManager[None]]
 class VocalFeatures:
     """An encoder and a memory of what it and the pitch methods gave.
 
-    Parameters
-    ----------
-    encoder, version
-        The encoder and the version of the voices it works for.
-    cache
-        None keeps nothing.
-    computation
-        What makes numbers differ by more than rounding; part of the keys.
-    stage
-        Measures a named block: entered only when something is computed.
+    ``version`` is that of the voices the encoder works for; without a ``cache`` nothing is kept.
+    ``computation`` makes numbers differ by more than rounding, and is part of the keys. ``stage`` measures a
+    named block: it is entered only when something is computed.
     """
 
     def __init__(
@@ -129,13 +122,8 @@ class VocalFeatures:
     def _features_key(self, audio: str, chunk: Chunk) -> str:
         if self._identity is None:
             self._identity = f"{self._encoder.name} {self._encoder.identity()}"
-        return features_key(
-            audio,
-            encoder=self._identity,
-            voice_version=self._version,
-            chunk=chunk,
-            computation=self._computation,
-        )
+        kind = {"encoder": self._identity, "voice_version": self._version, "computation": self._computation}
+        return features_key(audio, chunk=chunk, **kind)
 
     def _encode(self, windows_16k: Sequence[Tensor]) -> list[Tensor]:
         with self._stage("encode"):

@@ -52,10 +52,7 @@ class ArrayWriter:
 def writing_array(path: Path, columns: int | None = None) -> Iterator[ArrayWriter]:
     """A writer of the array ``path``, which appears when the block ends without an error.
 
-    Raises
-    ------
-    TrainingError
-        The disk is full, or the folder cannot be written.
+    A :class:`TrainingError` where the disk is full, or the folder cannot be written.
     """
     try:
         with atomic_path(path) as unfinished, unfinished.open("wb+") as file:
@@ -72,10 +69,7 @@ def writing_array(path: Path, columns: int | None = None) -> Iterator[ArrayWrite
 def mapped_array(path: Path, columns: int | None = None) -> FloatArray:
     """The array ``(values,)`` or ``(rows, columns)`` of ``path``, of which only what is looked at is read.
 
-    Raises
-    ------
-    TrainingError
-        It is missing, cut short, or of another kind.
+    A :class:`TrainingError` where it is missing, cut short, or of another kind.
     """
     try:
         array: FloatArray = np.load(path, mmap_mode="r" if path.stat().st_size > HEADER_BYTES else None)

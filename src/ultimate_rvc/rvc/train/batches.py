@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -54,29 +54,27 @@ class Batch:
     def of(cls, examples: Sequence[Example]) -> Self:
         """Pad ``examples`` to the longest of them; the collate function of the loader."""
 
-        def padded(curves: Sequence[Tensor | None]) -> Tensor | None:
-            present = [curve for curve in curves if curve is not None]
-            return pad_sequence(present, batch_first=True) if present else None
+        def padded(name: str) -> Any:
+            curves = [getattr(example, name) for example in examples]
+            return None if curves[0] is None else pad_sequence(curves, batch_first=True)
 
-        features, spectrogram, waveform = (
-            pad_sequence([getattr(example, name) for example in examples], batch_first=True)
-            for name in ("features", "spectrogram", "waveform")
-        )
         return cls(
-            features=features,
-            pitch=padded([example.pitch for example in examples]),
-            f0_hz=padded([example.f0_hz for example in examples]),
-            spectrogram=spectrogram.transpose(1, 2),
-            waveform=waveform[:, None],
+            features=padded("features"),
+            pitch=padded("pitch"),
+            f0_hz=padded("f0_hz"),
+            spectrogram=padded("spectrogram").transpose(1, 2),
+            waveform=padded("waveform")[:, None],
             lengths=torch.tensor([example.frames for example in examples]),
             speaker=torch.tensor([example.speaker for example in examples]),
         )
 
     def to(self, device: torch.device | str) -> Self:
         """The batch on ``device``; from pinned memory the copies do not wait for each other."""
-        moved: dict[str, Any] = {
-            field.name: None if value is None else value.to(device, non_blocking=True)
-            for field in fields(self)
-            for value in (getattr(self, field.name),)
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The batch with ``change`` made to every tensor of it, which may have any shape."""
+        changed: dict[str, Any] = {
+            name: None if tensor is None else change(tensor) for name, tensor in vars(self).items()
         }
-        return type(self)(**moved)
+        return type(self)(**changed)

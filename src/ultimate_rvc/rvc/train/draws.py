@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,15 +14,8 @@ class ExampleDraws:
 
     Not on how a step is divided among processes, nor on how far a batch is padded: one
     process with a batch of 16 draws what two processes with 8 each draw. A ``BatchDraws`` of
-    ``networks.noise``.
-
-    Parameters
-    ----------
-    seed, step : int
-    places : sequence of int
-        For each item of the batch, its place among all examples of the step.
-    lengths : sequence of int
-        Frames of each item without padding.
+    ``networks.noise``. ``places`` has the place of each item of the batch among all examples of the step,
+    ``lengths`` its frames without padding.
     """
 
     def __init__(self, seed: int, step: int, places: Sequence[int], lengths: Sequence[int]) -> None:
@@ -32,26 +25,21 @@ class ExampleDraws:
 
     def normal(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
         """Standard normal numbers (batch, ...) on the CPU; behind an item's end they are zero."""
-        drawn = torch.zeros(shape)
-        for item, generator in enumerate(self._generators):
-            own = self._own_part(drawn, item, time_dim)
-            own.copy_(torch.randn(own.shape, generator=generator))
-        return drawn
+        return self._drawn(torch.randn, shape, time_dim)
 
     def uniform(self, shape: tuple[int, ...], time_dim: int | None) -> Tensor:
         """Uniform numbers in [0, 1) (batch, ...) on the CPU; behind an item's end they are zero."""
-        drawn = torch.zeros(shape)
-        for item, generator in enumerate(self._generators):
-            own = self._own_part(drawn, item, time_dim)
-            own.copy_(torch.rand(own.shape, generator=generator))
-        return drawn
+        return self._drawn(torch.rand, shape, time_dim)
 
-    def _own_part(self, drawn: Tensor, item: int, time_dim: int | None) -> Tensor:
-        """What of ``drawn`` is not padding: whole pieces are padded, the segments for the vocoder are not."""
-        own = drawn[item]
-        if time_dim is None or drawn.shape[time_dim] != self._padded:
-            return own
-        return own.narrow(time_dim - 1, 0, self._lengths[item])
+    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...], time_dim: int | None) -> Tensor:
+        drawn = torch.zeros(shape)
+        for item, (generator, length) in enumerate(zip(self._generators, self._lengths, strict=True)):
+            own = drawn[item]
+            # Whole pieces are padded, the segments for the vocoder are not.
+            if time_dim is not None and shape[time_dim] == self._padded:
+                own = own.narrow(time_dim - 1, 0, length)
+            own.copy_(draw(own.shape, generator=generator))
+        return drawn
 
 
 def _generator(seed: int, step: int, place: int) -> torch.Generator:

@@ -19,13 +19,7 @@ class TrainingFolder:
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The folder of the voice ``name`` below ``URVC_TRAINING_DIR``.
-
-        Raises
-        ------
-        SettingError
-            The name is empty or leads out of that folder.
-        """
+        """The folder of the voice ``name`` below ``URVC_TRAINING_DIR``; raises as :func:`plain_name`."""
         return cls(training_dir() / plain_name(name))
 
     @property
@@ -47,18 +41,12 @@ class TrainingFolder:
 
 
 def dataset_folder(name: str) -> Path:
-    """The folder of the dataset ``name``; raises as :meth:`TrainingFolder.named`."""
+    """The folder of the dataset ``name``; raises as :func:`plain_name`."""
     return datasets_dir() / plain_name(name)
 
 
 def plain_name(name: str) -> str:
-    """``name`` in Unicode's composed form, if it is the name of one visible folder.
-
-    Raises
-    ------
-    SettingError
-        It is empty, hidden, or a path.
-    """
+    """``name`` in Unicode's composed form; a :class:`SettingError` if it is empty, hidden or a path."""
     normal = unicodedata.normalize("NFC", name)
     is_path = any(letter in normal for letter in "/\\\0")
     if is_path or not normal.strip() or normal != normal.strip() or normal.startswith("."):

@@ -43,21 +43,11 @@ def feature_loss(real_maps: Sequence[Sequence[Tensor]], fake_maps: Sequence[Sequ
 def kl_loss(
     z_p: Tensor, log_deviation_q: Tensor, mean_p: Tensor, log_deviation_p: Tensor, mask: Tensor
 ) -> Tensor:
-    """Divergence of the posterior from the prior, estimated at one sample, per frame.
+    """Divergence of the posterior (q) from the prior (p), estimated at one sample, per frame.
 
-    Parameters
-    ----------
-    z_p : Tensor (batch, channels, frames)
-        The posterior's sample, carried to the prior's side.
-    log_deviation_q, mean_p, log_deviation_p : Tensor (batch, channels, frames)
-        Of posterior (q) and prior (p).
-    mask : Tensor (batch, 1, frames)
-        1 on the frames that count.
-
-    Returns
-    -------
-    Tensor ()
-        Summed over channels, mean over the frames that count.
+    ``z_p`` is the posterior's sample, carried to the prior's side; it and the others are (batch, channels,
+    frames), and ``mask`` (batch, 1, frames) is 1 on the frames that count. Returns (), the mean over them of
+    the sum over channels.
     """
     z_p, log_deviation_q, mean_p, log_deviation_p, mask = (
         tensor.float() for tensor in (z_p, log_deviation_q, mean_p, log_deviation_p, mask)

@@ -19,19 +19,10 @@ MULTI_SCALE_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 
 
 def spectrogram(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
-    """Linear magnitudes of a waveform, one frame per hop.
+    """Linear magnitudes (..., n_fft / 2 + 1, samples // hop_length) of a waveform (..., samples).
 
-    Parameters
-    ----------
-    waveform : Tensor (..., samples)
-        At least (n_fft - hop_length) / 2 + 1 samples; (batch, 1, samples) loses its middle dimension.
-    n_fft, hop_length : int
-        In samples; the window (Hann) is as long as the transform.
-
-    Returns
-    -------
-    Tensor (..., n_fft / 2 + 1, samples // hop_length)
-        float32, at least 1e-3.
+    They are float32, at least 1e-3, one frame per hop; the window (Hann) is as long as the transform. The
+    waveform has at least (n_fft - hop_length) / 2 + 1 samples; (batch, 1, samples) loses its middle dimension.
     """
     if waveform.dim() == 3:
         waveform = waveform[:, 0]
@@ -44,13 +35,7 @@ def spectrogram(waveform: Tensor, n_fft: int, hop_length: int) -> Tensor:
 
 
 class MelSpectrogram:
-    """Natural logarithm of mel bands (Slaney's, 0 Hz to half the sample rate).
-
-    Parameters
-    ----------
-    sample_rate, n_fft, hop_length, mel_bands : int
-        In Hz, samples, samples, and bands.
-    """
+    """Natural logarithm of mel bands (Slaney's, 0 Hz to half the sample rate)."""
 
     def __init__(self, sample_rate: int, *, n_fft: int, hop_length: int, mel_bands: int) -> None:
         self.sample_rate = sample_rate
@@ -75,13 +60,7 @@ def mel_loss(real_mel: Tensor, fake_mel: Tensor) -> Tensor:
 
 
 class MultiScaleMelLoss:
-    """Sum over seven resolutions of the mean distance of common-logarithm mel bands (RefineGAN's).
-
-    Parameters
-    ----------
-    sample_rate : int
-        In Hz.
-    """
+    """Sum over seven resolutions of the mean distance of common-logarithm mel bands (RefineGAN's)."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate

@@ -30,19 +30,10 @@ BoolArray = NDArray[np.bool_]
 
 
 def lasting_partials(waveform_16k: FloatArray) -> float:
-    """Partials that last, as a mean over the quietest quarter of the frames.
+    """Partials that last, as a mean over the quietest quarter of the frames of mono (samples,).
 
-    Parameters
-    ----------
-    waveform_16k
-        Mono, shape (samples,).
-
-    Returns
-    -------
-    float
-        Below 1 for speech and dry singing, above 2 with music 10 dB below the voice (tests/rvc/train has
-        the songs it was measured on); 0 for less than 3 s. The median over
-        excerpts of what is longer than a minute.
+    Below 1 for speech and dry singing, above 2 with music 10 dB below the voice (tests/rvc/train has the songs
+    it was measured on); 0 for less than 3 s. The median over excerpts of what is longer than a minute.
     """
     return float(np.median([_of_excerpt(excerpt) for excerpt in _excerpts(waveform_16k)]))
 

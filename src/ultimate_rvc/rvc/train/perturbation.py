@@ -43,18 +43,9 @@ Signal = NDArray[np.float64]
 def perturbed(waveform_16k: FloatArray, random: np.random.Generator) -> FloatArray:
     """The same words, at the same time, by another speaker through another microphone.
 
-    Parameters
-    ----------
-    waveform_16k : (samples,)
-        Mono, in [-1, 1].
-    random
-        Decides formants (0.8 to 1.25 times, each a little more or less; sharper or blunter), breath, pitch (a
-        median of 75 to 300 Hz, melody 0.6 to 1.6 times as wide), equaliser, noise (12 to 50 dB below).
-
-    Returns
-    -------
-    (samples,)
-        As loud as ``waveform_16k``; silence stays silence.
+    Mono (samples,) in [-1, 1] gives (samples,), as loud; silence stays silence. ``random`` decides formants
+    (0.8 to 1.25 times, each a little more or less; sharper or blunter), breath, pitch (a median of 75 to
+    300 Hz, melody 0.6 to 1.6 times as wide), equaliser, noise (12 to 50 dB below).
     """
     level = rms(waveform_16k)
     if level == 0:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -104,7 +103,8 @@ class Portions:
         batch = at_least(batch, self.segment_frames)
         frames = self.data.frames
         return Portion(
-            batch=_pinned(batch) if self.pin_memory else batch,
+            # In memory that a GPU can read by itself.
+            batch=batch.each(Tensor.pin_memory) if self.pin_memory else batch,
             places=tuple(places),
             frames_of_all=sum(frames[piece] for piece in pieces),
             ends_epoch=step.ends_epoch,
@@ -156,21 +156,11 @@ def at_least(batch: Batch, frames: int) -> Batch:
     def padded(curve: Tensor | None) -> Tensor | None:
         return None if curve is None else F.pad(curve, (0, missing))
 
-    return Batch(
+    return replace(
+        batch,
         features=F.pad(batch.features, (0, 0, 0, missing)),
         pitch=padded(batch.pitch),
         f0_hz=padded(batch.f0_hz),
         spectrogram=F.pad(batch.spectrogram, (0, missing)),
         waveform=F.pad(batch.waveform, (0, missing * hop_length)),
-        lengths=batch.lengths,
-        speaker=batch.speaker,
     )
-
-
-def _pinned(batch: Batch) -> Batch:
-    """In memory that a GPU can read by itself."""
-    pinned = {
-        name: value.pin_memory() if isinstance(value, torch.Tensor) else None
-        for name, value in vars(batch).items()
-    }
-    return Batch(**pinned)  # type: ignore[arg-type]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -69,16 +69,10 @@ def best_score(scores: Sequence[Score]) -> Score | None:
     return min(scores, key=lambda score: score.value)
 
 
-class MelOf(Protocol):
-    """Log mel spectrogram (batch, bands, frames) of a waveform (batch, 1, samples)."""
-
-    def __call__(self, waveform: Tensor) -> Tensor: ...
-
-
-class SpeakerEmbedder(Protocol):
-    """A vector of length 1 for a mono waveform."""
-
-    def __call__(self, waveform: FloatArray, sample_rate: int) -> FloatArray: ...
+# Log mel spectrogram (batch, bands, frames) of a waveform (batch, 1, samples).
+MelOf = Callable[[Tensor], Tensor]
+# A vector of length 1 for a mono waveform and its sample rate.
+SpeakerEmbedder = Callable[[FloatArray, int], FloatArray]
 
 
 class Scorer:

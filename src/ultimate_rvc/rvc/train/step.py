@@ -72,23 +72,11 @@ class Learner:
         )
 
     def step(self, batch: Batch, step: int, draws: ExampleDraws, frames_of_all: int) -> Tensor:
-        """Learn from one batch.
+        """Learn from ``batch``, this process's share, on the device.
 
-        Parameters
-        ----------
-        batch : Batch
-            This process's share, on the device.
-        step : int
-            Steps made before this one.
-        draws : ExampleDraws
-            Where all random numbers come from.
-        frames_of_all : int
-            Frames of the shares of all processes, without padding.
-
-        Returns
-        -------
-        Tensor (len(VALUES),)
-            On the device. Averaged over processes, the losses are those of the whole batch.
+        ``step`` counts the steps made before this one, ``frames_of_all`` the frames of the shares of all
+        processes, without padding; all random numbers come from ``draws``. Returns ``(len(VALUES),)`` on the
+        device. Averaged over processes, the losses are those of the whole batch.
         """
         segment_frames = self._sizes.segment_frames
         output: TrainingOutput = self._generator_in_parallel(
@@ -197,13 +185,7 @@ class Learner:
     def load(
         self, generator: Mapping[str, Any], discriminator: Mapping[str, Any], other: Mapping[str, Any]
     ) -> None:
-        """Take back what the three methods above gave.
-
-        Raises
-        ------
-        RuntimeError
-            The networks are not of the same sizes.
-        """
+        """Take back what the three methods above gave; a RuntimeError if the networks differ in size."""
         self.generator.load_state_dict(generator["model"])
         self.discriminators.load_state_dict(discriminator["model"])
         _plain(self._generator_optimizer).load_state_dict(generator["optimizer"])

@@ -46,12 +46,8 @@ class TrainingSet:
     def open(cls, folder: TrainingFolder) -> Self:
         """The data that were prepared in ``folder``.
 
-        Raises
-        ------
-        DatasetError
-            They are not there, or not of the pieces that are there.
-        TrainingError
-            They are damaged.
+        A :class:`DatasetError` where they are not there, or not of the pieces that are there, and a
+        :class:`TrainingError` where they are damaged.
         """
         pieces = PiecesTable.read(folder.data / PIECES_FILE)
         examples = ExamplesTable.read(folder.data / EXAMPLES_FILE)

@@ -112,15 +112,8 @@ def describe(
 ) -> VoiceMetadata:
     """What is told of a voice, with the weights deciding where both speak.
 
-    Parameters
-    ----------
-    values : mapping
-        All that a file records besides its weights.
-    state : mapping of str to Tensor
-        The weights under their usual names.
-    dialect : Dialect
-    config : list
-        The list of sizes, recorded or inferred.
+    ``values`` is all that a file records besides its weights, ``state`` the weights under their usual names,
+    ``config`` the list of sizes, recorded or inferred.
 
     Raises
     ------

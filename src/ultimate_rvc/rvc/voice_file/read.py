@@ -112,14 +112,7 @@ def read_voice_file(path: Path, *, sample_rate: int | None = None) -> VoiceFile:
 
 
 def load_voice_model(path: Path, device: torch.device | str = "cpu") -> VoiceModel:
-    """Read a voice and build its network: strictly, with weight norm folded, in float32.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.pth`` or ``.safetensors`` file of any dialect.
-    device : torch.device or str
-        Where the network is to run.
+    """Read a voice of any dialect and build its network: strictly, with weight norm folded, in float32.
 
     Raises
     ------

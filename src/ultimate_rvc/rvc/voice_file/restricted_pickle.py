@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 # A training checkpoint with its optimizer needs under 1 MB of opcodes; each byte of a hostile
 # pickle can make an object of about 70 bytes, so callers pass at most this many.
@@ -43,18 +43,13 @@ class Name:
     qualified: str
 
 
-class Decorated(Protocol):
-    """A rebuilt value that the pickle may give state afterwards (the BUILD opcode)."""
-
-    def accept_state(self, state: object) -> None: ...
-
-
 class _Mark:
     pass
 
 
 _MARK = _Mark()
 
+_EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _CONSTANTS: dict[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _INTEGERS = ("INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "LONG4")
 _TEXTS = ("BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
@@ -66,13 +61,9 @@ _NO_EFFECT = frozenset(["PROTO", "FRAME", "STOP"])
 class PickleReader:
     """Reads one pickle.
 
-    Parameters
-    ----------
-    rebuild : mapping
-        Qualified names a pickle may mention, to the functions that stand for them.
-        A value of ``None`` allows the name to be mentioned but not to be called.
-    load_persistent : callable
-        Turns a persistent id (torch: a storage) into a value.
+    ``rebuild`` has the qualified names a pickle may mention, with the functions that stand for them; ``None``
+    allows a name to be mentioned but not to be called. ``load_persistent`` turns a persistent id (torch: a
+    storage) into a value.
     """
 
     def __init__(
@@ -135,23 +126,17 @@ class PickleReader:
     def _collect(self, name: str) -> None:
         """Opcodes that make containers and fill them."""
         stack = self._stack
-        if name == "EMPTY_DICT":
-            stack.append({})
-        elif name == "EMPTY_LIST":
-            stack.append([])
-        elif name == "EMPTY_TUPLE":
-            stack.append(())
+        if name in _EMPTY:
+            stack.append(_EMPTY[name]())
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            items = [self._pop() for _ in range(count)]
+            items = [self._pop() for _ in range(int(name[-1]))]
             stack.append(tuple(reversed(items)))
         elif name == "TUPLE":
             stack.append(tuple(self._pop_to_mark()))
         elif name == "LIST":
             stack.append(self._pop_to_mark())
         elif name == "DICT":
-            items = self._pop_to_mark()
-            stack.append(_fill_dict({}, items))
+            stack.append(_fill_dict({}, self._pop_to_mark()))
         elif name in ("APPEND", "APPENDS"):
             items = [self._pop()] if name == "APPEND" else self._pop_to_mark()
             _open_list(self._top()).extend(items)
@@ -184,6 +169,7 @@ class PickleReader:
         self._stack.append(rebuild(*arguments))
 
     def _set_state(self) -> None:
+        """BUILD gives state to a rebuilt value, if that has an ``accept_state``."""
         state, target = self._pop(), self._top()
         accept = getattr(target, "accept_state", None)
         if accept is None:

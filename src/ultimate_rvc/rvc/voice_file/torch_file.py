@@ -17,7 +17,7 @@ import math
 import mmap
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
@@ -149,17 +149,14 @@ def _read_archive(data: mmap.mmap) -> TorchFile:
     if pickled.size > MAX_PICKLE_BYTES:
         raise RefusedPickleError("describes more objects than any voice has; refused")
     _check_sums(data, entries)
-
-    def locate(key: str) -> tuple[int, int]:
-        entry = entries.get(f"{folder}/data/{key}")
-        if entry is None:
-            raise RefusedPickleError(f"is damaged: its storage {key[:40]!r} is missing")
-        return entry.start, entry.size
-
-    storages = _Storages(data, locate)
-    reader = PickleReader(_rebuilders(storages.rebuild_tensor), storages.load)
-    content = reader.read(io.BytesIO(data[pickled.start : pickled.end]))
-    return TorchFile(content, frozenset(reader.names))
+    prefix = f"{folder}/data/"
+    places = {
+        name.removeprefix(prefix): (entry.start, entry.size)
+        for name, entry in entries.items()
+        if name.startswith(prefix)
+    }
+    file, _ = _read_pickle(data[pickled.start : pickled.end], _Storages(data, places))
+    return file
 
 
 def _archive_folder(entries: Mapping[str, ZipEntry]) -> str:
@@ -200,31 +197,26 @@ def _read_legacy(data: mmap.mmap) -> TorchFile:
 
     # The storages follow the object and their places depend on all sizes, which the object tells:
     # it is read once for the sizes and once for the tensors.
-    sizes = _Storages(data, locate=None)
-    _, _, position = _read_pickle(data, object_start, sizes)
-    keys, position = _read_plain(data, position)
+    sizes = _Storages(data, places=None)
+    pickled = data[object_start : object_start + MAX_PICKLE_BYTES]
+    _, length = _read_pickle(pickled, sizes)
+    keys, position = _read_plain(data, object_start + length)
     places = _legacy_places(data, position, keys, sizes.byte_counts)
-
-    def locate(key: str) -> tuple[int, int]:
-        if key not in places:
-            raise RefusedPickleError(f"is damaged: its storage {key[:40]!r} is missing")
-        return places[key]
-
-    content, names, _ = _read_pickle(data, object_start, _Storages(data, locate))
-    return TorchFile(content, names)
+    file, _ = _read_pickle(pickled, _Storages(data, places))
+    return file
 
 
-def _read_pickle(data: mmap.mmap, start: int, storages: _Storages) -> tuple[object, frozenset[str], int]:
-    """The value of the pickle at ``start``, the names it mentions, and the position behind it."""
-    stream = io.BytesIO(data[start : start + MAX_PICKLE_BYTES])
+def _read_pickle(pickled: bytes, storages: _Storages) -> tuple[TorchFile, int]:
+    """What the pickle at the beginning of ``pickled`` says, and how long it is."""
+    stream = io.BytesIO(pickled)
     reader = PickleReader(_rebuilders(storages.rebuild_tensor), storages.load)
     content = reader.read(stream)
-    return content, frozenset(reader.names), start + stream.tell()
+    return TorchFile(content, frozenset(reader.names)), stream.tell()
 
 
 def _read_plain(data: mmap.mmap, start: int) -> tuple[object, int]:
-    content, _, end = _read_pickle(data, start, _Storages(data, locate=None))
-    return content, end
+    file, length = _read_pickle(data[start : start + MAX_PICKLE_BYTES], _Storages(data, places=None))
+    return file.content, start + length
 
 
 def _legacy_places(
@@ -257,12 +249,12 @@ class _Storage:
 class _Storages:
     """Storages of one file, and the tensors that are views of them.
 
-    ``locate`` gives the start and byte count of a storage by its key, or is ``None`` while the
+    ``places`` has the start and byte count of each storage by its key, or is ``None`` while the
     sizes are only being collected; tensors are ``None`` then.
     """
 
     data: mmap.mmap
-    locate: Callable[[str], tuple[int, int]] | None
+    places: Mapping[str, tuple[int, int]] | None
     byte_counts: dict[str, int] = field(default_factory=dict)
     _viewed_bytes: int = 0
 
@@ -272,19 +264,17 @@ class _Storages:
             raise RefusedPickleError("asks for something that is no storage; refused")
         kind, key, count = identifier[1], identifier[2], identifier[4]
         dtype = _STORAGE_DTYPES.get(kind.qualified) if isinstance(kind, Name) else None
-        if (
-            dtype is None
-            or not isinstance(key, str)
-            or not _is_count(count)
-            or identifier[5:] not in ((), (None,))
-        ):
+        is_whole = identifier[5:] in ((), (None,))  # and no view of another
+        if dtype is None or not (is_whole and isinstance(key, str) and _is_count(count)):
             raise RefusedPickleError("holds a storage of an unknown kind; refused")
         byte_count = count * dtype.itemsize
         if self.byte_counts.setdefault(key, byte_count) != byte_count:
             raise RefusedPickleError(f"is damaged: its storage {key[:40]!r} has two sizes")
-        if self.locate is None:
+        if self.places is None:
             return _Storage(dtype, count, -1)
-        start, present = self.locate(key)
+        if key not in self.places:
+            raise RefusedPickleError(f"is damaged: its storage {key[:40]!r} is missing")
+        start, present = self.places[key]
         if present != byte_count:
             raise RefusedPickleError(
                 f"is damaged: its storage {key[:40]!r} has {present} bytes, not {byte_count}"
@@ -359,7 +349,7 @@ class _NumpyType:
 def _rebuilders(rebuild_tensor: Rebuild) -> dict[str, Rebuild | None]:
     """The functions that stand for the names a pickle may mention; ``None``: never called."""
     rebuilders: dict[str, Rebuild | None] = {
-        "collections.OrderedDict": _rebuild_ordered_dict,
+        "collections.OrderedDict": lambda: _OrderedValues(),  # never with arguments
         "torch._utils._rebuild_tensor": rebuild_tensor,
         "torch._utils._rebuild_tensor_v2": rebuild_tensor,
         "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -372,10 +362,6 @@ def _rebuilders(rebuild_tensor: Rebuild) -> dict[str, Rebuild | None]:
     }
     enums = dict.fromkeys(ULTIMATE_RVC_ENUMS, _rebuild_enum)
     return {**rebuilders, **enums, **dict.fromkeys((*_STORAGE_DTYPES, *_MENTIONABLE))}
-
-
-def _rebuild_ordered_dict() -> _OrderedValues:
-    return _OrderedValues()
 
 
 def _rebuild_parameter(tensor: object, *_requires_grad_and_hooks: object) -> object:

@@ -53,16 +53,9 @@ def infer_config(
 ) -> list[object]:
     """The ``config`` list (18 values) that a voice with these weights would record.
 
-    Parameters
-    ----------
-    path : Path
-        Of the file; a ``config.json`` beside it and a rate such as ``40k`` in its name are clues.
-    state : mapping of str to Tensor
-        With ``weight_g``/``weight_v`` or plain ``weight`` names; ``enc_q`` still in it if it was.
-    vocoder : Vocoder
-        Told from the names in ``state``.
-    sample_rate : int or None
-        In Hz, where the caller knows it.
+    A ``config.json`` beside ``path`` and a rate such as ``40k`` in its name are clues. ``state`` has
+    ``weight_g``/``weight_v`` or plain ``weight`` names, and ``enc_q`` if the file has; the ``vocoder`` is told
+    from them. ``sample_rate`` is in Hz, where the caller knows it.
 
     Raises
     ------
@@ -71,13 +64,15 @@ def infer_config(
     """
     shapes = _Shapes(path, state)
     beside = _config_beside(path)
-    upsampling = _recorded_upsampling(beside) or _find_upsampling(
-        shapes, vocoder, sample_rate, _rate_in_name(path)
-    )
+    upsampling = _recorded_upsampling(beside)
+    upsampling = upsampling or _find_upsampling(shapes, vocoder, sample_rate, _rate_in_name(path))
     hidden = shapes.side("enc_p.emb_phone.weight", 0)
+    if vocoder is Vocoder.REFINE_GAN:
+        initial_channels = 2 * shapes.side("dec.mel_conv.weight", 0)
+    else:
+        initial_channels = shapes.side("dec.conv_pre.weight", 0)
     head_width = shapes.side("enc_p.encoder.attn_layers.0.emb_rel_k", 2)
-    resblock_kernels, resblock_dilations = _resblocks(shapes, vocoder, len(upsampling.rates))
-    dilations = _recorded_dilations(beside) or resblock_dilations
+    kernels, dilations = _resblocks(shapes, vocoder, len(upsampling.rates))
     return [
         upsampling.spec_channels,
         SEGMENT_FRAMES,
@@ -89,10 +84,10 @@ def infer_config(
         shapes.side("enc_p.encoder.ffn_layers.0.conv_1.weight", 2),
         0,
         "1",
-        resblock_kernels,
-        dilations,
+        kernels,
+        _recorded_dilations(beside) or dilations,
         list(upsampling.rates),
-        _initial_channels(shapes, vocoder),
+        initial_channels,
         list(upsampling.kernels),
         shapes.side("emb_g.weight", 0),
         shapes.side("emb_g.weight", 1),
@@ -140,12 +135,13 @@ def _find_upsampling(
 ) -> StockRates:
     """The one stock model that fits; a rate in the name only decides between several."""
     kernels = _upsample_kernels(shapes, vocoder)
+    refinegan_stages = shapes.count("dec.upsample_conv_blocks.{}.input_conv.weight")
     strides = _source_strides(shapes, len(kernels or ()))
     spec_channels = shapes.side("enc_q.pre.weight", 1) if shapes.has("enc_q.pre.weight") else None
     fitting = [
         row
         for row in STOCK_RATES
-        if (len(row.rates) == _refinegan_stages(shapes) if kernels is None else row.kernels == kernels)
+        if (len(row.rates) == refinegan_stages if kernels is None else row.kernels == kernels)
         and (strides is None or strides == _strides_of(row.rates))
         and (spec_channels is None or spec_channels == row.spec_channels)
         and (sample_rate is None or sample_rate == row.sample_rate)
@@ -171,10 +167,6 @@ def _upsample_kernels(shapes: _Shapes, vocoder: Vocoder) -> tuple[int, ...] | No
     pattern = ("dec.upsamples.{}" if vocoder is Vocoder.MRF_HIFI_GAN else "dec.ups.{}") + ".weight"
     stages = range(shapes.count(pattern))
     return tuple(shapes.side(pattern.format(stage), 2) for stage in stages)
-
-
-def _refinegan_stages(shapes: _Shapes) -> int:
-    return shapes.count("dec.upsample_conv_blocks.{}.input_conv.weight")
 
 
 def _source_strides(shapes: _Shapes, stages: int) -> tuple[int, ...] | None:
@@ -225,12 +217,6 @@ def _rate_in_name(path: Path) -> int | None:
 # --- the rest of the vocoder -------------------------------------------------------------------
 
 
-def _initial_channels(shapes: _Shapes, vocoder: Vocoder) -> int:
-    if vocoder is Vocoder.REFINE_GAN:
-        return 2 * shapes.side("dec.mel_conv.weight", 0)
-    return shapes.side("dec.conv_pre.weight", 0)
-
-
 def _resblocks(shapes: _Shapes, vocoder: Vocoder, stages: int) -> tuple[list[int], list[list[int]]]:
     """Kernel sizes of a stage's residual blocks and their dilations."""
     if vocoder is Vocoder.MRF_HIFI_GAN:
@@ -274,7 +260,7 @@ def _recorded_upsampling(settings: Mapping[str, object]) -> StockRates | None:
     sample_rate = data.get("sample_rate", data.get("sampling_rate"))
     rates, kernels = model.get("upsample_rates"), model.get("upsample_kernel_sizes")
     fft_length = data.get("filter_length")
-    if not (isinstance(sample_rate, int) and isinstance(fft_length, int)):
+    if not isinstance(sample_rate, int) or not isinstance(fft_length, int):
         return None
     if not (_is_int_list(rates) and _is_int_list(kernels)):
         return None

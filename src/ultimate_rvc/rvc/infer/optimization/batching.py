@@ -47,20 +47,9 @@ def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Group items of similar length.
 
     Of all groupings of neighbours in length this is the one with the fewest frames, padding included, when
-    every batch costs ``BATCH_COST_FRAMES`` more.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Frames (10 ms) of each item.
-    batch_size : int
-        Most items in a group, at least 1.
-
-    Returns
-    -------
-    list of lists
-        Indices of ``lengths``, each in one group; the longest group first, so that what does not fit into
-        memory shows at once.
+    every batch costs ``BATCH_COST_FRAMES`` more. ``lengths`` are the frames (10 ms) of the items, and
+    ``batch_size`` the most items in a group, at least 1. The groups are indices of ``lengths``, each in one of
+    them; the longest group first, so that what does not fit into memory shows at once.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")

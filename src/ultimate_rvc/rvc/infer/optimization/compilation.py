@@ -25,7 +25,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ultimate_rvc.device import is_out_of_memory
 from ultimate_rvc.rvc.infer.optimization.rendering import Spans, VocoderRenderer
@@ -58,18 +58,11 @@ class Tile:
 def plan_tiles(
     span: tuple[int, int], frames: int, context_frames: int, lengths: Sequence[int], *, item: int = 0
 ) -> Iterator[Tile]:
-    """Cover a run of frames with overlapping tiles of given lengths.
+    """Cover a run of frames, ``span`` ``[start, end)``, with overlapping tiles of given lengths.
 
-    Parameters
-    ----------
-    span : tuple of int
-        The run ``[start, end)``.
-    frames : int
-        Of the item the run is part of; no less than any of the lengths.
-    context_frames : int
-        How much further than what is kept of it a tile reaches, unless the item ends there.
-    lengths : sequence of int
-        Frames of a tile, each more than twice the context; ascending.
+    ``frames`` are those of the item the run is part of, no less than any of the ``lengths``: frames of a tile,
+    each more than twice the context, ascending. A tile reaches ``context_frames`` further than what is kept of
+    it, unless the item ends there.
     """
     start, end = span
     while start < end:
@@ -97,9 +90,7 @@ class CompiledRender:
     uncompiled : VocoderRenderer
         Used for what cannot be rendered in tiles: windows shorter than every tile, and vocoders that draw
         random numbers of the shape of their tensors (RefineGAN, unless its noise is switched off).
-    backend : str or callable
-        For ``torch.compile``.
-    tile_lengths : tuple of int, optional
+    tile_lengths : sequence of int, optional
         Frames of the tiles; left out, those for the device.
     """
 
@@ -142,25 +133,25 @@ class CompiledRender:
             except Exception as error:  # compilers raise types of their own, by backend
                 if is_out_of_memory(error):
                     raise
-                self._give_up(error)
+                self._failed = True
+                log.warning(
+                    "torch.compile does not work here (%s); the vocoder runs uncompiled.", _reason(error)
+                )
         return self._uncompiled(vocoder, latent, source, speaker, noise, valid, wanted)
 
     def warm_up(self, synthesizer: Synthesizer, stage: Stage | None = None) -> None:
         """Compile every length in the background, by rendering windows of it.
 
         Return at once; a render meanwhile waits for the end of it, so that what is heard does not depend
-        on which of the two was faster.
-
-        Parameters
-        ----------
-        synthesizer : Synthesizer
-            Whose vocoder will be run, prepared for its precision.
-        stage : callable, optional
-            ``Precision.stage``: compiled code is made for the arithmetic in force.
+        on which of the two was faster. The ``synthesizer`` is prepared for its precision; ``stage`` is
+        ``Precision.stage``: compiled code is made for the arithmetic in force.
         """
         self._await_warm_up()
         self._warming = threading.Thread(
-            target=self._warm_up, args=(synthesizer, stage or _no_stage), name="vocoder warm-up", daemon=True
+            target=self._warm_up,
+            args=(synthesizer, stage or (lambda _: nullcontext())),
+            name="vocoder warm-up",
+            daemon=True,
         )
         self._warming.start()
 
@@ -177,9 +168,11 @@ class CompiledRender:
 
     def _warm_up(self, synthesizer: Synthesizer, stage: Stage) -> None:
         try:
+            # Its own, so that a warm-up does not move anybody else's random numbers.
+            generator = torch.Generator().manual_seed(0)
             for length in reversed(self.tile_lengths):
                 with stage("synthesize"):
-                    synthesizer.infer(*_steady_tone(synthesizer, length), generator=_generator(), render=self)
+                    synthesizer.infer(*_steady_tone(synthesizer, length), generator=generator, render=self)
         except Exception as error:  # the song will meet the same again and say so to its user
             log.warning("The vocoder could not be warmed up (%s).", _reason(error))
 
@@ -232,14 +225,9 @@ class CompiledRender:
             _as_made(speaker[item]),
         )
 
-    def _give_up(self, error: Exception) -> None:
-        self._failed = True
-        log.warning("torch.compile does not work here (%s); the vocoder runs uncompiled.", _reason(error))
 
-
-def _run_vocoder(vocoder: nn.Module, latent: Tensor, source: Tensor | None, speaker: Tensor) -> Tensor:
-    waveform: Tensor = vocoder(latent, source, speaker, SILENT)
-    return waveform
+def _run_vocoder(vocoder: VocoderNetwork, latent: Tensor, source: Tensor | None, speaker: Tensor) -> Tensor:
+    return vocoder(latent, source, speaker, SILENT)
 
 
 def _as_made(part: Tensor) -> Tensor:
@@ -280,15 +268,6 @@ def _steady_tone(
         return features, None, None, speaker_id
     f0_hz = weight.new_full((1, frames), WARM_UP_F0_HZ)
     return features, torch.ones_like(f0_hz, dtype=torch.long), f0_hz, speaker_id
-
-
-def _generator() -> torch.Generator:
-    """Its own, so that a warm-up does not move anybody else's random numbers."""
-    return torch.Generator().manual_seed(0)
-
-
-def _no_stage(name: str) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 def _reason(error: Exception) -> str:

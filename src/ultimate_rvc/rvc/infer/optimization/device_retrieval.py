@@ -38,14 +38,8 @@ class DeviceRetriever:
     other than rounding, more than :data:`CANDIDATES` of them: silence that was left in a voice's recordings.
 
     Weights, and what becomes of frames in the index or without neighbours, are as in
-    :class:`FaissRetriever`.
-
-    Parameters
-    ----------
-    vectors
-        Shape ``(size, dim)``, float32, on the device to search on; kept, not copied.
-    name
-        Of the index, for messages.
+    :class:`FaissRetriever`. ``vectors`` are float32 ``(size, dim)`` on the device to search on; kept, not
+    copied. ``name`` is that of the index, for messages.
     """
 
     def __init__(self, vectors: Tensor, name: str) -> None:

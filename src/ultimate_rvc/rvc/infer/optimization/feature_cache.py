@@ -53,14 +53,9 @@ def audio_hash(waveform_16k: FloatArray) -> str:
 def f0_key(audio: str, *, pitch: str, computation: str) -> str:
     """The name under which the f0 of a whole vocal is kept, before any transposition or autotune.
 
-    Parameters
-    ----------
-    audio
-        From :func:`audio_hash`, of the audio before the high-pass.
-    pitch
-        Identity of the pitch methods, in the order the user named them: weights or package versions.
-    computation
-        Whatever makes the numbers differ by more than float32 rounding: device type, precision, TF32.
+    ``audio`` is from :func:`audio_hash`, of the audio before the high-pass; ``pitch`` the identity of the
+    pitch methods, in the order the user named them: weights or package versions; ``computation`` whatever
+    makes the numbers differ by more than float32 rounding: device type, precision, TF32.
     """
     return _key("f0", audio, computation, pitch=pitch)
 
@@ -68,16 +63,9 @@ def f0_key(audio: str, *, pitch: str, computation: str) -> str:
 def features_key(audio: str, *, encoder: str, voice_version: str, chunk: Chunk, computation: str) -> str:
     """The name under which the content features of one chunk of a vocal are kept.
 
-    Parameters
-    ----------
-    audio, computation
-        As for :func:`f0_key`.
-    encoder
-        Identity of the content encoder's weights.
-    voice_version
-        ``v1`` or ``v2``, which take different layers.
-    chunk
-        Where it was cut: the context around it decides its features too.
+    ``audio`` and ``computation`` are as for :func:`f0_key`, ``encoder`` the identity of the content encoder's
+    weights, ``voice_version`` ``v1`` or ``v2``, which take different layers, and ``chunk`` where it was cut:
+    the context around it decides its features too.
     """
     window = [SAMPLE_RATE, PAD_SAMPLES, ENCODER_TAIL, chunk.start, chunk.end]
     return _key("features", audio, computation, encoder=encoder, voice_version=voice_version, window=window)
@@ -99,13 +87,7 @@ def _key(kind: str, audio: str, computation: str, **parts: object) -> str:
 
 
 def open_feature_cache() -> FeatureCache:
-    """The user's cache, as large as ``URVC_FEATURE_CACHE_MB`` allows.
-
-    Raises
-    ------
-    SettingError
-        The variable is no whole number above 0.
-    """
+    """The user's cache, as large as :func:`limit_bytes` allows."""
     return FeatureCache(feature_cache_dir(), limit_bytes())
 
 
@@ -114,12 +96,7 @@ class FeatureCache:
 
     Nothing it meets on the disk stops a conversion: a damaged file is removed and computed again, and a
     full disk or a folder that cannot be used costs one warning. Two processes that want the same key at
-    once both compute it.
-
-    Parameters
-    ----------
-    folder, max_bytes, clock
-        As for :class:`FeatureFiles`.
+    once both compute it. ``clock`` is as for :class:`FeatureFiles`.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, clock: Callable[[], float] = time.time) -> None:

@@ -37,10 +37,7 @@ class FeatureFile:
 def limit_bytes(environment: Mapping[str, str] = os.environ) -> int:
     """How large the folder may grow: ``URVC_FEATURE_CACHE_MB``, in millions of bytes.
 
-    Raises
-    ------
-    SettingError
-        The variable is no whole number above 0.
+    A :class:`SettingError` unless the variable is a whole number above 0.
     """
     text = environment.get(LIMIT_VARIABLE, "").strip() or str(DEFAULT_LIMIT_MB)
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
@@ -57,12 +54,9 @@ def list_feature_files(folder: Path) -> list[FeatureFile]:
 
 
 def clear_feature_files(folder: Path) -> list[FeatureFile]:
-    """Remove everything and tell what it was. A conversion that runs meanwhile computes what it misses.
+    """Remove everything and tell what it was, or raise :class:`CacheError` for what cannot be removed.
 
-    Raises
-    ------
-    CacheError
-        A file cannot be removed.
+    A conversion that runs meanwhile computes what it misses.
     """
     removed = list_feature_files(folder)
     for file in removed:
@@ -92,14 +86,8 @@ def _files(folder: Path) -> Iterator[FeatureFile]:
 class FeatureFiles:
     """Files by name below ``folder``, together at most ``max_bytes``.
 
-    Parameters
-    ----------
-    folder
-        Made when the first file is written.
-    max_bytes
-        Checked after each file is written; other processes may exceed it together until then.
-    clock
-        Seconds since 1970, by which files are marked as used.
+    The folder is made when the first file is written. Its size is checked after each file; other processes
+    may exceed it together until then. ``clock`` gives seconds since 1970, by which files are marked as used.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
@@ -114,10 +102,7 @@ class FeatureFiles:
     def read(self, name: str) -> bytes | None:
         """The bytes of the file, which counts as used now, or None where there is none.
 
-        Raises
-        ------
-        OSError
-            The file is there and cannot be read.
+        An ``OSError`` where the file is there and cannot be read.
         """
         path = self.path(name)
         try:
@@ -131,12 +116,8 @@ class FeatureFiles:
     def write(self, name: str, content: bytes) -> None:
         """Write the file, then remove the least recently used ones until the rest fits.
 
-        A file larger than the whole folder may be is not written.
-
-        Raises
-        ------
-        OSError
-            The disk is full, or the folder cannot be written.
+        A file larger than the whole folder may be is not written. An ``OSError`` where the disk is full, or
+        the folder cannot be written.
         """
         if len(content) > self.max_bytes:
             return

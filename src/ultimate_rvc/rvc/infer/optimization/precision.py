@@ -156,16 +156,10 @@ class _HalfLayer:
 
 
 class Precision:
-    """How exactly a pipeline's networks compute.
+    """How exactly a pipeline's networks compute on ``device``.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where they run.
-    dtype : torch.dtype
-        bfloat16, float16, or float32, which leaves every network as it is.
-    tf32 : bool
-        Whether float32 products of encoder and synthesizer may use TensorFloat-32 (CUDA only).
+    ``dtype`` is bfloat16, float16, or float32, which leaves every network as it is; ``tf32`` says whether
+    float32 products of encoder and synthesizer may use TensorFloat-32 (CUDA only).
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, *, tf32: bool = False) -> None:
@@ -191,12 +185,8 @@ class Precision:
 
         Their weights are made half once, instead of at every call, and their float32 weights are kept on the
         host for :meth:`float32`. A block takes and gives float32. Preparing a network again changes nothing.
-
-        Returns
-        -------
-        int
-            Blocks that compute in half precision now and did not before: 0 in float32, and for networks that
-            have none (RMVPE's).
+        Returns how many blocks compute in half precision now and did not before: 0 in float32, and for
+        networks that have none (RMVPE's).
         """
         if not self.is_half:
             return 0
@@ -264,10 +254,8 @@ class Precision:
                 undo.enter_context(torch.compiler.set_stance("force_eager"))
             for entry in self._layers:
                 undo.callback(_set_weights, entry.layer, entry.half)
-                restored = entry.float32_on_host.items()
-                _set_weights(
-                    entry.layer, {name: _frozen(weight.to(self.device)) for name, weight in restored}
-                )
+                on_host = entry.float32_on_host
+                _set_weights(entry.layer, {name: _frozen(on_host[name].to(self.device)) for name in on_host})
             yield
 
     def finite_windows(self) -> FiniteWindows[Any]:
@@ -292,12 +280,8 @@ class FiniteWindows(Generic[Key]):
     def accept(self, keys: Sequence[Key], windows: Sequence[Tensor]) -> list[Tensor]:
         """Return ``windows``, silenced where half precision overflowed.
 
-        Parameters
-        ----------
-        keys : sequence
-            A name for each window, by which ``failed`` returns it.
-        windows : sequence of float32 Tensor (samples,)
-            What was rendered since the last call; a batch is handed over together.
+        They are float32 ``(samples,)``, what was rendered since the last call: a batch is handed over
+        together. ``keys`` has a name for each, by which ``failed`` returns it.
         """
         if not self._precision.is_half:
             return list(windows)
@@ -320,12 +304,8 @@ class FiniteWindows(Generic[Key]):
         flags = torch.stack(self._flags).tolist()
         failed = [key for key, finite in zip(self._keys, flags, strict=True) if not finite]
         if failed:
-            log.warning(
-                "%d of %d windows overflowed in %s; computing them again in float32.",
-                len(failed),
-                len(flags),
-                _name(self._precision.dtype),
-            )
+            counts, dtype = (len(failed), len(flags)), _name(self._precision.dtype)
+            log.warning("%d of %d windows overflowed in %s; computing them again in float32.", *counts, dtype)
         return failed
 
 

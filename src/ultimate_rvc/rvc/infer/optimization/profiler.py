@@ -29,12 +29,6 @@ class _Stage:
     calls: int = 0
 
 
-@dataclass
-class _Open:
-    name: str
-    started: float
-
-
 @dataclass(frozen=True)
 class StageReport:
     """One stage of a report. ``name`` is its path; ``share`` is of the time of all outermost stages."""
@@ -96,7 +90,7 @@ class PerformanceProfiler:
 
     def __post_init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
-        self._open: list[_Open] = []
+        self._open: list[tuple[str, float]] = []  # path, and when it began
 
     def start(self, name: str) -> None:
         """Open the stage ``name`` inside the innermost open one; a ``/`` in it would be taken for two."""
@@ -104,10 +98,10 @@ class PerformanceProfiler:
             if SEPARATOR in name:
                 raise ValueError(f"stage {name!r} has a {SEPARATOR!r} in its name")
             self._synchronize()
-            path = f"{self._open[-1].name}{SEPARATOR}{name}" if self._open else name
+            path = f"{self._open[-1][0]}{SEPARATOR}{name}" if self._open else name
             # Entered in order of first start, so that a report reads like the story it measures.
             self._stages.setdefault(path, _Stage())
-            self._open.append(_Open(path, self.clock()))
+            self._open.append((path, self.clock()))
 
     def end(self, name: str) -> None:
         """Close the innermost open stage ``name`` and whatever was left open inside it.
@@ -119,16 +113,17 @@ class PerformanceProfiler:
         """
         if not self.enabled:
             return
-        depth = next((i for i in reversed(range(len(self._open))) if self._last_name(i) == name), None)
-        if depth is None:
+        names = [path.rpartition(SEPARATOR)[2] for path, _ in self._open]
+        if name not in names:
             raise ValueError(f"stage {name!r} is not open")
         self._synchronize()
         now = self.clock()
-        while len(self._open) > depth:
-            closing = self._open.pop()
-            stage = self._stages[closing.name]
-            stage.seconds += now - closing.started
-            stage.calls += 1
+        closing = None
+        while closing != name:
+            path, started = self._open.pop()
+            closing = names.pop()
+            self._stages[path].seconds += now - started
+            self._stages[path].calls += 1
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Measure a ``with`` block; an exception closes the stage as well."""
@@ -207,9 +202,6 @@ class PerformanceProfiler:
         axes.set_xlabel("seconds")
         axes.set_title(f"{self.total_seconds:.2f} s on {self.device}")
         figure.savefig(path)
-
-    def _last_name(self, depth: int) -> str:
-        return self._open[depth].name.rpartition(SEPARATOR)[2]
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -50,12 +50,7 @@ class _Run:
 class VocoderRenderer:
     """How vocoders are run here; all ways give the same sound.
 
-    Parameters
-    ----------
-    tile_frames : int or None
-        Most frames a tile gives; None for no limit.
-    layers : VocoderLayers
-        How the layers are computed.
+    A tile gives at most ``tile_frames``, None for no limit; ``layers`` say how the layers are computed.
     """
 
     def __init__(self, tile_frames: int | None = None, layers: VocoderLayers = PLAIN_LAYERS) -> None:
@@ -80,24 +75,13 @@ class VocoderRenderer:
         valid: Valid = None,
         wanted: Sequence[Spans] | None = None,
     ) -> Tensor:
-        """Render latent to a waveform.
+        """Render latent ``(batch, inter_channels, frames)`` to a waveform ``(batch, 1, samples)``.
 
-        Parameters
-        ----------
-        latent : Tensor (batch, inter_channels, frames)
-        source : Tensor (batch, 1, samples) or None
-            The excitation of all frames; drawn once, so its randomness does not depend on the tiles.
-        speaker : Tensor (batch, speaker_channels, 1)
-        valid : tuple of int or None
-            Frames of each item of a padded batch.
-        wanted : sequence of Spans, or None
-            The frames of each item that anyone will hear; None for all.
-
-        Returns
-        -------
-        Tensor (batch, 1, samples)
-            Zeros where nothing is wanted. RefineGAN draws random numbers of the shape of its tensors in
-            every layer, so unless they are switched off it renders everything in one go.
+        ``source`` ``(batch, 1, samples)`` is the excitation of all frames, drawn once, so its randomness does
+        not depend on the tiles; ``speaker`` is ``(batch, speaker_channels, 1)``. ``valid`` are the frames of
+        each item of a padded batch, ``wanted`` those that anyone will hear, None for all: the rest is zeros.
+        RefineGAN draws random numbers of the shape of its tensors in every layer, so unless they are switched
+        off it renders everything in one go.
         """
         if vocoder.draws_noise and noise.scale != 0:
             return vocoder(latent, source, speaker, noise, valid, self._layers)
@@ -126,14 +110,9 @@ class VocoderRenderer:
         batch, _, frames = latent.shape
         ends = valid or (frames,) * batch
         spans = wanted or [[(0, end)] for end in ends]
+        reach = vocoder.context_frames
         return [
-            _Run(
-                item,
-                start,
-                end,
-                max(start - vocoder.context_frames, 0),
-                min(end + vocoder.context_frames, ends[item]),
-            )
+            _Run(item, start, end, max(start - reach, 0), min(end + reach, ends[item]))
             for item in range(batch)
             for span_start, span_end in spans[item]
             for start, end in _tiles(span_start, min(span_end, ends[item]), self._tile_frames)
