@@ -62,10 +62,7 @@ def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
         names = [name for name, _ in missing_assets(name)]
         return desk.submit("download", {"names": names}, client).id
 
-    gr.on(
-        [voice.change, ended.change], look, [voice], [line, fetch.button],
-        **QUIET
-    )  # fmt: skip
+    gr.on([voice.change, ended.change], look, [voice], [line, fetch.button], **QUIET)
     desk.library_followers.append(Follower(look, [voice], [line, fetch.button]))
     panel.starts(fetch, start, [voice, desk.client])
     return panel

@@ -40,10 +40,7 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
 
 def follow_preset(desk: Desk, voice: gr.Dropdown, form: Form) -> None:
     """Let the form take over what the preset of the chosen voice says."""
-    voice.change(
-        desk.told(lambda name: _preset_values(form, name)), voice, list(form.components),
-        **QUIET
-    )  # fmt: skip
+    voice.change(desk.told(lambda name: _preset_values(form, name)), voice, list(form.components), **QUIET)
 
 
 def _preset_values(form: Form, name: str | None) -> list[Any]:

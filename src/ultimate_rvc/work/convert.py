@@ -243,11 +243,7 @@ def _seconds(source: Path) -> float:
 
 
 def _convert_group(
-    pipeline: Pipeline,
-    tasks: Sequence[Task],
-    request: ConvertRequest,
-    bench: Workbench,
-    progress: Progress,
+    pipeline: Pipeline, tasks: Sequence[Task], request: ConvertRequest, bench: Workbench, progress: Progress
 ) -> list[_Outcome]:
     """Convert files that share batches; one bad file among many does not cost the others."""
     started = time.perf_counter()

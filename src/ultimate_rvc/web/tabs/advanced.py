@@ -93,10 +93,7 @@ def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
             effects = gr.Checkbox(_has_effects(given), **texts.labelled("setting.effects"))
             forms.append(controls.lay_out(desk, parts["effects"], given))
         forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
-    backing.change(
-        lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift,
-        **QUIET
-    )  # fmt: skip
+    backing.change(lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift, **QUIET)
     return CoverForm(desk, controls.joined(*forms), effects, backing)
 
 

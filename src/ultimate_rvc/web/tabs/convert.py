@@ -67,10 +67,7 @@ def _result(desk: Desk) -> list[Any]:
         label=texts("convert.results.label"), file_count="multiple", interactive=False, visible=False
     )
 
-    choice.change(
-        lambda path: gr.Audio(value=path), choice, heard,
-        **QUIET
-    )  # fmt: skip
+    choice.change(lambda path: gr.Audio(value=path), choice, heard, **QUIET)
     return [choice, heard, told, results]
 
 
