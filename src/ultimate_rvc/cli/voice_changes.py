@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -212,3 +212,9 @@ def _preset_field(word: str) -> str:
             f"--unset is {word!r}, but must be one of n-semitones, index-rate, protect-rate, f0-method."
         )
     return known[name]
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(rename, delete, trash, restore, empty_trash, attach_index),
+    *(refresh, preset, note, picture, tag),
+)

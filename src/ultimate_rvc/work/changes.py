@@ -127,10 +127,8 @@ def _outputs(request: EffectsRequest | TransposeRequest | WavifyRequest | MixReq
 
 
 def _result(bench: Workbench, file: ResultFile, sample_rate: int, samples: int) -> WorkResult:
-    return WorkResult(
-        files=(file,),
-        steps=tuple(bench.steps),
-        warnings=tuple(bench.warnings),
+    return bench.result(
+        [file],
         device="cpu",
         precision="float32",
         facts={"sample_rate": sample_rate, "duration_seconds": samples / sample_rate},
