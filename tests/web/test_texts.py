@@ -17,6 +17,7 @@ from ultimate_rvc.work.kinds import KINDS
 
 WEB = LOCALES_DIR.parent
 KEY = re.compile(r'texts\(\s*f?"([^"]+)"')
+LABELLED = re.compile(r'texts\.labelled\(\s*f?"([^"]+)"')
 
 
 def _places(text: str) -> set[str]:
@@ -73,7 +74,9 @@ def _modules() -> list[Path]:
 def test_every_key_that_the_page_asks_for_is_in_the_catalogue() -> None:
     known = load_texts(DEFAULT_LANGUAGE).catalogue
     for module in _modules():
-        for asked in KEY.findall(module.read_text(encoding="utf-8")):
+        code = module.read_text(encoding="utf-8")
+        labelled = [f"{key}.{part}" for key in LABELLED.findall(code) for part in ("label", "info")]
+        for asked in [*KEY.findall(code), *labelled]:
             pattern = re.compile(re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(asked)))
             assert any(pattern.fullmatch(key) for key in known), f"{module.name} asks for {asked}"
 

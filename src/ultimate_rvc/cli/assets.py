@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from ultimate_rvc.assets.manage import AssetReport, AssetState
 from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table
+from ultimate_rvc.cli.console import megabytes, progress_bar, show_json, show_line, show_table
 from ultimate_rvc.errors import AssetMissingError, SettingError
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch, check and remove models by name.")
@@ -46,7 +47,7 @@ def list_command(
     if reports:
         show_table(["model", "kind", "size", "state"], [_row(report) for report in reports])
     here = [report for report in reports if report.state is AssetState.PRESENT]
-    size = _megabytes(sum(report.bytes for report in here))
+    size = megabytes(sum(report.bytes for report in here))
     show_line(f"{len(here)} of {len(reports)} models, {size}, in {models_dir()}")
     if is_offline():
         show_line(f"{OFFLINE_VARIABLE} is set: nothing is downloaded.")
@@ -55,19 +56,7 @@ def list_command(
 @app.command()
 def download(names: Names, as_json: options.AsJson = False) -> None:
     """Fetch models, checked and resumed; what is there already is left alone."""
-    from ultimate_rvc.assets.registry import asset, require
-
-    for name in names:  # a misspelt last name must not cost the download of the others first
-        asset(name)
-    with progress_bar() as progress:
-        paths = {name: str(require(name, progress)) for name in names}
-    if as_json:
-        show_json(paths)
-        return
-    for name, path in paths.items():
-        show_line(f"{name}: {path}")
-        if asset(name).kind is AssetKind.VOICE:
-            show_line(f"bring it into the library with: urvc voices import {name}")
+    fetch(names, as_json, show_next=True)
 
 
 @app.command()
@@ -111,14 +100,27 @@ def remove(
         show_json({"removed": freed, "bytes": sum(freed.values())})
         return
     for name, size in freed.items():
-        show_line(f"removed {name}, {_megabytes(size)}")
+        show_line(f"removed {name}, {megabytes(size)}")
     if not freed:
         show_line("Nothing is damaged.")
 
 
+def fetch(names: Sequence[str], as_json: bool, *, show_next: bool) -> None:
+    """Fetch models and say where they are, with ``show_next`` also what to do with a voice."""
+    from ultimate_rvc.assets.registry import asset, require
+
+    for name in names:  # a misspelt last name must not cost the download of the others first
+        asset(name)
+    with progress_bar() as progress:
+        paths = {name: str(require(name, progress)) for name in names}
+    if as_json:
+        show_json(paths)
+        return
+    for name, path in paths.items():
+        show_line(f"{name}: {path}")
+        if show_next and asset(name).kind is AssetKind.VOICE:
+            show_line(f"bring it into the library with: urvc voices import {name}")
+
+
 def _row(report: AssetReport) -> list[str]:
-    return [report.name, str(report.kind), _megabytes(report.bytes), str(report.state)]
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"
+    return [report.name, str(report.kind), megabytes(report.bytes), str(report.state)]

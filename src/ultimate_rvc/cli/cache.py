@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ultimate_rvc.cli import options
-from ultimate_rvc.cli.console import show_json, show_line, show_table
+from ultimate_rvc.cli.console import megabytes, show_json, show_line, show_table
 from ultimate_rvc.errors import SettingError
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def list_command(as_json: options.AsJson = False) -> None:
         return
     if entries:
         show_table(["step", "key", "size", "made"], [_row(entry) for entry in entries])
-    show_line(f"{len(entries)} results, {_megabytes(cache.total_size_bytes())} in {cache.folder}")
+    show_line(f"{len(entries)} results, {megabytes(cache.total_size_bytes())} in {cache.folder}")
     show_line(
-        f"{len(features)} features of vocals, {_megabytes(feature_bytes)} of at most "
-        f"{_megabytes(limit_bytes())} in {feature_cache_dir()}"
+        f"{len(features)} features of vocals, {megabytes(feature_bytes)} of at most "
+        f"{megabytes(limit_bytes())} in {feature_cache_dir()}"
     )
 
 
@@ -60,7 +60,7 @@ def _row(entry: EntrySummary) -> list[str]:
     return [
         entry.step if entry.complete else f"{entry.step} (damaged)",
         entry.key[:12],
-        _megabytes(entry.size_bytes),
+        megabytes(entry.size_bytes),
         datetime.fromtimestamp(entry.modified_seconds).strftime("%Y-%m-%d %H:%M"),
     ]
 
@@ -86,14 +86,10 @@ def clear(
     if as_json:
         show_json(_counted(removed) | {"features": _counted(removed_features)})
         return
-    size = _megabytes(sum(entry.size_bytes for entry in removed))
-    feature_size = _megabytes(sum(file.size_bytes for file in removed_features))
+    size = megabytes(sum(entry.size_bytes for entry in removed))
+    feature_size = megabytes(sum(file.size_bytes for file in removed_features))
     show_line(f"removed {len(removed)} results, {size}; {len(removed_features)} features, {feature_size}")
 
 
 def _counted(removed: Sequence[EntrySummary] | Sequence[FeatureFile]) -> dict[str, object]:
     return {"removed": len(removed), "bytes": sum(item.size_bytes for item in removed)}
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"

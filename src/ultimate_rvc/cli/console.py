@@ -106,6 +106,10 @@ def show_json(result: Mapping[str, Any] | Sequence[Any]) -> None:
     sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
+def megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
 def show_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 

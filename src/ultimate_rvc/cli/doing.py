@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ultimate_rvc.cli.console import progress_bar, show_warning
@@ -26,15 +26,11 @@ def do(kind_name: str, given: Mapping[str, Any]) -> WorkResult:
     kind = KINDS[kind_name]
     request = kind.read(given)
     kind.check(request)
-    with profile_shown(True), own_workbench(Progress(), SWITCH_FLAGS) as bench:
+    with profile_shown(), own_workbench(Progress(), SWITCH_FLAGS) as bench:
         try:
             with progress_bar() as bench.progress:
                 result: WorkResult = kind.load_work()(request, bench)
         finally:
-            show_warnings(bench.warnings)
+            for warning in bench.warnings:
+                show_warning(warning)
     return result
-
-
-def show_warnings(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        show_warning(warning)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ultimate_rvc.cli.console import progress_bar, show_json, show_line
+from ultimate_rvc.cli import assets
 
 app = typer.Typer(add_completion=False)
 
@@ -21,14 +21,4 @@ def download(
     ] = False,
 ) -> None:
     """Fetch models by name, checked and resumed; what is there already is left alone."""
-    from ultimate_rvc.assets.registry import asset, require
-
-    for name in names:  # a misspelt last name must not cost the download of the others first
-        asset(name)
-    with progress_bar() as progress:
-        paths = {name: str(require(name, progress)) for name in names}
-    if as_json:
-        show_json(paths)
-        return
-    for name, path in paths.items():
-        show_line(f"{name}: {path}")
+    assets.fetch(names, as_json, show_next=False)

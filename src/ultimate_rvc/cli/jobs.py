@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def cancel(number: JobNumber) -> None:
         if has_server:
             job = _wait_for_end(store, number)
         else:  # the next server would do it; doing it now is what was asked for
-            store.save(_cancelled(job))
+            store.save(replace(job, state=JobState.CANCELLED, finished=time.time(), cancel_wanted=True))
             job = _find(store, number)
     show_line(f"job {number} is {job.state}")
 
@@ -103,11 +104,14 @@ def rerun(
 
     While the page's server runs, the job joins its queue; otherwise it is done here and now.
     """
+    from ultimate_rvc.jobs.new import repeated_job
+    from ultimate_rvc.work.kinds import KINDS
+
     chosen = _nested(changes)
     with _open_store() as (store, has_server):
         earlier = _find(store, number)
         if has_server:
-            job = _queue_beside_server(store, earlier, chosen)
+            (job,) = store.add([repeated_job(KINDS, earlier, chosen)])
             show_json(job.as_dict()) if as_json else show_line(f"queued as job {job.id}")
             return
     job = _do_here(earlier, chosen)
@@ -149,12 +153,6 @@ def _find(store: JobStore, number: int) -> Job:
     raise SettingError(f"There is no job {number}; 'urvc jobs list' shows them.")
 
 
-def _cancelled(job: Job) -> Job:
-    from dataclasses import replace
-
-    return replace(job, state=JobState.CANCELLED, finished=time.time(), cancel_wanted=True)
-
-
 def _wait_for_end(store: JobStore, number: int) -> Job:
     end = time.monotonic() + CANCEL_SECONDS
     while not (job := _find(store, number)).state.is_finished:
@@ -183,14 +181,6 @@ def _nested(changes: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def _queue_beside_server(store: JobStore, earlier: Job, changes: dict[str, Any]) -> Job:
-    from ultimate_rvc.jobs.new import repeated_job
-    from ultimate_rvc.work.kinds import KINDS
-
-    (job,) = store.add([repeated_job(KINDS, earlier, changes)])
-    return job
-
-
 def _do_here(earlier: Job, changes: dict[str, Any]) -> Job:
     from ultimate_rvc.jobs.queue import JobQueue
 
@@ -213,11 +203,7 @@ def _do_here(earlier: Job, changes: dict[str, Any]) -> Job:
 def _row(job: Job) -> list[str]:
     state = f"{job.state} {job.fraction:.0%}" if job.state is JobState.RUNNING else str(job.state)
     what = job.title if len(job.title) <= SHOWN_LETTERS else f"{job.title[:SHOWN_LETTERS]}..."
-    return [str(job.id), job.kind, state, _moment(job.created), what]
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    return [str(job.id), job.kind, state, f"{datetime.fromtimestamp(job.created):%Y-%m-%d %H:%M}", what]
 
 
 def _lines(job: Job) -> Iterator[str]:

@@ -25,11 +25,8 @@ class _Profiles(logging.Handler):
 
 
 @contextmanager
-def profile_shown(wanted: bool) -> Iterator[None]:
+def profile_shown() -> Iterator[None]:
     """Print a table per voice on standard error when the block ends well."""
-    if not wanted:
-        yield
-        return
     logger, profiles = logging.getLogger(PROFILER_LOGGER), _Profiles()
     level = logger.level
     logger.addHandler(profiles)

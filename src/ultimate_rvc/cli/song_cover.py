@@ -17,38 +17,30 @@ from ultimate_rvc.work.result import WorkResult
 BACKING_FLAGS = {"backing": "--convert-backing"}
 
 
+def _same_as(option: str) -> Any:
+    return typer.Argument(metavar=f"[{option.upper()}]", help=f"The same as --{option}.", show_default=False)
+
+
+def _switch(name: str, sentence: str, panel: str) -> Any:
+    return typer.Option(f"--{name}/--no-{name}", help=sentence, rich_help_panel=options.PANELS[panel])
+
+
 @options.takes(CoverSettings, leave_out=("optimization",), subject="vocals", own_flags=BACKING_FLAGS)
 @options.takes_optimization
 def song_cover(
     asked: dict[str, Any],
     switches: Mapping[str, Any],
-    source_argument: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE]", help="The same as --source.", show_default=False)
-    ] = None,
-    model_argument: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="The same as --model.", show_default=False)
-    ] = None,
+    source_argument: Annotated[str | None, _same_as("source")] = None,
+    model_argument: Annotated[str | None, _same_as("model")] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Song: a file, a folder of stems, a link, or 'demo'.", show_default=False),
     ] = None,
     model: options.Model = None,
     convert_backing: Annotated[
-        bool | None,
-        typer.Option(
-            "--convert-backing/--no-convert-backing",
-            help="Convert backing vocals too.",
-            rich_help_panel=options.PANELS["backing"],
-        ),
+        bool | None, _switch("convert-backing", "Convert backing vocals too.", "backing")
     ] = None,
-    effects: Annotated[
-        bool | None,
-        typer.Option(
-            "--effects/--no-effects",
-            help="Effects on the new lead.",
-            rich_help_panel=options.PANELS["effects"],
-        ),
-    ] = None,
+    effects: Annotated[bool | None, _switch("effects", "Effects on the new lead.", "effects")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a cover: separate the song, convert its vocals to a voice, mix them back.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,20 +111,17 @@ def refresh(voice: Voice, as_json: options.AsJson = False) -> None:
     show_voice(refresh_voice(voice), "refreshed", as_json)
 
 
+def _preset_option(sentence: str) -> Any:
+    return typer.Option(help=sentence, rich_help_panel=PRESET_PANEL)
+
+
 def preset(
     voice: Voice,
-    n_semitones: Annotated[
-        int | None, typer.Option(help="Semitones to shift by, -48 to 48.", rich_help_panel=PRESET_PANEL)
-    ] = None,
-    index_rate: Annotated[
-        float | None, typer.Option(help="How much of the index to use, 0 to 1.", rich_help_panel=PRESET_PANEL)
-    ] = None,
-    protect_rate: Annotated[
-        float | None, typer.Option(help="Protection of consonants, 0 to 0.5.", rich_help_panel=PRESET_PANEL)
-    ] = None,
+    n_semitones: Annotated[int | None, _preset_option("Semitones to shift by, -48 to 48.")] = None,
+    index_rate: Annotated[float | None, _preset_option("How much of the index to use, 0 to 1.")] = None,
+    protect_rate: Annotated[float | None, _preset_option("Protection of consonants, 0 to 0.5.")] = None,
     f0_method: Annotated[
-        list[F0Method] | None,
-        typer.Option(help="How pitch is found; several give their median.", rich_help_panel=PRESET_PANEL),
+        list[F0Method] | None, _preset_option("How pitch is found; several give their median.")
     ] = None,
     unset: Annotated[
         list[str] | None,
@@ -215,3 +212,9 @@ def _preset_field(word: str) -> str:
             f"--unset is {word!r}, but must be one of n-semitones, index-rate, protect-rate, f0-method."
         )
     return known[name]
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(rename, delete, trash, restore, empty_trash, attach_index),
+    *(refresh, preset, note, picture, tag),
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ultimate_rvc.cli.console import show_json, show_line, show_table, show_warning
+from ultimate_rvc.cli.console import megabytes, show_json, show_line, show_table, show_warning
 
 if TYPE_CHECKING:
     from ultimate_rvc.voices.cards import VoiceCard
@@ -50,8 +50,8 @@ def show_cards(cards: Sequence[VoiceCard]) -> None:
             f"{card.sample_rate / 1000:g}k" if card.sample_rate else "-",
             card.version or "-",
             card.embedder or "-",
-            f"{card.model_bytes / 1e6:.1f} MB",
-            f"{card.index_bytes / 1e6:.1f} MB" if card.index_bytes else "-",
+            megabytes(card.model_bytes),
+            megabytes(card.index_bytes) if card.index_bytes else "-",
             ", ".join(card.tags) or "-",
             _shortened(card.note),
         ]

@@ -171,17 +171,5 @@ def blend(
     show_voice(blend_voices(first, second, name, ratio), "blended", as_json)
 
 
-for command in (
-    voice_changes.rename,
-    voice_changes.delete,
-    voice_changes.trash,
-    voice_changes.restore,
-    voice_changes.empty_trash,
-    voice_changes.attach_index,
-    voice_changes.refresh,
-    voice_changes.preset,
-    voice_changes.note,
-    voice_changes.picture,
-    voice_changes.tag,
-):
+for command in voice_changes.COMMANDS:
     app.command()(command)

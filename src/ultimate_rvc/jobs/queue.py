@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ultimate_rvc.jobs.errors import JobError
@@ -46,16 +45,9 @@ class JobQueue:
     Every method may be called from any thread. What was waiting when an earlier server ended goes on;
     what was running then is ``interrupted`` until somebody runs it again.
 
-    Parameters
-    ----------
-    folder : path, optional
-        Where the list is kept; :func:`~ultimate_rvc.paths.jobs_dir` when left out.
-    settings : QueueSettings, optional
-        Left out: as the environment says.
-    kinds : str
-        ``module:name`` of the table of kinds.
-    resume : bool
-        False leaves what was waiting alone: only jobs submitted here are done.
+    The list is kept in ``folder``, else in :func:`~ultimate_rvc.paths.jobs_dir`; settings left out are those of
+    the environment; ``kinds`` is ``module:name`` of their table; ``resume=False`` leaves what was waiting alone:
+    only jobs submitted here are done.
 
     Raises
     ------
@@ -127,16 +119,9 @@ class JobQueue:
     # --------------------------------------------------------------- submit
 
     def submit(self, kind: str, settings: Mapping[str, Any], *, client: str = "") -> Job:
-        """Queue a job.
+        """Queue a job of one of :data:`~ultimate_rvc.work.kinds.KINDS` for ``client``.
 
-        Parameters
-        ----------
-        kind : str
-            One of :data:`~ultimate_rvc.work.kinds.KINDS`.
-        settings : mapping
-            Plain values as docs/jobs.md lists them; what is left out has its default.
-        client : str
-            Who asks: each client's jobs are done in order, clients in turn.
+        Settings are plain values as docs/jobs.md lists them; what is left out has its default.
 
         Raises
         ------
@@ -163,14 +148,9 @@ class JobQueue:
     def rerun(
         self, job_id: int, changes: Mapping[str, Any] | None = None, *, client: str | None = None
     ) -> Job:
-        """Queue a new job with the settings of an earlier one, some of them changed.
+        """Queue a new job with the settings of an earlier one, some of them changed, for its client or another.
 
-        Parameters
-        ----------
-        changes : mapping, optional
-            Objects are merged name by name, other values replaced; ``optimization`` is replaced whole.
-        client : str, optional
-            Left out: the earlier job's.
+        Objects in ``changes`` are merged name by name, other values replaced; ``optimization`` is replaced whole.
 
         Raises
         ------
@@ -302,12 +282,7 @@ class JobQueue:
         client: str | None = None,
         states: Collection[JobState] = FINISHED,
     ) -> Ids:
-        """Forget finished jobs, those with ``ids`` or all of them; the files they made stay.
-
-        Returns
-        -------
-        list of int
-            What was forgotten.
+        """Forget finished jobs, those with ``ids`` or all of them, and say which; the files they made stay.
 
         Raises
         ------
@@ -353,27 +328,28 @@ class JobQueue:
         with self._changed:
             job = self._live[job_id]
             whole = overall_fraction(self._kinds[job.kind].shares, step, fraction, job.fraction)
-            changes: dict[str, Any] = {
-                "step": step,
-                "step_fraction": fraction,
-                "text": text,
-                "fraction": whole,
-                "seconds_left": seconds_left(time.time() - (job.started or 0), whole),
-            }
+            left = seconds_left(time.time() - (job.started or 0), whole)
             now = time.monotonic()
             save = now - self._saved_at.get(job_id, 0.0) >= SAVE_SECONDS
             if save:
                 self._saved_at[job_id] = now
-            self._change(job_id, save=save, **changes)
+            self._change(
+                job_id,
+                save=save,
+                step=step,
+                step_fraction=fraction,
+                text=text,
+                fraction=whole,
+                seconds_left=left,
+            )
 
     def ended(self, job_id: int, outcome: Outcome) -> None:
         """For a slot: the end of its job."""
         with self._changed:
             del self._running[job_id]
             self._saved_at.pop(job_id, None)
-            done: dict[str, Any] = (
-                {"fraction": 1.0, "step_fraction": 1.0} if outcome.state is JobState.DONE else {}
-            )
+            whole = ("fraction", "step_fraction") if outcome.state is JobState.DONE else ()
+            done: dict[str, Any] = dict.fromkeys(whole, 1.0)
             self._change(job_id, finished=time.time(), seconds_left=None, **vars(outcome), **done)
 
     # ---------------------------------------------------------------- inside
@@ -439,12 +415,6 @@ class JobQueue:
     # ----------------------------------------------------------------- close
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a job runs."""
-        with self._changed:
-            return bool(self._running)
-
-    @property
     def worker_pids(self) -> Ids:
         """Of the processes that have models open at present."""
         return [pid for slot in self._slots if (pid := slot.worker_pid) is not None]
@@ -471,7 +441,5 @@ class JobQueue:
     def __enter__(self) -> JobQueue:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -65,8 +65,22 @@ class Door:
         return None if self.server.is_local else client
 
     def told(self, work: Callable[P, R]) -> Callable[P, R]:
-        """``work`` whose errors are one sentence on the page."""
-        return in_one_sentence(self.texts)(work)
+        """``work`` whose errors are one sentence on the page; a bug is logged and told without its traceback."""
+        if inspect.iscoroutinefunction(work):
+
+            @functools.wraps(work)
+            async def patient(*given: P.args, **named: P.kwargs) -> Any:
+                with _sentences(self.texts):
+                    return await work(*given, **named)
+
+            return cast(Callable[P, R], patient)
+
+        @functools.wraps(work)
+        def wrapper(*given: P.args, **named: P.kwargs) -> R:
+            with _sentences(self.texts):
+                return work(*given, **named)
+
+        return wrapper
 
 
 class PartForm(Protocol):
@@ -100,29 +114,6 @@ class Desk(Door):
     """All that look again when the voice library has changed."""
     forms: dict[str, PartForm] = field(default_factory=dict)
     """Forms whose settings a settings file holds as well, by the name of the part, once laid out."""
-
-
-def in_one_sentence(texts: Texts) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Turn what a user can mend into its sentence; a bug is logged and told without its traceback."""
-
-    def decorate(work: Callable[P, R]) -> Callable[P, R]:
-        if inspect.iscoroutinefunction(work):
-
-            @functools.wraps(work)
-            async def patient(*given: P.args, **named: P.kwargs) -> Any:
-                with _sentences(texts):
-                    return await work(*given, **named)
-
-            return cast(Callable[P, R], patient)
-
-        @functools.wraps(work)
-        def wrapper(*given: P.args, **named: P.kwargs) -> R:
-            with _sentences(texts):
-                return work(*given, **named)
-
-        return wrapper
-
-    return decorate
 
 
 @contextmanager

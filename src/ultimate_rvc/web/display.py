@@ -133,6 +133,11 @@ def converted(job: Job, texts: Texts) -> str:
     return f'<table class="voice">{head}{rows}</table>' if rows else ""
 
 
+def told(job: Job | None, texts: Texts) -> str:
+    """All that there is to say of a result."""
+    return facts(job, texts) + stage_times(job, texts) if job is not None else ""
+
+
 def stage_times(job: Job, texts: Texts) -> str:
     """Bars of a finished job's steps and, where they were measured, of the stages within its conversion."""
     if job.result is None:

@@ -44,12 +44,7 @@ def add(server: Server, texts: Texts) -> None:
 def _event(door: Door, work: Callable[..., Any], inputs: Sequence[Any], output: Any) -> None:
     trigger = gr.Button(visible=False)
     trigger.click(
-        door.told(work),
-        list(inputs),
-        output,
-        api_name=work.__name__,
-        api_description=work.__doc__,
-        **LISTED,
+        door.told(work), list(inputs), output, api_name=work.__name__, api_description=work.__doc__, **LISTED
     )
 
 

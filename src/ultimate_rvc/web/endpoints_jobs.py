@@ -13,6 +13,7 @@ from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web.desk import Door
 from ultimate_rvc.web.local_files import refuse_local_files
+from ultimate_rvc.web.players import files_there
 from ultimate_rvc.work.kinds import schema_of
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -108,7 +109,7 @@ class JobEndpoints:
         job = self._own(job_id, client)
         if job.result is None or job.kind not in KINDS_WITH_FILES:
             raise JobError(f"Job {job.id} has no files to fetch.")
-        return [str(file.path) for file in job.result.files if file.path.is_file()]
+        return [str(file.path) for file in files_there(job)]
 
     def _own(self, job_id: int, client: str) -> Job:
         """A job of this client, on a local server any."""

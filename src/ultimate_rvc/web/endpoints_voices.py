@@ -8,6 +8,7 @@ from typing import Any
 from ultimate_rvc.assets import manage
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.plain import from_plain
 from ultimate_rvc.voices import library
 from ultimate_rvc.web.desk import Door
 from ultimate_rvc.web.endpoints_jobs import job_json
@@ -24,16 +25,8 @@ class VoiceEndpoints:
 
     def functions(self) -> list[Callable[..., Any]]:
         return [
-            self.voices,
-            self.voice,
-            self.change_voice,
-            self.rename_voice,
-            self.delete_voice,
-            self.trash,
-            self.restore_voice,
-            self.blend_voices,
-            self.models,
-            self.download_models,
+            *(self.voices, self.voice, self.change_voice, self.rename_voice, self.delete_voice, self.trash),
+            *(self.restore_voice, self.blend_voices, self.models, self.download_models),
         ]
 
     def voices(self, query: str = "") -> list[dict[str, Any]]:
@@ -113,15 +106,7 @@ def _text(name: str, value: object) -> str:
 
 
 def _preset(given: Mapping[str, Any]) -> library.VoicePreset:
-    """A preset from JSON.
-
-    Raises
-    ------
-    SettingError
-        A name is none, or a value is outside its range.
-    """
-    from ultimate_rvc.plain import from_plain
-
+    """A preset from JSON; a name that is none or a value outside its range is a :class:`SettingError`."""
     if not isinstance(given, Mapping):
         raise SettingError("preset must be an object with names and values.")
     return from_plain(library.VoicePreset, given, "preset")

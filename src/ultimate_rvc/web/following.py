@@ -9,6 +9,9 @@ from typing import Any
 
 from ultimate_rvc.web.portions import portions
 
+# Of events that only show something: no spinner, no place in a queue, no endpoint.
+QUIET: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+
 
 @dataclass(frozen=True)
 class Follower:
@@ -35,7 +38,5 @@ def follow_together(followers: Sequence[Follower], event: Callable[..., Any]) ->
         look,
         [part for each in followers for part in each.inputs],
         [part for each in followers for part in each.outputs],
-        concurrency_limit=None,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )

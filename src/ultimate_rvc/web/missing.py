@@ -14,7 +14,7 @@ from ultimate_rvc.voices.library import voice_card
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
 
 # Without these a cover is made all the same, only rougher: each has something built in to stand in for it.
@@ -56,19 +56,13 @@ def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
         if not missing:
             return [f'<p class="hint">{escape(texts("missing.nothing"))}</p>', gr.Button(visible=False)]
         names = ", ".join(f"{name} ({display.megabytes(size)})" for name, size in missing)
-        return [
-            f'<p class="hint">{escape(texts("missing.some", names=names))}</p>',
-            gr.Button(visible=True),
-        ]
+        return [f'<p class="hint">{escape(texts("missing.some", names=names))}</p>', gr.Button(visible=True)]
 
     def start(name: str | None, client: str) -> int:
         names = [name for name, _ in missing_assets(name)]
         return desk.submit("download", {"names": names}, client).id
 
-    gr.on(
-        [voice.change, ended.change], look, [voice], [line, fetch.button],
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    gr.on([voice.change, ended.change], look, [voice], [line, fetch.button], **QUIET)
     desk.library_followers.append(Follower(look, [voice], [line, fetch.button]))
     panel.starts(fetch, start, [voice, desk.client])
     return panel

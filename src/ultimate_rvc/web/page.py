@@ -12,7 +12,7 @@ import gradio as gr
 from ultimate_rvc import __version__
 from ultimate_rvc.web import endpoints
 from ultimate_rvc.web.desk import Desk, Server
-from ultimate_rvc.web.following import follow_together
+from ultimate_rvc.web.following import QUIET, follow_together
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.tabs import TABS
 from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
@@ -64,11 +64,6 @@ def _language_page(server: Server, texts: Texts) -> None:
         return [client, *look(), *(panel.latest(client) for panel in panels), gr.Timer(active=True)]
 
     # Queued, though they are quick: only a queued event lets the change events of states follow.
-    quiet: dict[str, Any] = {
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
     page = gr.context.Context.root_block
     assert page is not None  # a Blocks is open: components were just put into it
     revision = gr.State(-1)
@@ -76,8 +71,8 @@ def _language_page(server: Server, texts: Texts) -> None:
     # It begins with the arrival: before that, all would look once more than they need.
     timer = gr.Timer(LOOK_SECONDS, active=False)
     places = [desk.client, *changes, *(panel.job_id for panel in panels), timer]
-    page.load(arrive, desk.client, places, **quiet)
-    timer.tick(look, None, changes, **quiet)
+    page.load(arrive, desk.client, places, **QUIET)
+    timer.tick(look, None, changes, **QUIET)
     follow_together(desk.job_followers, revision.change)
     follow_together(desk.library_followers, desk.library.change)
 

@@ -14,7 +14,7 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 
 Updates = Sequence[Any]
 
@@ -66,13 +66,7 @@ class JobPanel:
     def opens(self, event: Dependency) -> None:
         """Show at once what ``event`` has put into ``job_id``."""
         # No change event of the state: a browser fires it for every panel whenever the page is loaded.
-        event.then(
-            self._refresh,
-            *self._held_and_places(),
-            concurrency_limit=None,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        event.then(self._refresh, *self._held_and_places(), **QUIET)
 
     def starts(self, button: ActionButton, start: Callable[..., int], inputs: Sequence[Any]) -> None:
         """Let ``button`` start the job whose id ``start`` returns, and follow that job."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.queue import JobQueue
+from ultimate_rvc.web.players import files_there
 
 # Inputs by step and name, each with the steps and roles that it can come from: the latest made is taken.
 PROVIDERS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -37,8 +38,7 @@ def targets(step: str) -> list[str]:
 
 def made(job: Job) -> dict[str, str]:
     """Files of a finished step by role, as far as they are still there."""
-    files = job.result.files if job.result is not None else ()
-    return {file.role: str(file.path) for file in files if file.path.is_file()}
+    return {file.role: str(file.path) for file in files_there(job)}
 
 
 def newest(queue: JobQueue, client: str, name: str) -> str | None:

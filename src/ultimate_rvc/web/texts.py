@@ -42,6 +42,10 @@ class Texts:
             info += self("setting.range", low=f"{low:g}", high=f"{high:g}", unit=unit)
         return label, info
 
+    def labelled(self, key: str) -> dict[str, str]:
+        """Label and sentence of a component, as its arguments."""
+        return {"label": self(f"{key}.label"), "info": self(f"{key}.info")}
+
     def named(self, group: str, word: str) -> str:
         """The text ``group.word`` for a word of the engine, such as a step; without one the word itself."""
         return self.catalogue.get(f"{group}.{word.replace(' ', '_')}", word)

@@ -41,10 +41,7 @@ def drawn(desk: Desk, job: Job | None) -> list[Any]:
     figure = _figure(desk, folder)
     tags = _sample_steps(folder)
     choices = [(desk.texts("train.sample.step", step=step), step) for step in tags]
-    return [
-        gr.Plot(value=figure, visible=figure is not None),
-        gr.Dropdown(choices, value=None),
-    ]
+    return [gr.Plot(value=figure, visible=figure is not None), gr.Dropdown(choices, value=None)]
 
 
 def redrawn(desk: Desk, job_id: int | None) -> list[Any]:

@@ -10,7 +10,7 @@ from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, Door, problem
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 
 
 def voice_names() -> list[str]:
@@ -27,9 +27,7 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
     """A list of voices that follows the library."""
     texts = desk.texts
     names = voice_names()
-    dropdown = gr.Dropdown(
-        names, value=names[0] if names else None, label=texts(f"{key}.label"), info=texts(f"{key}.info")
-    )
+    dropdown = gr.Dropdown(names, value=names[0] if names else None, **texts.labelled(f"{key}"))
 
     def read_again(chosen: str | None) -> list[Any]:
         names = voice_names()
@@ -42,10 +40,7 @@ def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
 
 def follow_preset(desk: Desk, voice: gr.Dropdown, form: Form) -> None:
     """Let the form take over what the preset of the chosen voice says."""
-    voice.change(
-        desk.told(lambda name: _preset_values(form, name)), voice, list(form.components),
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    voice.change(desk.told(lambda name: _preset_values(form, name)), voice, list(form.components), **QUIET)
 
 
 def _preset_values(form: Form, name: str | None) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ultimate_rvc.covers.cache import CachedFile, StepCache
 from ultimate_rvc.covers.steps import Workshop, encode_mix
 from ultimate_rvc.covers.wave_file import write_stem
 from ultimate_rvc.files import file_hash
-from ultimate_rvc.outputs import Outputs, Target, place
+from ultimate_rvc.outputs import Outputs, place
 from ultimate_rvc.paths import cache_dir
 from ultimate_rvc.work.requests import (
     EffectsRequest,
@@ -34,47 +35,38 @@ FloatArray = NDArray[np.float32]
 
 
 def add_effects(request: EffectsRequest, bench: Workbench) -> WorkResult:
-    suffix = f".{written_format(request, AudioFormat.WAV)}"
-    target = one_target(_outputs(request), request.output, request.source, " (effects)", suffix)
     return _changed(
-        request,
-        bench,
-        target,
-        "effects",
+        request, bench, "effects", " (effects)",
         lambda waveform, rate: apply_effects(waveform, rate, request.effects),
-        request.bitrate_kbps,
-    )
+    )  # fmt: skip
 
 
 def transpose(request: TransposeRequest, bench: Workbench) -> WorkResult:
-    suffix = f".{written_format(request, AudioFormat.WAV)}"
-    tail = f" ({request.semitones:+g} semitones)"
-    target = one_target(_outputs(request), request.output, request.source, tail, suffix)
     return _changed(
-        request,
-        bench,
-        target,
-        "transpose",
+        request, bench, "transpose", f" ({request.semitones:+g} semitones)",
         lambda waveform, rate: transposing.transpose(waveform, rate, request.semitones),
-        request.bitrate_kbps,
-    )
+    )  # fmt: skip
 
 
 def wavify(request: WavifyRequest, bench: Workbench) -> WorkResult:
     folder = request.source.parent if request.beside else None
-    target = one_target(_outputs(request), request.output, request.source, "", ".wav", folder=folder)
-    return _changed(request, bench, target, "wavify", lambda waveform, _: waveform, None)
+    return _changed(request, bench, "wavify", "", lambda waveform, _: waveform, folder)
 
 
 def _changed(
     request: EffectsRequest | TransposeRequest | WavifyRequest,
     bench: Workbench,
-    target: Target,
     name: str,
+    tail: str,
     change: Callable[[FloatArray, int], FloatArray],
-    bitrate_kbps: int | None,
+    folder: Path | None = None,
 ) -> WorkResult:
-    """One file, changed, in its place."""
+    """One file, changed, in its place: the one that was asked for, else in ``folder`` with ``tail`` in its name."""
+    if isinstance(request, WavifyRequest):
+        suffix, bitrate_kbps = ".wav", None
+    else:
+        suffix, bitrate_kbps = f".{written_format(request, AudioFormat.WAV)}", request.bitrate_kbps
+    target = one_target(_outputs(request), request.output, request.source, tail, suffix, folder=folder)
     waveform, sample_rate = decode(request.source)
     with bench.step(name):
         changed = change(waveform, sample_rate)
@@ -135,10 +127,8 @@ def _outputs(request: EffectsRequest | TransposeRequest | WavifyRequest | MixReq
 
 
 def _result(bench: Workbench, file: ResultFile, sample_rate: int, samples: int) -> WorkResult:
-    return WorkResult(
-        files=(file,),
-        steps=tuple(bench.steps),
-        warnings=tuple(bench.warnings),
+    return bench.result(
+        [file],
         device="cpu",
         precision="float32",
         facts={"sample_rate": sample_rate, "duration_seconds": samples / sample_rate},

@@ -88,10 +88,8 @@ def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if not converted:
         raise AudioError(" ".join(outcome.error for outcome in failures if outcome.error))
-    return WorkResult(
-        files=tuple(outcome.file for outcome in converted if outcome.file),
-        steps=tuple(bench.steps),
-        warnings=tuple(bench.warnings),
+    return bench.result(
+        (outcome.file for outcome in converted if outcome.file),
         device=str(pipeline.device),
         precision=str(pipeline.precision.dtype).removeprefix("torch."),
         facts={
@@ -134,10 +132,8 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
         The output cannot be that, a file is not there, a folder holds no audio.
     """
     found = list(_found(request.sources))
-    voice_files = (voice.model_path, voice.index_path, request.index_path)
-    outputs = Outputs(
-        [*input_paths(request), *voice_files, *(each.path for each in found)], request.overwrite
-    )
+    read = [*input_paths(request), voice.model_path, voice.index_path, request.index_path]
+    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite)
     if (named := _named_file(request, found)) is not None:
         format_of(named, request.output_format)
         return [Task(found[0].path, outputs.named_file(named, needs_bytes=expected_bytes(found[0].path)))]
@@ -147,9 +143,7 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
     tail = f" ({file_title(voice.name)})"
     suffix = f".{request.output_format or AudioFormat.WAV}"
     found = _without_earlier_results(found, folder, tail, suffix)
-    outputs = Outputs(
-        [*input_paths(request), *voice_files, *(each.path for each in found)], request.overwrite
-    )
+    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite)
     names: dict[str, set[str]] = {}
     for each in found:
         names.setdefault(_place(each), set()).add(each.path.name)
@@ -243,11 +237,7 @@ def _seconds(source: Path) -> float:
 
 
 def _convert_group(
-    pipeline: Pipeline,
-    tasks: Sequence[Task],
-    request: ConvertRequest,
-    bench: Workbench,
-    progress: Progress,
+    pipeline: Pipeline, tasks: Sequence[Task], request: ConvertRequest, bench: Workbench, progress: Progress
 ) -> list[_Outcome]:
     """Convert files that share batches; one bad file among many does not cost the others."""
     started = time.perf_counter()

@@ -13,13 +13,7 @@ from typing import Any
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.covers.source_checks import is_url
-from ultimate_rvc.errors import (
-    AudioError,
-    DatasetError,
-    SettingError,
-    SourceError,
-    VoiceFileError,
-)
+from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceError, VoiceFileError
 from ultimate_rvc.plain import from_plain, to_plain
 from ultimate_rvc.rvc.train.folders import dataset_folder
 from ultimate_rvc.settings import schema

@@ -50,15 +50,12 @@ def separate(request: SeparateRequest, bench: Workbench) -> WorkResult:
     files = []
     with bench.step("write"):
         for role, target in zip(roles, targets, strict=True):
-            file = write(
-                bench, getattr(parts, role), sample_rate, target,
-                role=role, bitrate_kbps=request.bitrate_kbps, source=source,
-            )  # fmt: skip
-            files.append(file)
-    return WorkResult(
-        files=tuple(files),
-        steps=tuple(bench.steps),
-        warnings=tuple(bench.warnings),
+            waves, kbps = getattr(parts, role), request.bitrate_kbps
+            files.append(
+                write(bench, waves, sample_rate, target, role=role, bitrate_kbps=kbps, source=source)
+            )
+    return bench.result(
+        files,
         device="cpu" if parts.model == separation.DSP_MODEL else device,
         precision="float32",
         facts={

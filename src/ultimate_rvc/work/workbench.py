@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from ultimate_rvc.choices import Device
 from ultimate_rvc.progress import Progress, StepTime
 from ultimate_rvc.switches import ResolvedConfig, resolve_config
+from ultimate_rvc.work.result import ResultFile, WorkResult
 from ultimate_rvc.work.warm import WarmPipelines
 
 
@@ -42,6 +43,10 @@ class Workbench:
 
     def warn(self, *sentences: str) -> None:
         self.warnings += [sentence for sentence in dict.fromkeys(sentences) if sentence not in self.warnings]
+
+    def result(self, files: Iterable[ResultFile], **more: Any) -> WorkResult:
+        """What came of it, with the steps and warnings so far."""
+        return WorkResult(tuple(files), tuple(self.steps), tuple(self.warnings), **more)
 
     def optimization(self, given: Mapping[str, Any]) -> ResolvedConfig:
         """The configuration for a request: what it gives, the slot's device, then what is in force."""

@@ -13,7 +13,7 @@ from ultimate_rvc.settings import settings_of
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.voice_choice import checked_voice, voice_names
 from ultimate_rvc.work.requests import ConvertRequest
 
@@ -31,11 +31,7 @@ COVER_FOLDS = {
     "source": ("source.",),
     "output": ("output_format", "output_sr", "bitrate_kbps", "output_name", ""),
 }
-CONVERT_FOLDS = {
-    "pitch": PITCH,
-    "conversion": CONVERSION,
-    "output": ("output_format", "bitrate_kbps", ""),
-}
+CONVERT_FOLDS = {"pitch": PITCH, "conversion": CONVERSION, "output": ("output_format", "bitrate_kbps", "")}
 
 
 @dataclass(frozen=True)
@@ -94,15 +90,10 @@ def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
                 forms.append(controls.lay_out(desk, parts["backing"], given))
             forms.append(controls.lay_out(desk, parts["mix"], given))
         with gr.Accordion(texts("advanced.effects"), open=False):
-            effects = gr.Checkbox(
-                _has_effects(given), label=texts("setting.effects.label"), info=texts("setting.effects.info")
-            )
+            effects = gr.Checkbox(_has_effects(given), **texts.labelled("setting.effects"))
             forms.append(controls.lay_out(desk, parts["effects"], given))
         forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
-    backing.change(
-        lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift,
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    backing.change(lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift, **QUIET)
     return CoverForm(desk, controls.joined(*forms), effects, backing)
 
 
@@ -134,8 +125,7 @@ def _backing(desk: Desk, chosen: str) -> gr.Dropdown:
     dropdown = gr.Dropdown(
         choices(),
         value=chosen,
-        label=texts("setting.backing.label"),
-        info=texts("setting.backing.info"),
+        **texts.labelled("setting.backing"),
         elem_classes=controls.css_class(settings_of(BackingVoice)["voice"]),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,7 +10,9 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.following import QUIET
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import files_there, player
 from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 
@@ -59,37 +60,24 @@ def _is_ours(job: Job) -> bool:
 
 def _result(desk: Desk) -> list[Any]:
     texts = desk.texts
-    choice = gr.Dropdown(
-        [], label=texts("convert.choice.label"), info=texts("convert.choice.info"), visible=False
-    )
-    player = gr.Audio(
-        label=texts("convert.result.label"),
-        type="filepath",
-        interactive=False,
-        visible=False,
-        editable=False,
-        buttons=["download"],
-    )
+    choice = gr.Dropdown([], **texts.labelled("convert.choice"), visible=False)
+    heard = player(texts("convert.result.label"))
     told = gr.HTML(visible=False, padding=False)
     results = gr.File(
         label=texts("convert.results.label"), file_count="multiple", interactive=False, visible=False
     )
 
-    choice.change(
-        lambda path: gr.Audio(value=path), choice, player,
-        concurrency_limit=None, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
-    return [choice, player, told, results]
+    choice.change(lambda path: gr.Audio(value=path), choice, heard, **QUIET)
+    return [choice, heard, told, results]
 
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
-    made = job.result.files if job is not None and job.result is not None else ()
-    paths = [file.path for file in made if file.path.is_file()]
+    paths = [file.path for file in files_there(job)]
     parts = (display.facts, display.converted, display.stage_times)
     told = "".join(part(job, desk.texts) for part in parts) if job is not None else ""
     first = str(paths[0]) if paths else None
     return [
-        gr.Dropdown([(Path(path).name, str(path)) for path in paths], value=first, visible=len(paths) > 1),
+        gr.Dropdown([(path.name, str(path)) for path in paths], value=first, visible=len(paths) > 1),
         gr.Audio(value=first, visible=bool(paths)),
         gr.HTML(told, visible=bool(told)),
         gr.File(value=[str(path) for path in paths] or None, visible=bool(paths)),

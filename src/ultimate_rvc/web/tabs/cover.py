@@ -13,7 +13,7 @@ from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.missing import missing_footer
 from ultimate_rvc.web.panel import JobPanel, of_kind
-from ultimate_rvc.web.players import MOST_STEMS, cover_file, stems
+from ultimate_rvc.web.players import MOST_STEMS, cover_file, player, stems
 from ultimate_rvc.web.sources import song_sources
 from ultimate_rvc.web.tabs import advanced, melody, steps
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
@@ -43,13 +43,7 @@ def _at_once(desk: Desk) -> JobPanel:
                 height=170,
                 elem_classes="drop",
             )
-            link = gr.Textbox(
-                value="",
-                label=texts("cover.link.label"),
-                info=texts("cover.link.info"),
-                placeholder="https://",
-                max_lines=1,
-            )
+            link = gr.Textbox("", **texts.labelled("cover.link"), placeholder="https://", max_lines=1)
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
             form = advanced.cover_form(desk, file_part(COVER_PART))
@@ -82,17 +76,11 @@ def _at_once(desk: Desk) -> JobPanel:
 
 def _result(desk: Desk) -> list[Any]:
     texts = desk.texts
-    cover = gr.Audio(
-        label=texts("cover.result.label"), type="filepath", interactive=False, visible=False, editable=False,
-        buttons=["download"], elem_id="cover-result",
-    )  # fmt: skip
+    cover = player(texts("cover.result.label"), elem_id="cover-result")
     told = gr.HTML(visible=False, padding=False)
     with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
         gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
-        players = [
-            gr.Audio(type="filepath", interactive=False, visible=False, editable=False, buttons=["download"])
-            for _ in range(MOST_STEMS)
-        ]
+        players = [player() for _ in range(MOST_STEMS)]
     return [cover, told, folder, *players]
 
 
@@ -100,7 +88,7 @@ def _shown(desk: Desk, job: Job | None) -> list[Any]:
     """What ``_result`` becomes for a finished job."""
     path = cover_file(job)
     found = stems(job, desk.texts)
-    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    told = display.told(job, desk.texts)
     players = [
         gr.Audio(value=str(path), label=label, visible=True) for label, path in found
     ] + [gr.Audio(value=None, visible=False)] * (MOST_STEMS - len(found))  # fmt: skip

@@ -14,9 +14,10 @@ from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_jobs import KINDS_WITH_FILES
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import files_there, player
 
 SHOWN_JOBS = 200
 
@@ -27,16 +28,11 @@ def build(desk: Desk) -> list[JobPanel]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             empty = gr.Markdown(texts("jobs.empty"), elem_classes="hint")
-            choice = gr.Radio(
-                [], label=texts("jobs.choice.label"), info=texts("jobs.choice.info"), elem_classes="job-list"
-            )
+            choice = gr.Radio([], **texts.labelled("jobs.choice"), elem_classes="job-list")
             clear = ActionButton(desk, texts("jobs.clear"), size="sm")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, lambda _: False, texts("jobs.none_open"))
-            player = gr.Audio(
-                label=texts("jobs.player.label"), type="filepath", interactive=False, visible=False,
-                editable=False, buttons=["download"],
-            )  # fmt: skip
+            heard = player(texts("jobs.player.label"))
             files = gr.File(
                 label=texts("jobs.files.label"), file_count="multiple", interactive=False, visible=False
             )
@@ -47,25 +43,17 @@ def build(desk: Desk) -> list[JobPanel]:
                 )
                 gr.Markdown(texts("jobs.settings.info"), elem_classes="hint")
                 again = ActionButton(desk, texts("jobs.again.go"), variant="primary")
-    panel.shows([player, files, told, changes], lambda job: _shown(desk, job))
+    panel.shows([heard, files, told, changes], lambda job: _shown(desk, job))
     panel.connect()
 
     def look(chosen: int | None, client: str) -> list[Any]:
         jobs = desk.queue.list(client=desk.seen_by(client), limit=SHOWN_JOBS)[::-1]
         known = [job.id for job in jobs]
         choices = [(_line(job, desk), job.id) for job in jobs]
-        return [
-            gr.Radio(choices, value=chosen if chosen in known else None),
-            gr.Markdown(visible=not jobs),
-        ]
+        return [gr.Radio(choices, value=chosen if chosen in known else None), gr.Markdown(visible=not jobs)]
 
-    quiet: dict[str, Any] = {
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
     desk.job_followers.append(Follower(look, [choice, desk.client], [choice, empty]))
-    panel.opens(choice.change(desk.told(lambda job_id: job_id), choice, panel.job_id, **quiet))
+    panel.opens(choice.change(desk.told(lambda job_id: job_id), choice, panel.job_id, **QUIET))
     clear.runs(lambda client: desk.queue.clear(client=desk.seen_by(client)), desk.client, None)
     again.runs(
         lambda job_id, text, client: _again(desk, job_id, text, client),
@@ -83,12 +71,10 @@ def _line(job: Job, desk: Desk) -> str:
 
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
-    result = job.result if job is not None else None
-    paths = [str(file.path) for file in result.files if file.path.is_file()] if result else []
     # Voices and models lie in folders of their own, which the page does not serve.
-    if job is None or job.kind not in KINDS_WITH_FILES:
-        paths = []
-    told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job is not None else ""
+    is_served = job is not None and job.kind in KINDS_WITH_FILES
+    paths = [str(file.path) for file in files_there(job)] if is_served else []
+    told = display.told(job, desk.texts)
     settings = json.dumps(job.settings, indent=2, ensure_ascii=False) if job is not None else ""
     return [
         gr.Audio(value=paths[0] if paths else None, visible=bool(paths)),

@@ -20,9 +20,9 @@ def build(desk: Desk) -> JobPanel:
     texts = desk.texts
     kind = gr.Dropdown(
         [(texts(f"asset_kind.{word}"), word.value) for word in AssetKind], value=AssetKind.ENCODER.value,
-        label=texts("models.kind.label"), info=texts("models.kind.info"),
+        **texts.labelled("models.kind"),
     )  # fmt: skip
-    names = gr.CheckboxGroup([], label=texts("models.names.label"), info=texts("models.names.info"))
+    names = gr.CheckboxGroup([], **texts.labelled("models.names"))
     line = ProblemLine(desk, later=True)
     with gr.Row():
         download = ActionButton(desk, texts("models.download"), line, variant="primary")

@@ -15,6 +15,7 @@ from ultimate_rvc.web import controls
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.controls import OFF, ON
 from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.following import QUIET
 from ultimate_rvc.web.portions import portions
 from ultimate_rvc.work import settings_parts
 from ultimate_rvc.work.settings_parts import LEFT_OUT
@@ -34,16 +35,10 @@ def build(desk: Desk) -> None:
     switches = [_switch(desk, name) for name in SWITCHES]
     with gr.Accordion(texts("settings.in_force"), open=False) as folded:
         in_force = gr.HTML(padding=False)
-    quiet: dict[str, Any] = {
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-
     for switch in switches:
         # `input` and not `change`: only a person's choice is written, not what was read from the browser.
         line.watches(
-            switch.input, lambda *values: read_switches(values), switches, desk.optimization, **quiet
+            switch.input, lambda *values: read_switches(values), switches, desk.optimization, **QUIET
         )
 
     def changed(chosen: dict[str, Any]) -> list[Any]:
@@ -51,9 +46,9 @@ def build(desk: Desk) -> None:
         values = show_switches(chosen) if chosen else [gr.skip()] * len(switches)
         return [*values, ""]
 
-    desk.optimization.change(desk.told(changed), desk.optimization, [*switches, in_force], **quiet)
+    desk.optimization.change(desk.told(changed), desk.optimization, [*switches, in_force], **QUIET)
     folded.expand(
-        desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **quiet
+        desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **QUIET
     )
     _files(desk, switches)
 
@@ -98,20 +93,13 @@ def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
 def _files(desk: Desk, switches: Sequence[Any]) -> None:
     texts = desk.texts
     with gr.Accordion(texts("files.title"), open=False):
-        known = gr.Dropdown(
-            settings_files.names(),
-            value=None,
-            label=texts("files.known.label"),
-            info=texts("files.known.info"),
-        )
+        known = gr.Dropdown(settings_files.names(), value=None, **texts.labelled("files.known"))
         line = ProblemLine(desk, later=True)
         with gr.Row():
             load = ActionButton(desk, texts("files.load"), line)
             reset = gr.Button(texts("files.reset"))
         line.place()
-        name = gr.Textbox(
-            value="", label=texts("files.name.label"), info=texts("files.name.info"), max_lines=1
-        )
+        name = gr.Textbox("", **texts.labelled("files.name"), max_lines=1)
         save = ActionButton(desk, texts("files.save"), variant="primary", interactive=desk.server.is_local)
 
     forms = desk.forms

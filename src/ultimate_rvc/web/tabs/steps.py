@@ -17,6 +17,7 @@ from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import player
 from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 from ultimate_rvc.work.requests import EffectsRequest, MixRequest, SeparateRequest
@@ -71,13 +72,7 @@ def _audio(desk: Desk, inputs: Inputs, name: str) -> Any:
 def _result(desk: Desk, name: str, roles: Sequence[str]) -> _Step:
     panel = JobPanel(desk, lambda job: step_flow.step_of(job) == name, "")
     told = gr.HTML(visible=False, padding=False)
-    players = {
-        role: gr.Audio(
-            label=desk.texts.named("stem", role), type="filepath", interactive=False, visible=False,
-            editable=False, buttons=["download"], elem_id=f"steps-{name}-{role}",
-        )
-        for role in roles
-    }  # fmt: skip
+    players = {role: player(desk.texts.named("stem", role), elem_id=f"steps-{name}-{role}") for role in roles}
     return _Step(name, panel, told, players)
 
 
@@ -88,7 +83,7 @@ def _follow(desk: Desk, step: _Step, inputs: Inputs, shift: Any) -> None:
 
     def show(job: Job | None) -> list[Any]:
         made = {} if job is None else step_flow.made(job)
-        told = display.facts(job, desk.texts) + display.stage_times(job, desk.texts) if job else ""
+        told = display.told(job, desk.texts)
         players = [gr.Audio(value=made.get(role), visible=role in made) for role in step.players]
         sent = [step_flow.newest(desk.queue, job.client, name) if made and job else None for name in targets]
         updates = [gr.skip() if path is None else gr.Audio(value=path) for path in sent]
@@ -201,7 +196,7 @@ def _mix(desk: Desk, inputs: Inputs) -> tuple[_Step, Any]:
             gains = controls.lay_out(desk, of_a_cover["gains"])
         shift = gr.Slider(
             -MOST_SHIFT, MOST_SHIFT, 0, step=1,
-            label=texts("steps.shift.label"), info=texts("steps.shift.info"),
+            **texts.labelled("steps.shift"),
             elem_classes=controls.css_class(known["semitones"]),
         )  # fmt: skip
         output = _output(desk, MixRequest, leave_out=("gains_db", "semitones"))

@@ -28,13 +28,7 @@ def build(desk: Desk) -> list[JobPanel]:
     texts = desk.texts
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            name = gr.Textbox(
-                value="",
-                label=texts("train.name.label"),
-                info=texts("train.name.info"),
-                max_lines=1,
-                max_length=120,
-            )
+            name = gr.Textbox("", **texts.labelled("train.name"), max_lines=1, max_length=120)
             files = gr.File(
                 label=texts("train.files.label"), file_count="multiple", file_types=["audio"],
                 type="filepath", height=170, elem_classes="drop",
@@ -49,9 +43,7 @@ def build(desk: Desk) -> list[JobPanel]:
             curves = gr.Plot(label=texts("train.curves.label"), visible=False)
             with gr.Accordion(texts("train.samples"), open=False):
                 gr.Markdown(texts("train.samples.info"), elem_classes="hint")
-                samples = gr.Dropdown(
-                    [], label=texts("train.sample.label"), info=texts("train.sample.info"), interactive=True
-                )
+                samples = gr.Dropdown([], **texts.labelled("train.sample"), interactive=True)
                 player = gr.Audio(
                     interactive=False, editable=False, buttons=["download"], label=texts("train.sample.heard")
                 )

@@ -30,16 +30,8 @@ def build(desk: Desk, chosen: gr.State) -> None:
     facts = gr.HTML(f'<div class="job empty">{escape(texts("details.none"))}</div>', padding=False)
     with gr.Column(visible=False) as form:
         inspect = ActionButton(desk, texts("details.inspect"), size="sm")
-        note = gr.Textbox(
-            value="",
-            label=texts("details.note.label"),
-            info=texts("details.note.info"),
-            lines=2,
-            max_length=4000,
-        )
-        tags = gr.Textbox(
-            value="", label=texts("details.tags.label"), info=texts("details.tags.info"), max_lines=1
-        )
+        note = gr.Textbox(value="", **texts.labelled("details.note"), lines=2, max_length=4000)
+        tags = gr.Textbox("", **texts.labelled("details.tags"), max_lines=1)
         gr.Markdown(texts("details.preset"), elem_classes="hint")
         preset = _preset(desk)
         save = ActionButton(desk, texts("details.save"), variant="primary")
@@ -51,9 +43,7 @@ def build(desk: Desk, chosen: gr.State) -> None:
             index = gr.File(
                 label=texts("details.index.label"), file_types=[".index"], type="filepath", height=110
             )
-            rename = gr.Textbox(
-                value="", label=texts("details.rename.label"), info=texts("details.rename.info"), max_lines=1
-            )
+            rename = gr.Textbox("", **texts.labelled("details.rename"), max_lines=1)
             files_line = ProblemLine(desk, later=True)
             with gr.Row():
                 apply = ActionButton(desk, texts("details.apply"), files_line)

@@ -26,8 +26,8 @@ def _blend(desk: Desk) -> None:
     texts = desk.texts
     first = voice_dropdown(desk, "blend.first")
     second = voice_dropdown(desk, "blend.second")
-    share = gr.Slider(0, 1, 0.5, step=0.01, label=texts("blend.share.label"), info=texts("blend.share.info"))
-    name = gr.Textbox(value="", label=texts("blend.name.label"), info=texts("blend.name.info"), max_lines=1)
+    share = gr.Slider(0, 1, 0.5, step=0.01, **texts.labelled("blend.share"))
+    name = gr.Textbox("", **texts.labelled("blend.name"), max_lines=1)
     go = ActionButton(desk, texts("blend.go"), variant="primary")
 
     def blend(first: str | None, second: str | None, share: float, name: str) -> str:
@@ -44,8 +44,8 @@ def _blend(desk: Desk) -> None:
 
 def _trash(desk: Desk) -> None:
     texts = desk.texts
-    entries = gr.Dropdown([], label=texts("trash.entries.label"), info=texts("trash.entries.info"))
-    name = gr.Textbox(value="", label=texts("trash.name.label"), info=texts("trash.name.info"), max_lines=1)
+    entries = gr.Dropdown([], **texts.labelled("trash.entries"))
+    name = gr.Textbox("", **texts.labelled("trash.name"), max_lines=1)
     line = ProblemLine(desk, later=True)
     with gr.Row():
         restore = ActionButton(desk, texts("trash.restore"), line, variant="primary")

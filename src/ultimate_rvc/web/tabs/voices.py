@@ -10,7 +10,7 @@ from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.voices.library import known_voices, search_voices
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.sources import voice_source
 from ultimate_rvc.web.tabs import voice_details, voice_more
@@ -24,9 +24,7 @@ def build(desk: Desk) -> list[JobPanel]:
     chosen = gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=320):
-            search = gr.Textbox(
-                value="", label=texts("voices.search.label"), info=texts("voices.search.info"), max_lines=1
-            )
+            search = gr.Textbox("", **texts.labelled("voices.search"), max_lines=1)
             library = gr.HTML(js_on_load=CARD_CLICKS, padding=False)
             panel = _import(desk)
             voice_more.build(desk)
@@ -39,14 +37,9 @@ def build(desk: Desk) -> list[JobPanel]:
     def choose(event: gr.EventData) -> str:
         return checked_voice(desk, str((event._data or {}).get("voice", "")))
 
-    quiet: dict[str, Any] = {
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    search.change(desk.told(look), [search], [library], **quiet)
+    search.change(desk.told(look), [search], [library], **QUIET)
     desk.library_followers.append(Follower(desk.told(look), [search], [library]))
-    library.click(desk.told(choose), None, chosen, **quiet)
+    library.click(desk.told(choose), None, chosen, **QUIET)
     return [panel]
 
 
@@ -57,18 +50,11 @@ def _import(desk: Desk) -> JobPanel:
             label=texts("voices.import.files"), file_count="multiple", type="filepath", height=150,
             file_types=[".pth", ".safetensors", ".zip", ".index"], elem_classes="drop",
         )  # fmt: skip
-        link = gr.Textbox(
-            value="", label=texts("voices.import.link.label"), info=texts("voices.import.link.info"),
-            placeholder="https://", max_lines=1,
-        )  # fmt: skip
+        link = gr.Textbox("", **texts.labelled("voices.import.link"), placeholder="https://", max_lines=1)
         published = gr.Dropdown(
-            ["", *known_voices()], value="", label=texts("voices.import.published.label"),
-            info=texts("voices.import.published.info"),
+            ["", *known_voices()], value="", **texts.labelled("voices.import.published"),
         )  # fmt: skip
-        name = gr.Textbox(
-            value="", label=texts("voices.import.name.label"), info=texts("voices.import.name.info"),
-            max_lines=1, max_length=120,
-        )  # fmt: skip
+        name = gr.Textbox("", **texts.labelled("voices.import.name"), max_lines=1, max_length=120)
         go = ActionButton(desk, texts("voices.import.go"), variant="primary")
         panel = JobPanel(desk, of_kind("import-voice"), "")
     ended = gr.State(None)
