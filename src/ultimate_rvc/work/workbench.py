@@ -12,8 +12,8 @@ from typing import Any
 
 from ultimate_rvc.choices import Device
 from ultimate_rvc.progress import Progress, StepTime
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.switches import ResolvedConfig, resolve_config
-from ultimate_rvc.work.warm import WarmPipelines
 
 
 @dataclass
