@@ -14,6 +14,7 @@ from ultimate_rvc.assets.stamps import forget_hash
 from ultimate_rvc.assets.transfer import forget_sidecar
 from ultimate_rvc.errors import AssetMissingError
 from ultimate_rvc.paths import models_dir
+from ultimate_rvc.plain import to_plain
 from ultimate_rvc.progress import Progress
 
 
@@ -45,12 +46,7 @@ class AssetReport:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        return {
-            **vars(self),
-            "path": str(self.path),
-            "damaged": [str(path) for path in self.damaged],
-            "sources": list(self.sources),
-        }
+        return dict(to_plain(self))
 
 
 def list_assets(kinds: Iterable[AssetKind] = ()) -> list[AssetReport]:

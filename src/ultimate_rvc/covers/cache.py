@@ -189,12 +189,15 @@ class StepCache:
         return _entry(step, key, final, manifest, cached=False)
 
     def _discard(self, final: Path) -> None:
-        """Take a useless entry out of sight in one rename, then remove it at leisure."""
         if final.exists():
             logger.warning("The cache entry %s is damaged; it is made again.", final)
-            grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
-            final.replace(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            self._bury(final)
+
+    def _bury(self, final: Path) -> None:
+        """Take an entry out of sight in one rename, never half, then remove it at leisure."""
+        grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
+        final.replace(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
     def _verified(self, step: str, key: str) -> CacheEntry | None:
         folder = self.folder / step / key
@@ -302,9 +305,7 @@ class StepCache:
             self._remove_stale_partials()
             for entry in chosen:
                 (self.folder / PARTIAL_FOLDER).mkdir(exist_ok=True)
-                grave = self.folder / PARTIAL_FOLDER / f"{entry.key}.{secrets.token_hex(4)}"
-                entry.folder.replace(grave)  # gone in one step: never a half-removed entry
-                shutil.rmtree(grave, ignore_errors=True)
+                self._bury(entry.folder)
                 (self.folder / LOCK_FOLDER / f"{entry.key}.lock").unlink(missing_ok=True)
         return chosen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from ultimate_rvc.rvc.voice_file.describe import VoiceFile, VoiceMetadata
 
 SPEAKER_TABLE = "emb_g.weight"
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One of the two voices that are blended."""
-
-    ref: VoiceRef
-    voice: VoiceFile
-
-    @property
-    def name(self) -> str:
-        return self.ref.name
 
 
 def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> VoiceRef:
@@ -74,13 +62,12 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     with changing(library, f"Blending {first!r} and {second!r}"), unfinished_folder(library) as workplace:
         refuse_taken_name(wanted, library)
         refs = (find_voice(first), find_voice(second))
-        one, other = (_Part(ref, read_voice_file(ref.model_path)) for ref in refs)
-        doubts = check_alike(one.voice, other.voice, one.name, other.name)
-        blended = blend(one.voice, other.voice, ratio, (one.name, other.name))
-        sources = [_source(one.ref, ratio), _source(other.ref, 1 - ratio)]
-        values = {"blended_from": sources}
+        names = (refs[0].name, refs[1].name)
+        one, other = (read_voice_file(ref.model_path) for ref in refs)
+        warnings = [*check_alike(one, other, *names)]
+        blended = blend(one, other, ratio, names)
+        values = {"blended_from": [_source(refs[0], ratio), _source(refs[1], 1 - ratio)]}
         final = add_voice(blended, wanted, values=values, library=library, workplace=workplace)
-    warnings = [*doubts]
     if any(ref.index_path is not None for ref in refs):
         warnings.append(
             "The blend has no index; give it one of either voice with `urvc voices attach-index`."

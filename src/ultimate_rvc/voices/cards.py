@@ -13,7 +13,7 @@ from ultimate_rvc.plain import to_plain
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.pictures import find_picture
 from ultimate_rvc.voices.presets import VoicePreset
-from ultimate_rvc.voices.record import VoiceRecord, plain_text, read_record, whole
+from ultimate_rvc.voices.record import plain_text, whole
 
 MAX_SHOWN_LETTERS = 200  # of a recorded name
 
@@ -137,8 +137,7 @@ def _folded(text: str) -> str:
 
 
 def _card(ref: VoiceRef, packaged: bool) -> VoiceCard:
-    folder = ref.folder if "/" not in ref.name else None
-    record = read_record(folder) if folder is not None else VoiceRecord()
+    record = ref.record
     return VoiceCard(
         name=ref.name,
         model_path=ref.model_path,
@@ -146,7 +145,7 @@ def _card(ref: VoiceRef, packaged: bool) -> VoiceCard:
         index_path=ref.index_path,
         index_bytes=ref.index_path.stat().st_size if ref.index_path else None,
         packaged=packaged,
-        picture_path=find_picture(folder) if folder is not None else None,
+        picture_path=find_picture(ref.own_folder),
         note=record.note,
         tags=record.tags,
         preset=record.preset,

@@ -209,8 +209,7 @@ def _import(
     index, warnings = _checked_index(model, material.files, chosen_index, voice.metadata.config.phone_dim)
     picture, picture_warnings = _usable_picture(material.picture, workplace)
     record = material.record
-    own = {"note": record.note, "tags": list(record.tags), "preset": record.preset.to_json()}
-    values = {part: value for part, value in own.items() if value}
+    values = record.owners_parts()
     values["imported_from"] = {"file": path.name, "model": model.name, "sha256": file_hash(model), **source}
     final = add_voice(
         voice,

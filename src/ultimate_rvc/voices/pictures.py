@@ -17,13 +17,10 @@ MAX_PICTURE_PIXELS = 50_000_000  # a photograph of a large camera; what decodes 
 KEPT_SIDE = 1024  # larger pictures are made smaller: cards show a few hundred pixels
 
 
-def find_picture(folder: Path) -> Path | None:
+def find_picture(folder: Path | None) -> Path | None:
     """The picture in a voice's folder, if there is one."""
-    for suffix in PICTURE_SUFFIXES.values():
-        path = folder / f"{PICTURE_STEM}{suffix}"
-        if path.is_file() and not path.is_symlink():
-            return path
-    return None
+    paths = [folder / f"{PICTURE_STEM}{suffix}" for suffix in PICTURE_SUFFIXES.values()] if folder else []
+    return next((path for path in paths if path.is_file() and not path.is_symlink()), None)
 
 
 def is_picture_name(path: Path) -> bool:
@@ -85,7 +82,9 @@ def _drawn_anew(source: Path) -> tuple[str, bytes]:
                     raise Image.DecompressionBombError
                 picture = ImageOps.exif_transpose(opened)
                 picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
-                mode = "RGBA" if kind != "JPEG" and _has_transparency(picture) else "RGB"
+                mode = (
+                    "RGBA" if kind != "JPEG" and getattr(picture, "has_transparency_data", False) else "RGB"
+                )
                 buffer = io.BytesIO()
                 picture.convert(mode).save(buffer, format=kind)
     except Image.DecompressionBombError as error:
@@ -97,10 +96,6 @@ def _drawn_anew(source: Path) -> tuple[str, bytes]:
     except Exception as error:  # decoders fail on damaged files in ways of their own
         raise SettingError(f"{source} is a damaged picture; save it again.") from error
     return kind, buffer.getvalue()
-
-
-def _has_transparency(picture: object) -> bool:
-    return bool(getattr(picture, "has_transparency_data", False))
 
 
 def _bounded_content(source: Path) -> bytes:
