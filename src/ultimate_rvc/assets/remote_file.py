@@ -137,13 +137,8 @@ class Asker:
 def check_url(url: str, *, allow_local: bool) -> None:
     """Raise unless a link may be followed: https, and http only to this machine.
 
-    Parameters
-    ----------
-    url : str
-        Any link, also one that a server leads to.
-    allow_local : bool
-        Whether addresses of this machine and its network may be asked. A page that others reach
-        must not ask them: they may hold what only this machine may see.
+    Without ``allow_local``, addresses of this machine and its network are not asked: they may hold what
+    only this machine may see, and not the others who reach a page.
 
     Raises
     ------

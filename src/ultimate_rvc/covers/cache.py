@@ -91,13 +91,9 @@ class EntrySummary:
 def step_key(step: str, version: int, inputs: Mapping[str, Any]) -> str:
     """The name of a step's result: a hash of everything that decides its bytes.
 
-    Parameters
-    ----------
-    step, version
-        The step and the version of its algorithm: raised whenever its output changes.
-    inputs
-        Hashes of the input files and of the model files, and the settings that matter. Order is of
-        no consequence; 1 and 1.0 are the same.
+    ``version`` is that of the step's algorithm, raised whenever its output changes. ``inputs`` are hashes of
+    the input files and of the model files, and the settings that matter: order is of no consequence; 1 and
+    1.0 are the same.
     """
     text = json.dumps(
         {"step": step, "version": version, "inputs": _plain(inputs)}, sort_keys=True, allow_nan=False
@@ -282,12 +278,7 @@ class StepCache:
     def clear(self, *, steps: Sequence[str] = (), keys: Sequence[str] = ()) -> list[EntrySummary]:
         """Remove entries and return what was removed; without a choice, all of them.
 
-        Parameters
-        ----------
-        steps
-            Remove only entries of these steps.
-        keys
-            Remove only entries whose key begins with one of these texts.
+        ``keys`` are the texts with which an entry's key may begin.
 
         Raises
         ------

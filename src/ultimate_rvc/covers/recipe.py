@@ -124,7 +124,6 @@ def make_cover(
         A file with audio in it, a folder of stems, an http or https link, or ``demo``.
     voice : str
         A voice of the library, or a ``.pth`` or ``.safetensors`` file.
-    settings : CoverSettings, optional
     progress : Progress, optional
         Told the steps of :data:`STEP_NAMES`; its ``cancel`` ends the work. What was finished stays
         in the cache.

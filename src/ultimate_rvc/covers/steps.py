@@ -247,7 +247,7 @@ def encode_mix(
             quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
             encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
             shop.progress.report("encode", (attempt + 1) / LOSSY_ATTEMPTS)
-            over_db = _true_peak_db(path) - LOSSY_CEILING_DBTP
+            over_db = gain_to_db(true_peak(*decode(path))) - LOSSY_CEILING_DBTP
             if over_db <= 0:
                 break
             gain_db -= over_db + LOSSY_MARGIN_DB * 2**attempt
@@ -257,7 +257,3 @@ def encode_mix(
 
     inputs = {"mix": mixed.sha256, "format": audio_format.value, "bitrate_kbps": bitrate_kbps}
     return shop.cache.get("encode", ENCODE_VERSION, inputs, make, shop.progress)
-
-
-def _true_peak_db(path: Path) -> float:
-    return gain_to_db(true_peak(*decode(path)))

@@ -31,24 +31,13 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     Where one voice has more speakers than the other, those that both have are blended. An
     index cannot be blended: the new voice has none; give it one with ``attach_index``.
 
-    Parameters
-    ----------
-    first, second : str
-        Voices as :func:`~ultimate_rvc.voices.finding.find_voice` takes them.
-    name : str
-        Of the new voice.
-    ratio : float
-        Share of the first, 0 to 1.
-
-    Returns
-    -------
-    VoiceRef
-        The new voice; its warnings tell what was doubtful.
+    ``first`` and ``second`` are voices as :func:`~ultimate_rvc.voices.finding.find_voice` takes them. The
+    new voice's warnings tell what was doubtful.
 
     Raises
     ------
     SettingError
-        The ratio is outside its range, or the name cannot be a folder's name.
+        The ratio is not from 0 to 1, or the name cannot be a folder's name.
     VoiceFileError
         The voices differ in rate, encoder, vocoder, pitch or layers; the sentence says in which.
     VoiceNotFoundError

@@ -51,14 +51,7 @@ def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool
     Beside them lie ``voice.json`` with note, tags and preset, and the picture, which this program takes
     in again and others leave aside. Where the voice came from is not told.
 
-    Parameters
-    ----------
-    name : str
-        A voice as :func:`~ultimate_rvc.voices.finding.find_voice` takes it.
-    target : path, optional
-        The zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
-    overwrite : bool
-        Whether a file that is there may be replaced.
+    ``target`` is the zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
 
     Raises
     ------

@@ -51,16 +51,8 @@ class VoiceRef:
 def find_voice(name_or_path: str) -> VoiceRef:
     """The voice of the library with this name, or the voice in this file or folder.
 
-    Parameters
-    ----------
-    name_or_path : str
-        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or
-        ``.safetensors`` file or to a folder with one.
-
-    Returns
-    -------
-    VoiceRef
-        Its warnings tell which of its files are no longer those that came into the library.
+    A path leads to a ``.pth`` or ``.safetensors`` file or to a folder with one. The warnings tell which of
+    the voice's files are no longer those that came into the library.
 
     Raises
     ------
@@ -98,9 +90,8 @@ def library_voice(name: str) -> VoiceRef:
         There is none; the sentence names the nearest ones, or says that it ships with the package.
     """
     wanted = same_form(name)
-    for ref in _library():
-        if ref.name == wanted:
-            return ref
+    if ref := next((ref for ref in _library() if ref.name == wanted), None):
+        return ref
     if any(ref.name == wanted for ref in packaged_voices()):
         raise VoiceNotFoundError(
             f"{name!r} ships with the package and stays as it is; import its file under another name."

@@ -17,12 +17,7 @@ from ultimate_rvc.voices.trash import INDEX, TrashEntry, throw_away
 def attach_index(name: str, index: Path | str) -> VoiceRef:
     """Give a voice an index; the one it had goes to the trash.
 
-    Parameters
-    ----------
-    name : str
-        Of a voice of the library.
-    index : path
-        A ``.index`` file; it is copied.
+    The ``.index`` file is copied.
 
     Raises
     ------
@@ -69,8 +64,7 @@ def detach_index(name: str) -> TrashEntry:
 
 def _feature_dim(ref: VoiceRef, folder: Path) -> int:
     """Width of a voice's features: as recorded, or read from the model."""
-    recorded = read_record(folder).feature_dim
-    if recorded is not None:
+    if (recorded := read_record(folder).feature_dim) is not None:
         return recorded
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
 

@@ -29,22 +29,10 @@ def is_picture_name(path: Path) -> bool:
 
 
 def write_picture(source: Path, folder: Path) -> Path:
-    """Read a picture and write it into a voice's folder, in place of the one that is there.
+    """Read a picture and write it into a voice's folder, in place of the one that is there; its path.
 
-    Its content, not its name, says what it is. It is decoded within bounds and encoded anew,
-    at most 1024 pixels wide and high, without whatever else the file held.
-
-    Parameters
-    ----------
-    source : path
-        A PNG, JPEG or WebP file of at most 20 MB and 50 million pixels.
-    folder : path
-        The voice's.
-
-    Returns
-    -------
-    path
-        Of the picture, ``picture.png``, ``.jpg`` or ``.webp``.
+    Its content, not its name, says what it is. It is decoded within bounds and encoded anew as PNG, JPEG or
+    WebP, at most 1024 pixels wide and high, without whatever else the file held.
 
     Raises
     ------
