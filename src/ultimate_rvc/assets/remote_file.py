@@ -125,13 +125,11 @@ class Asker:
             kind = response.headers.get("Content-Type", "")
             is_text = "html" in kind or "json" in kind
             is_attached = "attachment" in response.headers.get("Content-Disposition", "")
-            body = (
-                response.raw.read(MAX_PAGE_BYTES, decode_content=True) if is_text and not is_attached else b""
-            )
+            is_read = is_text and not is_attached
+            body = response.raw.read(MAX_PAGE_BYTES, decode_content=True) if is_read else b""
             text = body.decode(response.encoding or "utf-8", errors="replace")
-            return Answer(
-                response.url, response.status_code, dict(response.headers), text, session.cookies.copy()
-            )
+            headers, cookies = dict(response.headers), session.cookies.copy()
+            return Answer(response.url, response.status_code, headers, text, cookies)
 
 
 def check_url(url: str, *, allow_local: bool) -> None:

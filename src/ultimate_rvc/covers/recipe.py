@@ -99,10 +99,13 @@ class _Diary:
     def step(self, name: str, work: Callable[[], CacheEntry]) -> CacheEntry:
         started = time.perf_counter()
         entry = work()
+        self.note(name, started, entry)
+        return entry
+
+    def note(self, name: str, started: float, entry: CacheEntry) -> None:
         files = tuple(file.path for file in entry.files.values())
         self.steps.append(StepTime(name, time.perf_counter() - started, entry.cached, files))
         self.warn(*entry.facts.get("warnings", ()))
-        return entry
 
     def warn(self, *warnings: str) -> None:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
@@ -227,14 +230,9 @@ def _target(settings: CoverSettings, outputs: Outputs) -> Callable[[str, str], T
 
 
 def _retrieve(source: str, settings: CoverSettings, diary: _Diary) -> Song:
-    songs: list[Song] = []
-
-    def fetch() -> CacheEntry:
-        songs.append(fetch_song(source, settings.source, diary.shop.cache, diary.shop.progress))
-        return songs[0].entry
-
-    diary.step("retrieve", fetch)
-    (song,) = songs
+    started = time.perf_counter()
+    song = fetch_song(source, settings.source, diary.shop.cache, diary.shop.progress)
+    diary.note("retrieve", started, song.entry)
     diary.warn(*song.warnings)
     return song
 
@@ -246,11 +244,7 @@ def _take_apart(
 
     ``meanwhile`` is called when a separation begins, for work that can go on beside it.
     """
-    parts, model = (
-        (song.content, None)
-        if isinstance(song.content, SongParts)
-        else _separate(song.content, str(song.original or song.title), settings, meanwhile, diary)
-    )
+    parts, model = _separate(song, settings, meanwhile, diary)
     skipped: list[str] = []
     vocals, backing = parts.vocals, parts.backing
     if backing is None:
@@ -264,12 +258,11 @@ def _take_apart(
 
 
 def _separate(
-    file: CachedFile,
-    shown_as: str,
-    settings: StemSettings,
-    meanwhile: Callable[[], None],
-    diary: _Diary,
-) -> tuple[SongParts, str]:
+    song: Song, settings: StemSettings, meanwhile: Callable[[], None], diary: _Diary
+) -> tuple[SongParts, str | None]:
+    file, shown_as = song.content, str(song.original or song.title)
+    if isinstance(file, SongParts):
+        return file, None
     choice = choose(settings.vocals_model, SeparationTask.VOCALS, diary.shop.progress)
     diary.warn(*choice.warnings)
     entry = diary.step("separate", lambda: separate_song(file, choice, diary.shop, shown_as, meanwhile))
@@ -385,11 +378,7 @@ def _shifted(stem: CachedFile, semitones: int, name: str, diary: _Diary) -> Cach
     return diary.step(name, lambda: transpose_stem(stem, semitones, diary.shop)).files["transposed.wav"]
 
 
-def _finish(
-    tracks: list[MixTrack], song_seconds: float, settings: CoverSettings, diary: _Diary
-) -> CacheEntry:
-    mixed = diary.step("mix", lambda: mix_stems(tracks, song_seconds, settings.output_sr, diary.shop))
-    return diary.step(
-        "encode",
-        lambda: encode_mix(mixed.files["mix.wav"], settings.audio_format, settings.bitrate_kbps, diary.shop),
-    )
+def _finish(tracks: list[MixTrack], seconds: float, settings: CoverSettings, diary: _Diary) -> CacheEntry:
+    mixed = diary.step("mix", lambda: mix_stems(tracks, seconds, settings.output_sr, diary.shop))
+    form = (settings.audio_format, settings.bitrate_kbps)
+    return diary.step("encode", lambda: encode_mix(mixed.files["mix.wav"], *form, diary.shop))
