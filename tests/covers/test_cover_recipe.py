@@ -332,7 +332,7 @@ def test_lead_and_backing_of_one_voice_load_it_once(
         return original(model_path, *arguments, **options)
 
     monkeypatch.setattr(conversion.Pipeline, "open", spy)
-    own_pitch = BackingVoice(conversion=dataclasses.replace(CONVERSION, n_semitones=-12))
+    own_pitch = BackingVoice(n_semitones=-12)
     result = cover(folder_with_backing, backing=own_pitch)
     assert "convert backing" in made(result)
     assert opened == ["Bert"]

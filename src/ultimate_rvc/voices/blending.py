@@ -38,10 +38,8 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     ------
     SettingError
         The ratio is not from 0 to 1, or the name cannot be a folder's name.
-    VoiceFileError
-        The voices differ in rate, encoder, vocoder, pitch or layers; the sentence says in which.
-    VoiceNotFoundError
-        There is no such voice.
+    VoiceFileError, VoiceNotFoundError
+        The voices differ in rate, encoder, vocoder, pitch or layers, or there is no such voice.
     """
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
@@ -65,13 +63,7 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
 
 
 def check_alike(one: VoiceFile, other: VoiceFile, one_name: str, other_name: str) -> tuple[str, ...]:
-    """Doubts about blending two voices, one sentence each.
-
-    Raises
-    ------
-    VoiceFileError
-        They cannot be blended.
-    """
+    """Doubts about blending two voices, one sentence each; raises ``VoiceFileError`` if they cannot be."""
     a, b = one.metadata, other.metadata
     pairs = (
         ("sample rate", f"{a.sample_rate} Hz", f"{b.sample_rate} Hz"),

@@ -64,13 +64,7 @@ def list_cards(*, packaged: bool = False) -> list[VoiceCard]:
 
 
 def voice_card(name: str) -> VoiceCard:
-    """The card of one voice; its warnings tell of files that have changed.
-
-    Raises
-    ------
-    VoiceNotFoundError, VoiceFileError
-        As :func:`~ultimate_rvc.voices.finding.find_voice`.
-    """
+    """The card of a voice as ``find_voice`` finds it; its warnings tell of files that have changed."""
     ref = find_voice(name)
     return _card(ref, ref.model_path in {ours.model_path for ours in packaged_voices()})
 

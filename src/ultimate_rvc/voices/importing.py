@@ -98,9 +98,8 @@ def import_voice(
                 raise
             except VoiceFileError as error:
                 raise VoiceFileError(in_users_words(str(error), material.labels)) from error
-            return replace(
-                ref, warnings=tuple(in_users_words(each, material.labels) for each in ref.warnings)
-            )
+            told = tuple(in_users_words(each, material.labels) for each in ref.warnings)
+            return replace(ref, warnings=told)
     except OSError as error:
         reason = error.strerror or str(error)
         raise VoiceFileError(f"{path} cannot be imported into {library}: {reason}.") from error

@@ -21,11 +21,9 @@ def attach_index(name: str, index: Path | str) -> VoiceRef:
 
     Raises
     ------
-    VoiceFileError
-        The index is damaged or of another width than the voice's features, or the voice has no folder
-        of its own.
-    VoiceNotFoundError
-        There is no such voice in the library.
+    VoiceFileError, VoiceNotFoundError
+        The index is damaged or of another width than the voice's features, or the library has no such voice,
+        or none with a folder of its own.
     """
     source, library = Path(index).expanduser(), voice_models_dir()
     with changing(library, f"Giving {name!r} an index"), unfinished_folder(library) as workplace:
@@ -46,10 +44,8 @@ def detach_index(name: str) -> TrashEntry:
 
     Raises
     ------
-    VoiceFileError
-        The voice has no index, or no folder of its own.
-    VoiceNotFoundError
-        There is no such voice in the library.
+    VoiceFileError, VoiceNotFoundError
+        The voice has no index, or no folder of its own, or is not in the library.
     """
     library = voice_models_dir()
     with changing(library, f"Taking the index of {name!r} away"):

@@ -155,13 +155,7 @@ def find_changes(paths: Iterable[Path], record: VoiceRecord) -> tuple[str, ...]:
 
 
 def checked_note(note: str) -> str:
-    """A note as it is stored.
-
-    Raises
-    ------
-    SettingError
-        It is longer than 4000 letters.
-    """
+    """A note as it is stored; ``SettingError`` when it is longer than 4000 letters."""
     if len(note) > MAX_NOTE_LETTERS:
         raise SettingError(f"The note has {len(note)} letters, but a note has at most {MAX_NOTE_LETTERS}.")
     return plain_text(note, MAX_NOTE_LETTERS)
