@@ -19,7 +19,7 @@ from ultimate_rvc.choices import Device, EmbedderModel
 from ultimate_rvc.device import gpu_driver_present, load_torch_libraries
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.paths import audio_dir, models_dir, packaged_assets_dir, voice_models_dir
-from ultimate_rvc.separation.models import SEPARATION_MODELS, SeparationModel
+from ultimate_rvc.separation.models import SEPARATION_MODELS
 from ultimate_rvc.switches import Switch, resolve_config
 
 DISTRIBUTION = "ultimate-rvc-fast"
@@ -298,23 +298,16 @@ def _separation_models() -> Iterator[ModelState]:
         if not model.needs_download:
             yield ModelState(model.name, "separation", "built in")
         elif importlib.util.find_spec("pymss") is None:
-            yield ModelState(
-                model.name, "separation", None, "not for this machine (no pymss for it); use dsp"
-            )
+            way_out = "not for this machine (no pymss for it); use dsp"
+            yield ModelState(model.name, "separation", None, way_out)
+        elif (own := models_dir() / "separation" / model.file_name).is_file():
+            yield ModelState(model.name, "separation", str(own))
+        elif model.asset is not None:
+            yield _registered(model.asset, model.name, "separation")
         else:
-            yield _separation_model(model)
-
-
-def _separation_model(model: SeparationModel) -> ModelState:
-    own = models_dir() / "separation" / model.file_name
-    if own.is_file():
-        return ModelState(model.name, "separation", str(own))
-    if model.asset is not None:
-        return _registered(model.asset, model.name, "separation")
-    size = f"{model.bytes / 1e6:.0f} MB"
-    return ModelState(
-        model.name, "separation", None, f"{size}, fetched the first time it is used, or put at {own}"
-    )
+            size = f"{model.bytes / 1e6:.0f} MB"
+            way_out = f"{size}, fetched the first time it is used, or put at {own}"
+            yield ModelState(model.name, "separation", None, way_out)
 
 
 def _registered(asset_name: str, shown_name: str, kind: str) -> ModelState:

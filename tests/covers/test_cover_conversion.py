@@ -10,7 +10,9 @@ from unittest.mock import Mock
 import pytest
 
 from ultimate_rvc.choices import F0Method
-from ultimate_rvc.covers.conversion import CoverVoice, Singers, ways_that_matter
+from ultimate_rvc.covers.cache import StepCache
+from ultimate_rvc.covers.conversion import CoverVoice, open_pipeline, warm_up, ways_that_matter
+from ultimate_rvc.covers.steps import Workshop
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.rvc.content import files
 from ultimate_rvc.rvc.infer.identity import pitch_identity
@@ -49,10 +51,10 @@ def test_ways_that_change_samples_by_more_than_rounding_are_told_apart(
 def test_a_voice_is_opened_early_only_to_compile_it(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
     opened: list[Mock] = []
     monkeypatch.setattr(Pipeline, "open", lambda *_, **__: opened.append(Mock(spec=Pipeline)) or opened[-1])
-    singers = Singers(OptimizationConfig(compile_model=wanted))
-    singers.warm_up(WITH_INDEX)
+    shop = Workshop(StepCache(Path()), optimization=OptimizationConfig(compile_model=wanted))
+    warm_up(WITH_INDEX, shop)
     assert [pipeline.warm_up.call_count for pipeline in opened] == [1] * wanted
-    singers.pipeline(WITH_INDEX)
+    open_pipeline(WITH_INDEX, shop)
     assert len(opened) == 1  # the one that compiles is the one that will sing
 
 

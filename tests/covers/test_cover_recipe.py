@@ -18,7 +18,7 @@ from ultimate_rvc.audio.level import true_peak
 from ultimate_rvc.choices import AudioFormat, F0Method, StepSwitch
 from ultimate_rvc.covers import recipe, steps
 from ultimate_rvc.covers.cache import CachedFile, StepCache
-from ultimate_rvc.covers.conversion import Singers, choose_voice, settings_that_matter
+from ultimate_rvc.covers.conversion import choose_voice, settings_that_matter
 from ultimate_rvc.covers.recipe import CoverResult, make_cover
 from ultimate_rvc.covers.settings import BackingVoice, CoverSettings, StemSettings
 from ultimate_rvc.covers.steps import MixTrack, Workshop, encode_mix, fit_to_song, mix_stems
@@ -28,6 +28,7 @@ from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import audio_dir, cache_dir, output_dir, voice_models_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from voice_factory import write_voice, write_voice_folder
 
 SONGS = Path(__file__).parents[1] / "data" / "songs"
@@ -145,7 +146,7 @@ def test_the_second_time_every_step_is_found_and_no_voice_is_opened(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was run")
 
-    monkeypatch.setattr(Singers, "pipeline", refuse)
+    monkeypatch.setattr(WarmPipelines, "open", refuse)
     monkeypatch.setattr(steps, "separate", refuse)
     second = cover(song)
     assert made(second) == []
@@ -236,7 +237,7 @@ def test_code_is_compiled_while_the_song_is_separated_and_not_for_stems_at_hand(
         return separate(*arguments, **options)
 
     monkeypatch.setattr(steps, "separate", spy)
-    monkeypatch.setattr(Singers, "warm_up", lambda _, voice: happened.append(f"warm up {voice.name}"))
+    monkeypatch.setattr(recipe, "warm_up", lambda voice, _: happened.append(f"warm up {voice.name}"))
     cover(song, "Anna")
     assert happened == ["warm up Anna", "separate"]
     cover(song, "Bert")
@@ -331,7 +332,7 @@ def test_lead_and_backing_of_one_voice_load_it_once(
         return original(model_path, *arguments, **options)
 
     monkeypatch.setattr(conversion.Pipeline, "open", spy)
-    own_pitch = BackingVoice(conversion=dataclasses.replace(CONVERSION, n_semitones=-12))
+    own_pitch = BackingVoice(n_semitones=-12)
     result = cover(folder_with_backing, backing=own_pitch)
     assert "convert backing" in made(result)
     assert opened == ["Bert"]

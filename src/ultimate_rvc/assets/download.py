@@ -45,19 +45,13 @@ def fetch(
     Parameters
     ----------
     urls : sequence of str
-        Where the file is, each a mirror of the others.
-    destination : path
-        Where it is to be; its folder is made if needed.
+        Mirrors of each other.
     label : str
         What the file is called in progress and errors.
     size_bytes, sha256 : int, str, optional
-        The bytes expected; what is None is not checked.
+        What is None is not checked.
     max_bytes : int, optional
         What sends more is given up.
-    progress : Progress, optional
-        Told of the bytes; its ``cancel`` ends the download within a moment.
-    patience, manners : optional
-        How long to wait, and how to ask.
     advice : str, optional
         What to do when all fails, as the end of the sentence.
 

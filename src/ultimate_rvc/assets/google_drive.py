@@ -43,7 +43,8 @@ def find_on_google_drive(url: str, asker: Asker) -> RemoteFile:
     manners = Manners(answer.cookies, asker.check_url, refuse_pages=True)
     if name := disposition_name(answer.headers):
         return RemoteFile(f"{ENDPOINT}/download?{urlencode(query)}", page, name, manners=manners)
-    form = _Form.of(answer.text)
+    form = _Form()
+    form.feed(answer.text)
     if form.action is None:
         raise DownloadError(_why_not(answer, page))
     target = urljoin(answer.url, form.action)
@@ -100,12 +101,6 @@ class _Form(HTMLParser):
         self.file_name: str | None = None
         self._inside = False
         self._at_name = False
-
-    @classmethod
-    def of(cls, text: str) -> _Form:
-        form = cls()
-        form.feed(text)
-        return form
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}

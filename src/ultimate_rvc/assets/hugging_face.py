@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -55,12 +56,7 @@ def find_on_hugging_face(url: str, asker: Asker) -> RemoteFile:
 
 def _look_up(repository: str, revision: str, path: str, asker: Asker) -> RemoteFile:
     """A file with what the site states of it before the download."""
-    found = RemoteFile(
-        _file_url(repository, revision, path),
-        f"https://{HOSTS[0]}/{repository}/blob/{revision}/{path}",
-        path.rpartition("/")[2],
-        manners=asker.manners,
-    )
+    found = _file(repository, revision, path, asker)
     answer = _head(found, asker)
     if answer.status in (401, 403, 404):
         raise DownloadError(
@@ -70,13 +66,8 @@ def _look_up(repository: str, revision: str, path: str, asker: Asker) -> RemoteF
     # Small files are not in the large file storage, and nothing is stated of them.
     digest = _SHA256.fullmatch(headers.get("x-linked-etag", ""))
     size = headers.get("x-linked-size", "")
-    return RemoteFile(
-        found.url,
-        found.page,
-        found.file_name,
-        int(size) if size.isdigit() else None,
-        digest[1] if digest else None,
-        found.manners,
+    return replace(
+        found, size_bytes=int(size) if size.isdigit() else None, sha256=digest[1] if digest else None
     )
 
 
@@ -117,15 +108,17 @@ def _listed(entry: Any, repository: str, revision: str, asker: Asker) -> RemoteF
     stored = stored if isinstance(stored, dict) else {}
     digest = _SHA256.fullmatch(str(stored.get("oid", "")))
     size = stored.get("size")
-    return RemoteFile(
-        _file_url(repository, revision, path),
-        f"https://{HOSTS[0]}/{repository}/blob/{revision}/{path}",
-        path.rpartition("/")[2],
-        size if isinstance(size, int) else None,
-        digest[1] if digest else None,
-        asker.manners,
+    return replace(
+        _file(repository, revision, path, asker),
+        size_bytes=size if isinstance(size, int) else None,
+        sha256=digest[1] if digest else None,
     )
 
 
-def _file_url(repository: str, revision: str, path: str) -> str:
-    return f"{endpoint()}/{quote(repository)}/resolve/{quote(revision, safe='')}/{quote(path)}"
+def _file(repository: str, revision: str, path: str, asker: Asker) -> RemoteFile:
+    return RemoteFile(
+        f"{endpoint()}/{quote(repository)}/resolve/{quote(revision, safe='')}/{quote(path)}",
+        f"https://{HOSTS[0]}/{repository}/blob/{revision}/{path}",
+        path.rpartition("/")[2],
+        manners=asker.manners,
+    )

@@ -30,12 +30,7 @@ def find_remote_file(url: str, asker: Asker | None = None) -> RemoteFile:
     Links of Hugging Face, Google Drive and pixeldrain are understood as people share them; any other
     is taken for the file itself.
 
-    Parameters
-    ----------
-    url : str
-        It begins with ``https://``; ``http://`` is only for this machine.
-    asker : Asker, optional
-        How patiently to ask, and where it may lead.
+    A link begins with ``https://``; ``http://`` is only for this machine.
 
     Raises
     ------

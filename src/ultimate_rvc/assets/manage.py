@@ -14,6 +14,7 @@ from ultimate_rvc.assets.stamps import forget_hash
 from ultimate_rvc.assets.transfer import forget_sidecar
 from ultimate_rvc.errors import AssetMissingError
 from ultimate_rvc.paths import models_dir
+from ultimate_rvc.plain import to_plain
 from ultimate_rvc.progress import Progress
 
 
@@ -45,12 +46,7 @@ class AssetReport:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        return {
-            **vars(self),
-            "path": str(self.path),
-            "damaged": [str(path) for path in self.damaged],
-            "sources": list(self.sources),
-        }
+        return dict(to_plain(self))
 
 
 def list_assets(kinds: Iterable[AssetKind] = ()) -> list[AssetReport]:
@@ -65,12 +61,7 @@ def list_assets(kinds: Iterable[AssetKind] = ()) -> list[AssetReport]:
 def verify_assets(names: Sequence[str] = (), progress: Progress | None = None) -> list[AssetReport]:
     """Read every byte of models again and compare it with the table, whatever was noted before.
 
-    Parameters
-    ----------
-    names : strings
-        Of models; by default all of which something is here.
-    progress : Progress, optional
-        Told of each model.
+    Without ``names``, all models of which something is here.
 
     Raises
     ------
@@ -92,26 +83,14 @@ def verify_assets(names: Sequence[str] = (), progress: Progress | None = None) -
 
 
 def remove_assets(names: Sequence[str]) -> dict[str, int]:
-    """Delete models from this machine, with what is left of downloads that broke off.
+    """Delete models, with what is left of downloads that broke off; the bytes freed, by name.
 
     Other files in their folders stay.
 
-    Parameters
-    ----------
-    names : strings
-        Of models.
-
-    Returns
-    -------
-    dict
-        Bytes freed, by name.
-
     Raises
     ------
-    SettingError
-        The table has no such name; then nothing is deleted.
-    AssetMissingError
-        Nothing of one of them is here; then nothing is deleted.
+    SettingError, AssetMissingError
+        The table has no such name, or nothing of one of them is here; then nothing is deleted.
     """
     chosen = [asset(name) for name in dict.fromkeys(names)]
     for known in chosen:

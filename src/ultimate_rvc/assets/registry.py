@@ -168,12 +168,10 @@ def require(name: str, progress: Progress | None = None) -> Path:
     DownloadError
         It is not there and could not be fetched.
     """
-    found = locate(name)
-    if found is not None:
+    if (found := locate(name)) is not None:
         return found
-    wanted = asset(name)
     if is_offline():
-        raise AssetMissingError(_absence(wanted))
+        raise AssetMissingError(_absence(asset(name)))
     return download(name, progress)
 
 

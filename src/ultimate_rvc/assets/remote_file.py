@@ -6,7 +6,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -125,25 +125,18 @@ class Asker:
             kind = response.headers.get("Content-Type", "")
             is_text = "html" in kind or "json" in kind
             is_attached = "attachment" in response.headers.get("Content-Disposition", "")
-            body = (
-                response.raw.read(MAX_PAGE_BYTES, decode_content=True) if is_text and not is_attached else b""
-            )
+            is_read = is_text and not is_attached
+            body = response.raw.read(MAX_PAGE_BYTES, decode_content=True) if is_read else b""
             text = body.decode(response.encoding or "utf-8", errors="replace")
-            return Answer(
-                response.url, response.status_code, dict(response.headers), text, session.cookies.copy()
-            )
+            headers, cookies = dict(response.headers), session.cookies.copy()
+            return Answer(response.url, response.status_code, headers, text, cookies)
 
 
 def check_url(url: str, *, allow_local: bool) -> None:
     """Raise unless a link may be followed: https, and http only to this machine.
 
-    Parameters
-    ----------
-    url : str
-        Any link, also one that a server leads to.
-    allow_local : bool
-        Whether addresses of this machine and its network may be asked. A page that others reach
-        must not ask them: they may hold what only this machine may see.
+    Without ``allow_local``, addresses of this machine and its network are not asked: they may hold what
+    only this machine may see, and not the others who reach a page.
 
     Raises
     ------
@@ -199,7 +192,7 @@ def choose_voice(files: Sequence[RemoteFile], page: str) -> RemoteFile:
     DownloadError
         There is none, or there are several; the sentence names them.
     """
-    voices = [file for file in files if _suffix(file) in VOICE_SUFFIXES and not _is_discriminator(file)]
+    voices = [file for file in files if _suffix(file) in VOICE_SUFFIXES and not _begins(file, "d_")]
     if not voices:
         raise DownloadError(f"{page} lists no voice: no file there ends in {', '.join(VOICE_SUFFIXES)}.")
     if len(voices) > 1:
@@ -209,21 +202,15 @@ def choose_voice(files: Sequence[RemoteFile], page: str) -> RemoteFile:
             f"{page} lists several voices ({names}{more}): open the one you mean and copy its link."
         )
     (voice,) = voices
-    indexes = [file for file in files if _suffix(file) == INDEX_SUFFIX and not _is_trained_only(file)]
+    indexes = [file for file in files if _suffix(file) == INDEX_SUFFIX and not _begins(file, "trained_")]
     if _suffix(voice) == ".zip" or len(indexes) != 1:
         return voice
-    return RemoteFile(
-        voice.url, voice.page, voice.file_name, voice.size_bytes, voice.sha256, voice.manners, indexes[0]
-    )
+    return replace(voice, index=indexes[0])
 
 
 def _suffix(file: RemoteFile) -> str:
     return PurePosixPath(file.file_name or "").suffix.lower()
 
 
-def _is_discriminator(file: RemoteFile) -> bool:
-    return PurePosixPath(file.file_name or "").name.upper().startswith("D_")
-
-
-def _is_trained_only(file: RemoteFile) -> bool:
-    return PurePosixPath(file.file_name or "").name.lower().startswith("trained_")
+def _begins(file: RemoteFile, start: str) -> bool:
+    return PurePosixPath(file.file_name or "").name.lower().startswith(start)

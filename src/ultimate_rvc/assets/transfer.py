@@ -81,12 +81,8 @@ class _Sidecar:
 def transfer(url: str, order: Order) -> tuple[int, str | None]:
     """Ask until the partial file is complete, as long as each few attempts bring something new.
 
-    Returns
-    -------
-    pieces : int
-        How many it was put together from, what was there before being one.
-    file_name : str or None
-        What the server calls the file, as it says it: not to be trusted.
+    Returns from how many pieces it was put together, what was there before being one, and what the server
+    calls the file: not to be trusted.
 
     Raises
     ------

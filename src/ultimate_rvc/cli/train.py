@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,8 +51,7 @@ def train_voice(
     from ultimate_rvc.work.requests import TrainRequest
     from ultimate_rvc.work.stopped import StoppedError
     from ultimate_rvc.work.train import train
-    from ultimate_rvc.work.warm import WarmPipelines
-    from ultimate_rvc.work.workbench import Workbench
+    from ultimate_rvc.work.workbench import own_workbench
 
     job = TrainRequest(
         name=name,
@@ -69,8 +67,7 @@ def train_voice(
         for line in _plan_lines(plan):
             show_warning(line) if as_json else show_line(line)
 
-    with progress_bar() as progress, TemporaryDirectory() as folder:
-        bench = Workbench(progress, Path(folder), training.device, WarmPipelines())
+    with progress_bar() as progress, own_workbench(progress) as bench:
         try:
             result = train(job, bench, show_plan)
         except StoppedError as stopped:  # by Ctrl-C, which is a way to end it

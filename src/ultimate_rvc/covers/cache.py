@@ -91,13 +91,9 @@ class EntrySummary:
 def step_key(step: str, version: int, inputs: Mapping[str, Any]) -> str:
     """The name of a step's result: a hash of everything that decides its bytes.
 
-    Parameters
-    ----------
-    step, version
-        The step and the version of its algorithm: raised whenever its output changes.
-    inputs
-        Hashes of the input files and of the model files, and the settings that matter. Order is of
-        no consequence; 1 and 1.0 are the same.
+    ``version`` is that of the step's algorithm, raised whenever its output changes. ``inputs`` are hashes of
+    the input files and of the model files, and the settings that matter: order is of no consequence; 1 and
+    1.0 are the same.
     """
     text = json.dumps(
         {"step": step, "version": version, "inputs": _plain(inputs)}, sort_keys=True, allow_nan=False
@@ -189,12 +185,15 @@ class StepCache:
         return _entry(step, key, final, manifest, cached=False)
 
     def _discard(self, final: Path) -> None:
-        """Take a useless entry out of sight in one rename, then remove it at leisure."""
         if final.exists():
             logger.warning("The cache entry %s is damaged; it is made again.", final)
-            grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
-            final.replace(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            self._bury(final)
+
+    def _bury(self, final: Path) -> None:
+        """Take an entry out of sight in one rename, never half, then remove it at leisure."""
+        grave = self.folder / PARTIAL_FOLDER / f"{final.name}.{secrets.token_hex(4)}"
+        final.replace(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
     def _verified(self, step: str, key: str) -> CacheEntry | None:
         folder = self.folder / step / key
@@ -279,12 +278,7 @@ class StepCache:
     def clear(self, *, steps: Sequence[str] = (), keys: Sequence[str] = ()) -> list[EntrySummary]:
         """Remove entries and return what was removed; without a choice, all of them.
 
-        Parameters
-        ----------
-        steps
-            Remove only entries of these steps.
-        keys
-            Remove only entries whose key begins with one of these texts.
+        ``keys`` are the texts with which an entry's key may begin.
 
         Raises
         ------
@@ -302,9 +296,7 @@ class StepCache:
             self._remove_stale_partials()
             for entry in chosen:
                 (self.folder / PARTIAL_FOLDER).mkdir(exist_ok=True)
-                grave = self.folder / PARTIAL_FOLDER / f"{entry.key}.{secrets.token_hex(4)}"
-                entry.folder.replace(grave)  # gone in one step: never a half-removed entry
-                shutil.rmtree(grave, ignore_errors=True)
+                self._bury(entry.folder)
                 (self.folder / LOCK_FOLDER / f"{entry.key}.lock").unlink(missing_ok=True)
         return chosen
 

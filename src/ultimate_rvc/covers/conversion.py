@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ultimate_rvc.audio.level import to_mono
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
@@ -53,51 +53,23 @@ def choose_voice(name: str, conversion: ConversionSettings, index_path: Path | N
     return CoverVoice(found.name, found.model_path, index, conversion, identity, found.warnings)
 
 
-class OpenPipeline(Protocol):
-    """``Pipeline.open``, or what stands in its place."""
-
-    def __call__(
-        self,
-        model_path: Path,
-        settings: ConversionSettings,
-        /,
-        *,
-        index_path: Path | None,
-        optimization: OptimizationConfig,
-    ) -> Pipeline: ...
+def open_pipeline(voice: CoverVoice, shop: Workshop) -> Pipeline:
+    return shop.pipelines.open(
+        voice.model_path, voice.conversion, index_path=voice.index_path, optimization=shop.optimization
+    )
 
 
-class Singers:
-    """Opens voices when they are first needed, each once, however many stems it sings.
+def warm_up(voice: CoverVoice, shop: Workshop) -> None:
+    """Compile what ``voice`` needs in the background, if that is wanted.
 
-    ``open_pipeline`` may know voices that are open already; it is called like ``Pipeline.open``.
+    Only then is the voice opened before its turn: it takes memory that separation may need.
     """
-
-    def __init__(self, optimization: OptimizationConfig, open_pipeline: OpenPipeline | None = None) -> None:
-        self._optimization = optimization
-        self._open_pipeline = open_pipeline or Pipeline.open
-        self._open: dict[tuple[object, ...], Pipeline] = {}
-
-    def pipeline(self, voice: CoverVoice) -> Pipeline:
-        settings = voice.conversion
-        key = (voice.model_path, voice.index_path, settings.embedder_model, settings.custom_embedder_model)
-        if key not in self._open:
-            self._open[key] = self._open_pipeline(
-                voice.model_path, settings, index_path=voice.index_path, optimization=self._optimization
-            )
-        return self._open[key]
-
-    def warm_up(self, voice: CoverVoice) -> None:
-        """Compile what ``voice`` needs in the background, if that is wanted.
-
-        Only then is the voice opened before its turn: it takes memory that separation may need.
-        """
-        if self._optimization.compile_model:
-            self.pipeline(voice).warm_up()
+    if shop.optimization.compile_model:
+        open_pipeline(voice, shop).warm_up()
 
 
 def convert_vocals(
-    vocals: CachedFile, voice: CoverVoice, singers: Singers, shop: Workshop, step: str = "convert"
+    vocals: CachedFile, voice: CoverVoice, shop: Workshop, step: str = "convert"
 ) -> CacheEntry:
     """Let ``voice`` sing ``vocals``: ``converted.wav``, mono at the voice's rate.
 
@@ -107,7 +79,7 @@ def convert_vocals(
 
     def make(folder: Path) -> Facts:
         shop.progress.report(step, 0.0, "loading the voice")
-        pipeline = singers.pipeline(voice)
+        pipeline = open_pipeline(voice, shop)
         waveform, sample_rate = read_stem(vocals.path)
         waveform = to_mono(waveform)
         progress = _ConvertProgress(shop.progress, step)

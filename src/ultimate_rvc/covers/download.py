@@ -6,7 +6,6 @@ Imported only where a link is followed: most songs are files, and yt-dlp is larg
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookiejar import LoadError
@@ -26,6 +25,7 @@ from yt_dlp.utils import (
     YoutubeDLError,
 )
 
+from ultimate_rvc.assets.registry import OFFLINE_VARIABLE, is_offline
 from ultimate_rvc.covers.settings import SourceSettings
 from ultimate_rvc.covers.source_checks import check_duration
 from ultimate_rvc.errors import SourceError
@@ -34,7 +34,6 @@ from ultimate_rvc.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-OFFLINE_VARIABLE = "URVC_OFFLINE"
 MAX_DOWNLOAD_BYTES = 2 << 30  # an hour of stereo at 192 kHz and 24 bits is about this
 RETRIES = 2
 SIGN_IN_WORDS = ("private", "sign in", "log in", "login", "members-only", "confirm your age", "cookies")
@@ -45,11 +44,10 @@ NO_AUDIO_WORDS = ("no video formats", "requested format is not available", "no f
 
 @dataclass(frozen=True)
 class Download:
-    """A stream on disk and what its site says of it; ``duration_seconds`` may be unknown."""
+    """A stream on disk and what its site calls it."""
 
     path: Path
     title: str
-    duration_seconds: float | None
 
 
 def download_song(
@@ -74,17 +72,13 @@ def download_song(
             finished = ydl.process_ie_result(information, download=True)
     except (YoutubeDLError, LoadError) as error:
         raise SourceError(_reason(url, error, folder, settings)) from error
-    return Download(
-        path=_downloaded_file(url, folder),
-        title=str(finished.get("title") or "song"),
-        duration_seconds=finished.get("duration"),
-    )
+    return Download(_downloaded_file(url, folder), str(finished.get("title") or "song"))
 
 
 def _check_may_download(url: str, settings: SourceSettings) -> None:
     if urlsplit(url).scheme.lower() not in ("http", "https"):
         raise SourceError(f"{url} cannot be fetched: only http and https links can.")
-    if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
+    if is_offline():
         raise SourceError(
             f"{url} was not fetched because {OFFLINE_VARIABLE} is set; unset it, or give a local file."
         )
@@ -159,6 +153,10 @@ def _downloaded_file(url: str, folder: Path) -> Path:
 def _reason(url: str, error: BaseException, folder: Path, settings: SourceSettings) -> str:
     """One sentence for what yt-dlp raised: by the kind of its cause, else by its words."""
     causes = tuple(_causes(error))
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
     for cause in causes:
         if isinstance(cause, HTTPError):
             return _http_reason(url, cause.status)
@@ -167,20 +165,20 @@ def _reason(url: str, error: BaseException, folder: Path, settings: SourceSettin
                 f"There is no room for {url} in {folder} ({cause.strerror}); "
                 "make room there, or move it with URVC_AUDIO_DIR."
             )
-    if any(isinstance(cause, LoadError) for cause in causes):
+    if caused_by(LoadError):
         return (
             f"The cookie file {settings.cookiefile} is not in Netscape format; "
             "export it from the browser again."
         )
-    if any(isinstance(cause, UnsupportedError) for cause in causes):
+    if caused_by(UnsupportedError):
         return f"{url} is a page without audio that can be fetched; give the link of the recording itself."
-    if any(isinstance(cause, GeoRestrictedError) for cause in causes):
+    if caused_by(GeoRestrictedError):
         return f"{url} is not offered in this country."
-    if any(isinstance(cause, SSLError) for cause in causes):
+    if caused_by(SSLError):
         return f"{url} could not be fetched: its server's certificate is not valid."
-    if any(isinstance(cause, IncompleteRead | ContentTooShortError) for cause in causes):
+    if caused_by(IncompleteRead, ContentTooShortError):
         return _broken(url)
-    if any(isinstance(cause, TransportError) for cause in causes):
+    if caused_by(TransportError):
         return f"{url} could not be reached; check the link and the network, or give a local file."
     return _worded_reason(url, causes)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
-from ultimate_rvc.covers.conversion import CoverVoice, OpenPipeline, Singers, choose_voice, convert_vocals
+from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, convert_vocals, warm_up
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import (
@@ -32,6 +32,7 @@ from ultimate_rvc.errors import SettingError
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
 from ultimate_rvc.paths import cache_dir, output_dir
 from ultimate_rvc.progress import Progress, StepTime
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, choose
 from ultimate_rvc.separation.models import AUTO_MODEL
@@ -89,18 +90,22 @@ class SongStems:
 
 @dataclass
 class _Diary:
-    """What happened in one run."""
+    """What one run works with, and what happened in it."""
 
+    shop: Workshop
     steps: list[StepTime] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def step(self, name: str, work: Callable[[], CacheEntry]) -> CacheEntry:
         started = time.perf_counter()
         entry = work()
+        self.note(name, started, entry)
+        return entry
+
+    def note(self, name: str, started: float, entry: CacheEntry) -> None:
         files = tuple(file.path for file in entry.files.values())
         self.steps.append(StepTime(name, time.perf_counter() - started, entry.cached, files))
         self.warn(*entry.facts.get("warnings", ()))
-        return entry
 
     def warn(self, *warnings: str) -> None:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
@@ -112,7 +117,7 @@ def make_cover(
     settings: CoverSettings | None = None,
     progress: Progress | None = None,
     *,
-    open_pipeline: OpenPipeline | None = None,
+    pipelines: WarmPipelines | None = None,
 ) -> CoverResult:
     """Make a cover of ``source`` sung by ``voice``.
 
@@ -122,13 +127,11 @@ def make_cover(
         A file with audio in it, a folder of stems, an http or https link, or ``demo``.
     voice : str
         A voice of the library, or a ``.pth`` or ``.safetensors`` file.
-    settings : CoverSettings, optional
     progress : Progress, optional
         Told the steps of :data:`STEP_NAMES`; its ``cancel`` ends the work. What was finished stays
         in the cache.
-    open_pipeline : callable, optional
-        Opens a voice, as ``Pipeline.open`` does, which is used when it is left out: for who keeps voices
-        open between covers.
+    pipelines : WarmPipelines, optional
+        For who keeps voices open between covers.
 
     Returns
     -------
@@ -149,16 +152,16 @@ def make_cover(
     lead_voice, backing_voice = choose_voices(voice, settings)
     outputs = _outputs(source, settings, (lead_voice, backing_voice))
     target_for = _target(settings, outputs)
-    shop = Workshop(StepCache(cache_dir()), progress or Progress(), optimization)
-    diary = _Diary()
+    progress = progress or Progress()
+    shop = Workshop(StepCache(cache_dir()), progress, optimization, pipelines or WarmPipelines())
+    diary = _Diary(shop)
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
-        song = _retrieve(source, settings, shop, diary)
-        singers = Singers(optimization, open_pipeline)
-        stems = _take_apart(song, settings.stems, lambda: singers.warm_up(lead_voice), shop, diary)
-        sung = _sing(stems, lead_voice, backing_voice, singers, shop, diary)
-        tracks = _arrange(sung, stems.instrumental, settings, shop, diary)
-        cover = _finish(tracks, stems.seconds, settings, shop, diary)
+        song = _retrieve(source, settings, diary)
+        stems = _take_apart(song, settings.stems, lambda: warm_up(lead_voice, shop), diary)
+        sung = _sing(stems, lead_voice, backing_voice, diary)
+        tracks = _arrange(sung, stems.instrumental, settings, diary)
+        cover = _finish(tracks, stems.seconds, settings, diary)
         (file,) = cover.files.values()
         placed = place(file.path, target_for(song.title, lead_voice.name))
         diary.warn(*placed.warnings)
@@ -226,36 +229,27 @@ def _target(settings: CoverSettings, outputs: Outputs) -> Callable[[str, str], T
 # ------------------------------------------------------------ taking apart
 
 
-def _retrieve(source: str, settings: CoverSettings, shop: Workshop, diary: _Diary) -> Song:
-    songs: list[Song] = []
-
-    def fetch() -> CacheEntry:
-        songs.append(fetch_song(source, settings.source, shop.cache, shop.progress))
-        return songs[0].entry
-
-    diary.step("retrieve", fetch)
-    (song,) = songs
+def _retrieve(source: str, settings: CoverSettings, diary: _Diary) -> Song:
+    started = time.perf_counter()
+    song = fetch_song(source, settings.source, diary.shop.cache, diary.shop.progress)
+    diary.note("retrieve", started, song.entry)
     diary.warn(*song.warnings)
     return song
 
 
 def _take_apart(
-    song: Song, settings: StemSettings, meanwhile: Callable[[], None], shop: Workshop, diary: _Diary
+    song: Song, settings: StemSettings, meanwhile: Callable[[], None], diary: _Diary
 ) -> SongStems:
     """The song's lead, instruments and backing, from a folder of stems or by separation.
 
     ``meanwhile`` is called when a separation begins, for work that can go on beside it.
     """
-    parts, model = (
-        (song.content, None)
-        if isinstance(song.content, SongParts)
-        else _separate(song.content, str(song.original or song.title), settings, meanwhile, shop, diary)
-    )
+    parts, model = _separate(song, settings, meanwhile, diary)
     skipped: list[str] = []
     vocals, backing = parts.vocals, parts.backing
     if backing is None:
-        vocals, backing = _split(vocals, settings, shop, diary, skipped)
-    lead = _dry(vocals, settings, shop, diary, skipped)
+        vocals, backing = _split(vocals, settings, diary, skipped)
+    lead = _dry(vocals, settings, diary, skipped)
     if skipped:
         diary.warn(
             f"Left out for want of a model: {' and '.join(skipped)}; `urvc doctor` tells how to get one."
@@ -264,55 +258,51 @@ def _take_apart(
 
 
 def _separate(
-    file: CachedFile,
-    shown_as: str,
-    settings: StemSettings,
-    meanwhile: Callable[[], None],
-    shop: Workshop,
-    diary: _Diary,
-) -> tuple[SongParts, str]:
-    choice = choose(settings.vocals_model, SeparationTask.VOCALS, shop.progress)
+    song: Song, settings: StemSettings, meanwhile: Callable[[], None], diary: _Diary
+) -> tuple[SongParts, str | None]:
+    file, shown_as = song.content, str(song.original or song.title)
+    if isinstance(file, SongParts):
+        return file, None
+    choice = choose(settings.vocals_model, SeparationTask.VOCALS, diary.shop.progress)
     diary.warn(*choice.warnings)
-    entry = diary.step("separate", lambda: separate_song(file, choice, shop, shown_as, meanwhile))
+    entry = diary.step("separate", lambda: separate_song(file, choice, diary.shop, shown_as, meanwhile))
     parts = SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None)
     return parts, str(entry.facts["model"])
 
 
 def _split(
-    vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
+    vocals: CachedFile, settings: StemSettings, diary: _Diary, skipped: list[str]
 ) -> tuple[CachedFile, CachedFile | None]:
     if settings.split_backing == StepSwitch.OFF:
         return vocals, None
-    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, SeparationTask.LEAD, shop)
+    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, SeparationTask.LEAD, diary)
     if choice is None:
         skipped.append("parting backing vocals from the lead")
         return vocals, None
     diary.warn(*choice.warnings)
-    entry = diary.step("split backing", lambda: split_backing(vocals, choice, shop))
+    entry = diary.step("split backing", lambda: split_backing(vocals, choice, diary.shop))
     if not entry.facts["has_backing"]:
         return vocals, None
     return entry.files["lead.wav"], entry.files["backing.wav"]
 
 
-def _dry(
-    vocals: CachedFile, settings: StemSettings, shop: Workshop, diary: _Diary, skipped: list[str]
-) -> CachedFile:
+def _dry(vocals: CachedFile, settings: StemSettings, diary: _Diary, skipped: list[str]) -> CachedFile:
     if settings.remove_reverb == StepSwitch.OFF:
         return vocals
-    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, SeparationTask.REVERB, shop)
+    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, SeparationTask.REVERB, diary)
     if choice is None:
         skipped.append("removing the reverb")
         return vocals
     diary.warn(*choice.warnings)
-    return diary.step("remove reverb", lambda: dry_vocals(vocals, choice, shop)).files["dry.wav"]
+    return diary.step("remove reverb", lambda: dry_vocals(vocals, choice, diary.shop)).files["dry.wav"]
 
 
-def _choose_if_at_hand(switch: StepSwitch, model: str, task: SeparationTask, shop: Workshop) -> Choice | None:
+def _choose_if_at_hand(switch: StepSwitch, model: str, task: SeparationTask, diary: _Diary) -> Choice | None:
     """The model of an optional step; ``None`` where the step is left to chance and no network is there.
 
     Signal processing does these steps too roughly to be done unasked.
     """
-    choice = choose(model, task, shop.progress)
+    choice = choose(model, task, diary.shop.progress)
     unasked = switch == StepSwitch.AUTO and model == AUTO_MODEL
     return None if unasked and choice.files is None else choice
 
@@ -335,18 +325,18 @@ def _sing(
     stems: SongStems,
     voice: CoverVoice,
     backing_voice: CoverVoice | None,
-    singers: Singers,
-    shop: Workshop,
     diary: _Diary,
 ) -> _Sung:
     """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
-    lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, singers, shop))
+    lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, diary.shop))
     shift = int(lead.facts["shift_semitones"])
     if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:
         diary.warn(f"The voice {voice.name} was made without pitch, so it cannot be shifted.")
-    backing = stems.backing
-    if backing_voice is not None and backing is not None:
-        backing = _sing_backing(backing, backing_voice, singers, shop, diary)
+    backing = own_backing = stems.backing
+    if backing_voice is not None and own_backing is not None:
+        name = "convert backing"
+        entry = diary.step(name, lambda: convert_vocals(own_backing, backing_voice, diary.shop, name))
+        backing = entry.files["converted.wav"]
     elif backing_voice is not None:
         diary.warn("Backing vocals were not converted: they were not parted from the lead.")
     return _Sung(
@@ -358,51 +348,37 @@ def _sing(
     )
 
 
-def _sing_backing(
-    backing: CachedFile, voice: CoverVoice, singers: Singers, shop: Workshop, diary: _Diary
-) -> CachedFile:
-    name = "convert backing"
-    entry = diary.step(name, lambda: convert_vocals(backing, voice, singers, shop, name))
-    return entry.files["converted.wav"]
-
-
-def _arrange(
-    sung: _Sung, instrumental: CachedFile, settings: CoverSettings, shop: Workshop, diary: _Diary
-) -> list[MixTrack]:
+def _arrange(sung: _Sung, instrumental: CachedFile, settings: CoverSettings, diary: _Diary) -> list[MixTrack]:
     """The tracks of the mix: effects on the lead, the rest shifted along with it."""
     rest = (
         rest_semitones(sung.shift_semitones) if settings.inst_semitones is None else settings.inst_semitones
     )
-    lead = _with_effects(sung.lead, settings, shop, diary)
-    instruments = _shifted(instrumental, rest, "transpose instruments", shop, diary)
+    lead = _with_effects(sung.lead, settings, diary)
+    instruments = _shifted(instrumental, rest, "transpose instruments", diary)
     tracks = [MixTrack(lead, settings.main_gain), MixTrack(instruments, settings.inst_gain)]
     backing = sung.backing
     if backing is None:
         return tracks
     if not sung.backing_is_converted:
         semitones = rest if settings.backup_semitones is None else settings.backup_semitones
-        backing = _shifted(backing, semitones, "transpose backing", shop, diary)
+        backing = _shifted(backing, semitones, "transpose backing", diary)
     return [*tracks, MixTrack(backing, settings.backup_gain)]
 
 
-def _with_effects(vocals: CachedFile, settings: CoverSettings, shop: Workshop, diary: _Diary) -> CachedFile:
+def _with_effects(vocals: CachedFile, settings: CoverSettings, diary: _Diary) -> CachedFile:
     effects = settings.effects
     if effects is None:
         return vocals
-    return diary.step("effects", lambda: add_effects(vocals, effects, shop)).files["effects.wav"]
+    return diary.step("effects", lambda: add_effects(vocals, effects, diary.shop)).files["effects.wav"]
 
 
-def _shifted(stem: CachedFile, semitones: int, name: str, shop: Workshop, diary: _Diary) -> CachedFile:
+def _shifted(stem: CachedFile, semitones: int, name: str, diary: _Diary) -> CachedFile:
     if semitones == 0:
         return stem
-    return diary.step(name, lambda: transpose_stem(stem, semitones, shop)).files["transposed.wav"]
+    return diary.step(name, lambda: transpose_stem(stem, semitones, diary.shop)).files["transposed.wav"]
 
 
-def _finish(
-    tracks: list[MixTrack], song_seconds: float, settings: CoverSettings, shop: Workshop, diary: _Diary
-) -> CacheEntry:
-    mixed = diary.step("mix", lambda: mix_stems(tracks, song_seconds, settings.output_sr, shop))
-    return diary.step(
-        "encode",
-        lambda: encode_mix(mixed.files["mix.wav"], settings.audio_format, settings.bitrate_kbps, shop),
-    )
+def _finish(tracks: list[MixTrack], seconds: float, settings: CoverSettings, diary: _Diary) -> CacheEntry:
+    mixed = diary.step("mix", lambda: mix_stems(tracks, seconds, settings.output_sr, diary.shop))
+    form = (settings.audio_format, settings.bitrate_kbps)
+    return diary.step("encode", lambda: encode_mix(mixed.files["mix.wav"], *form, diary.shop))

@@ -130,14 +130,9 @@ class CoverSettings:
         0.0, "Gain of the lead.", MIN_GAIN_DB, MAX_GAIN_DB, step=0.5, unit="dB", label="Lead volume (dB)"
     )
     inst_gain: float = setting(
-        0.0,
-        "Gain of the instruments.",
-        MIN_GAIN_DB,
-        MAX_GAIN_DB,
-        step=0.5,
-        unit="dB",
+        0.0, "Gain of the instruments.", MIN_GAIN_DB, MAX_GAIN_DB, step=0.5, unit="dB",
         label="Music volume (dB)",
-    )
+    )  # fmt: skip
     backup_gain: float = setting(
         0.0, "Gain of the backing vocals.", MIN_GAIN_DB, MAX_GAIN_DB, step=0.5, unit="dB",
         label="Backing volume (dB)",
@@ -171,8 +166,7 @@ class CoverSettings:
         if self.output_path is not None and self.output_name is not None:
             raise SettingError(
                 "output_name and output_path name the same file; give one of them.",
-                "output_name",
-                "output_path",
+                *("output_name", "output_path"),
             )
         check_output_format(self.audio_format, self.bitrate_kbps, self.output_sr)
 

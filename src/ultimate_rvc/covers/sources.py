@@ -59,11 +59,7 @@ def fetch_song(
 ) -> Song:
     """Find ``source`` and bring it into the cache.
 
-    Parameters
-    ----------
-    source
-        A file in any format that PyAV decodes, a folder of stems, an http or https link, or
-        ``demo``.
+    ``source`` is a file in any format that PyAV decodes, a folder of stems, an http or https link, or ``demo``.
 
     Raises
     ------
@@ -171,20 +167,9 @@ def _stem_song(folder: Path, settings: SourceSettings, cache: StepCache, progres
     entry = cache.get("retrieve", VERSION, inputs, bring_in, progress)
     files = entry.files
     parts = SongParts(files["vocals.wav"], files["instrumental.wav"], files.get("backing.wav"))
-    return Song(
-        folder.resolve().name,
-        entry,
-        parts,
-        original=folder.resolve(),
-        warnings=_unused_warnings(folder, stems),
-    )
-
-
-def _unused_warnings(folder: Path, stems: StemFiles) -> tuple[str, ...]:
-    if not stems.unused:
-        return ()
     names = ", ".join(path.name for path in stems.unused)
-    return (f"Not used of the folder {folder.name}: {names}.",)
+    unused = (f"Not used of the folder {folder.name}: {names}.",) if names else ()
+    return Song(folder.resolve().name, entry, parts, original=folder.resolve(), warnings=unused)
 
 
 def _write_stems(stems: StemFiles, target: Path, progress: Progress | None) -> None:

@@ -126,12 +126,10 @@ def find_stems(folder: Path) -> StemFiles:
 
 
 def _missing(folder: Path, files: list[Path], roles: dict[Path, StemRole | None], no_vocals: bool) -> str:
-    found = (
-        ", ".join(f"{path.name} ({roles[path] or 'not recognised'})" for path in files) or "no audio files"
-    )
+    found = ", ".join(f"{path.name} ({roles[path] or 'not recognised'})" for path in files)
     wanted = (
         "vocals (a file named such as vocals.wav)"
         if no_vocals
         else "instrumental (a file named such as instrumental.wav, or drums.wav, bass.wav, other.wav)"
     )
-    return f"The folder {folder} has no {wanted}; found: {found}."
+    return f"The folder {folder} has no {wanted}; found: {found or 'no audio files'}."

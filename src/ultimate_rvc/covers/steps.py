@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
 from ultimate_rvc.separation.choose import Choice
 from ultimate_rvc.switches import OptimizationConfig
@@ -57,11 +59,7 @@ class Workshop:
     cache: StepCache
     progress: Progress = field(default_factory=Progress)
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
-
-    @property
-    def device(self) -> str:
-        """Where separation and conversion compute."""
-        return self.optimization.device
+    pipelines: WarmPipelines = field(default_factory=WarmPipelines)
 
 
 @dataclass(frozen=True)
@@ -89,19 +87,11 @@ def separate_song(
     """
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = decode_sides(song.path, shown_as)
+        sound = decode_sides(song.path, shown_as)
         if meanwhile is not None:
             meanwhile()
-        stems = separate(
-            waveform,
-            sample_rate,
-            model=choice.name,
-            progress=shop.progress.part("separate", 0, 1),
-            device=shop.device,
-        )
-        write_stem(folder / "vocals.wav", stems.vocals, stems.sample_rate)
-        write_stem(folder / "instrumental.wav", stems.instrumental, stems.sample_rate)
-        return {"model": stems.model, "warnings": list(stems.warnings)}
+        stems = separate(*sound, **_way("separate", choice, shop))
+        return _write_parts(folder, stems, "vocals", "instrumental")
 
     inputs = {"song": song.sha256, "model": model_identity(choice)}
     return shop.cache.get("separate", SEPARATE_VERSION, inputs, make, shop.progress)
@@ -111,21 +101,9 @@ def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEn
     """Part vocals into ``lead.wav`` and ``backing.wav``; the facts tell whether there is any backing."""
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = read_stem(vocals.path)
-        voices = split_lead_backing(
-            waveform,
-            sample_rate,
-            model=choice.name,
-            progress=shop.progress.part("split backing", 0, 1),
-            device=shop.device,
-        )
-        write_stem(folder / "lead.wav", voices.lead, voices.sample_rate)
-        write_stem(folder / "backing.wav", voices.backing, voices.sample_rate)
-        return {
-            "model": voices.model,
-            "warnings": list(voices.warnings),
-            "has_backing": gain_to_db(peak(voices.backing)) > SILENT_DBFS,
-        }
+        voices = split_lead_backing(*read_stem(vocals.path), **_way("split backing", choice, shop))
+        has_backing = gain_to_db(peak(voices.backing)) > SILENT_DBFS
+        return _write_parts(folder, voices, "lead", "backing") | {"has_backing": has_backing}
 
     inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
     return shop.cache.get("split-backing", SPLIT_VERSION, inputs, make, shop.progress)
@@ -135,20 +113,26 @@ def dry_vocals(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry
     """Part vocals into ``dry.wav`` and ``reverb.wav``."""
 
     def make(folder: Path) -> Facts:
-        waveform, sample_rate = read_stem(vocals.path)
-        parts = remove_reverb(
-            waveform,
-            sample_rate,
-            model=choice.name,
-            progress=shop.progress.part("remove reverb", 0, 1),
-            device=shop.device,
-        )
-        write_stem(folder / "dry.wav", parts.dry, parts.sample_rate)
-        write_stem(folder / "reverb.wav", parts.reverb, parts.sample_rate)
-        return {"model": parts.model, "warnings": list(parts.warnings)}
+        parts = remove_reverb(*read_stem(vocals.path), **_way("remove reverb", choice, shop))
+        return _write_parts(folder, parts, "dry", "reverb")
 
     inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
     return shop.cache.get("remove-reverb", DRY_VERSION, inputs, make, shop.progress)
+
+
+def _way(step: str, choice: Choice, shop: Workshop) -> dict[str, Any]:
+    return {
+        "model": choice.name,
+        "progress": shop.progress.part(step, 0, 1),
+        "device": shop.optimization.device,
+    }
+
+
+def _write_parts(folder: Path, parts: Any, *names: str) -> Facts:
+    """Write what a separation gave, each part in a file of its name; what it says of itself."""
+    for name in names:
+        write_stem(folder / f"{name}.wav", getattr(parts, name), parts.sample_rate)
+    return {"model": parts.model, "warnings": list(parts.warnings)}
 
 
 def model_identity(choice: Choice) -> dict[str, str]:
@@ -263,7 +247,7 @@ def encode_mix(
             quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
             encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
             shop.progress.report("encode", (attempt + 1) / LOSSY_ATTEMPTS)
-            over_db = _true_peak_db(path) - LOSSY_CEILING_DBTP
+            over_db = gain_to_db(true_peak(*decode(path))) - LOSSY_CEILING_DBTP
             if over_db <= 0:
                 break
             gain_db -= over_db + LOSSY_MARGIN_DB * 2**attempt
@@ -273,7 +257,3 @@ def encode_mix(
 
     inputs = {"mix": mixed.sha256, "format": audio_format.value, "bitrate_kbps": bitrate_kbps}
     return shop.cache.get("encode", ENCODE_VERSION, inputs, make, shop.progress)
-
-
-def _true_peak_db(path: Path) -> float:
-    return gain_to_db(true_peak(*decode(path)))

@@ -28,9 +28,9 @@ from typing import Any
 from ultimate_rvc.errors import CancelledError, OutOfMemoryError
 from ultimate_rvc.jobs.sentences import sentence_of
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.work.kinds import Kind, load_kinds
 from ultimate_rvc.work.stopped import StoppedError
-from ultimate_rvc.work.warm import WarmPipelines
 from ultimate_rvc.work.workbench import Workbench
 
 REPORT_SECONDS = 0.1  # a page cannot show more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 SPEAKER_TABLE = "emb_g.weight"
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One of the two voices that are blended."""
-
-    ref: VoiceRef
-    voice: VoiceFile
-
-    @property
-    def name(self) -> str:
-        return self.ref.name
-
-
 def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> VoiceRef:
     """Make a voice between two others and put it into the library.
 
@@ -43,28 +31,15 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     Where one voice has more speakers than the other, those that both have are blended. An
     index cannot be blended: the new voice has none; give it one with ``attach_index``.
 
-    Parameters
-    ----------
-    first, second : str
-        Voices as :func:`~ultimate_rvc.voices.finding.find_voice` takes them.
-    name : str
-        Of the new voice.
-    ratio : float
-        Share of the first, 0 to 1.
-
-    Returns
-    -------
-    VoiceRef
-        The new voice; its warnings tell what was doubtful.
+    ``first`` and ``second`` are voices as :func:`~ultimate_rvc.voices.finding.find_voice` takes them. The
+    new voice's warnings tell what was doubtful.
 
     Raises
     ------
     SettingError
-        The ratio is outside its range, or the name cannot be a folder's name.
-    VoiceFileError
-        The voices differ in rate, encoder, vocoder, pitch or layers; the sentence says in which.
-    VoiceNotFoundError
-        There is no such voice.
+        The ratio is not from 0 to 1, or the name cannot be a folder's name.
+    VoiceFileError, VoiceNotFoundError
+        The voices differ in rate, encoder, vocoder, pitch or layers, or there is no such voice.
     """
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
@@ -74,13 +49,12 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
     with changing(library, f"Blending {first!r} and {second!r}"), unfinished_folder(library) as workplace:
         refuse_taken_name(wanted, library)
         refs = (find_voice(first), find_voice(second))
-        one, other = (_Part(ref, read_voice_file(ref.model_path)) for ref in refs)
-        doubts = check_alike(one.voice, other.voice, one.name, other.name)
-        blended = blend(one.voice, other.voice, ratio, (one.name, other.name))
-        sources = [_source(one.ref, ratio), _source(other.ref, 1 - ratio)]
-        values = {"blended_from": sources}
+        names = (refs[0].name, refs[1].name)
+        one, other = (read_voice_file(ref.model_path) for ref in refs)
+        warnings = [*check_alike(one, other, *names)]
+        blended = blend(one, other, ratio, names)
+        values = {"blended_from": [_source(refs[0], ratio), _source(refs[1], 1 - ratio)]}
         final = add_voice(blended, wanted, values=values, library=library, workplace=workplace)
-    warnings = [*doubts]
     if any(ref.index_path is not None for ref in refs):
         warnings.append(
             "The blend has no index; give it one of either voice with `urvc voices attach-index`."
@@ -89,13 +63,7 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
 
 
 def check_alike(one: VoiceFile, other: VoiceFile, one_name: str, other_name: str) -> tuple[str, ...]:
-    """Doubts about blending two voices, one sentence each.
-
-    Raises
-    ------
-    VoiceFileError
-        They cannot be blended.
-    """
+    """Doubts about blending two voices, one sentence each; raises ``VoiceFileError`` if they cannot be."""
     a, b = one.metadata, other.metadata
     pairs = (
         ("sample rate", f"{a.sample_rate} Hz", f"{b.sample_rate} Hz"),

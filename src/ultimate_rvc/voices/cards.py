@@ -13,7 +13,7 @@ from ultimate_rvc.plain import to_plain
 from ultimate_rvc.voices.finding import VoiceRef, find_voice, list_voices, packaged_voices
 from ultimate_rvc.voices.pictures import find_picture
 from ultimate_rvc.voices.presets import VoicePreset
-from ultimate_rvc.voices.record import VoiceRecord, plain_text, read_record, whole
+from ultimate_rvc.voices.record import plain_text, whole
 
 MAX_SHOWN_LETTERS = 200  # of a recorded name
 
@@ -64,13 +64,7 @@ def list_cards(*, packaged: bool = False) -> list[VoiceCard]:
 
 
 def voice_card(name: str) -> VoiceCard:
-    """The card of one voice; its warnings tell of files that have changed.
-
-    Raises
-    ------
-    VoiceNotFoundError, VoiceFileError
-        As :func:`~ultimate_rvc.voices.finding.find_voice`.
-    """
+    """The card of a voice as ``find_voice`` finds it; its warnings tell of files that have changed."""
     ref = find_voice(name)
     return _card(ref, ref.model_path in {ours.model_path for ours in packaged_voices()})
 
@@ -93,13 +87,9 @@ def search_voices(
         name, tags, note, author, encoder, vocoder, version and rate (``40k``). A voice
         whose name has them goes before one whose tags have them, and that before the rest.
     tags : strings
-        Tags that the voice must all have.
-    sample_rate : int, optional
-        In Hz.
-    version : str, optional
-        ``v1`` or ``v2``.
-    has_index : bool, optional
-        Only voices with an index, or only those without.
+        The voice has all of them.
+    sample_rate, version, has_index : int, str, bool, optional
+        The voice has this rate in Hz, this version (``v1`` or ``v2``), an index or none.
     packaged : bool
         Whether to look among the voices that ship with the package too.
     """
@@ -107,17 +97,15 @@ def search_voices(
     wanted_tags = {_folded(tag) for tag in tags}
     found = []
     for card in list_cards(packaged=packaged):
-        if sample_rate is not None and card.sample_rate != sample_rate:
-            continue
-        if version is not None and card.version != version:
-            continue
-        if has_index is not None and has_index is not (card.index_path is not None):
-            continue
-        if not wanted_tags <= {_folded(tag) for tag in card.tags}:
-            continue
-        ranks = [_rank(word, card) for word in words]
-        if None not in ranks:
-            found.append((sum(rank for rank in ranks if rank is not None), card))
+        fits = (
+            sample_rate in (None, card.sample_rate)
+            and version in (None, card.version)
+            and has_index in (None, card.index_path is not None)
+            and wanted_tags <= {_folded(tag) for tag in card.tags}
+        )
+        ranks = [rank for word in words if (rank := _rank(word, card)) is not None]
+        if fits and len(ranks) == len(words):
+            found.append((sum(ranks), card))
     found.sort(key=lambda scored: scored[0])  # stable: equals stay in the order of their names
     return [card for _, card in found]
 
@@ -137,8 +125,7 @@ def _folded(text: str) -> str:
 
 
 def _card(ref: VoiceRef, packaged: bool) -> VoiceCard:
-    folder = ref.folder if "/" not in ref.name else None
-    record = read_record(folder) if folder is not None else VoiceRecord()
+    record = ref.record
     return VoiceCard(
         name=ref.name,
         model_path=ref.model_path,
@@ -146,7 +133,7 @@ def _card(ref: VoiceRef, packaged: bool) -> VoiceCard:
         index_path=ref.index_path,
         index_bytes=ref.index_path.stat().st_size if ref.index_path else None,
         packaged=packaged,
-        picture_path=find_picture(folder) if folder is not None else None,
+        picture_path=find_picture(ref.own_folder),
         note=record.note,
         tags=record.tags,
         preset=record.preset,
@@ -160,14 +147,12 @@ def _recorded(values: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name: _text(values.get(name)) for name in ("version", "vocoder", "embedder", "author")}
     numbers = {name: whole(values.get(name)) for name in ("sample_rate", "speakers", "epoch")}
     f0, median = values.get("f0"), values.get("pitch_median_hz")
-    return {
-        **texts,
-        **numbers,
+    median_hz = float(median) if isinstance(median, int | float) and not isinstance(median, bool) else None
+    told = {
         "f0": f0 if isinstance(f0, bool) else None,
-        "pitch_median_hz": float(median)
-        if isinstance(median, int | float) and not isinstance(median, bool)
-        else None,
+        "pitch_median_hz": median_hz,
     }
+    return {**texts, **numbers, **told}
 
 
 def _text(value: object) -> str | None:

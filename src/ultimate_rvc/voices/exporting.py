@@ -18,13 +18,7 @@ from ultimate_rvc.voices.files import INDEX_SUFFIX
 from ultimate_rvc.voices.finding import VoiceRef, find_voice
 from ultimate_rvc.voices.names import checked_name
 from ultimate_rvc.voices.pictures import find_picture
-from ultimate_rvc.voices.record import (
-    VOICE_JSON,
-    VOICE_JSON_FORMAT,
-    VoiceRecord,
-    read_record,
-    write_record,
-)
+from ultimate_rvc.voices.record import VOICE_JSON, VOICE_JSON_FORMAT, write_record
 
 if TYPE_CHECKING:
     from ultimate_rvc.rvc.voice_file.describe import VoiceFile
@@ -57,14 +51,7 @@ def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool
     Beside them lie ``voice.json`` with note, tags and preset, and the picture, which this program takes
     in again and others leave aside. Where the voice came from is not told.
 
-    Parameters
-    ----------
-    name : str
-        A voice as :func:`~ultimate_rvc.voices.finding.find_voice` takes it.
-    target : path, optional
-        The zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
-    overwrite : bool
-        Whether a file that is there may be replaced.
+    ``target`` is the zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
 
     Raises
     ------
@@ -113,16 +100,13 @@ def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[
     from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
     voice = read_voice_file(ref.model_path)
-    own_folder = ref.folder if "/" not in ref.name else None
-    record = read_record(own_folder) if own_folder is not None else VoiceRecord()
     write_rvc_voice(folder / "model.pth", voice)
     (folder / "model.pth").rename(folder / f"{stem}.pth")
     if ref.index_path is not None:
         shutil.copyfile(ref.index_path, folder / f"{stem}{INDEX_SUFFIX}")
-    own = {"note": record.note, "tags": list(record.tags), "preset": record.preset.to_json()}
     described = {"format": VOICE_JSON_FORMAT, "name": stem, **voice.metadata.to_json()}
-    write_record(folder, {**described, **{part: value for part, value in own.items() if value}})
-    picture = find_picture(own_folder) if own_folder is not None else None
+    write_record(folder, {**described, **ref.record.owners_parts()})
+    picture = find_picture(ref.own_folder)
     if picture is not None:
         shutil.copyfile(picture, folder / picture.name)
     names = (f"{stem}.pth", f"{stem}{INDEX_SUFFIX}", VOICE_JSON, picture.name if picture else "")
@@ -150,9 +134,6 @@ def _write_zip(path: Path, files: list[Path]) -> None:
         for file in files:
             entry = zipfile.ZipInfo(file.name, ENTRY_TIME)
             entry.external_attr = 0o644 << 16
-            with file.open("rb") as source, archive.open(entry, "w", force_zip64=_is_huge(file)) as packed:
+            is_huge = file.stat().st_size > 1 << 31
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=is_huge) as packed:
                 shutil.copyfileobj(source, packed)
-
-
-def _is_huge(file: Path) -> bool:
-    return file.stat().st_size > 1 << 31

@@ -58,7 +58,7 @@ def import_voice_from_url(
         A link as people share it: to a file on Hugging Face (or to a repository with one voice), Google Drive
         or pixeldrain, or any https link to a ``.pth``, ``.safetensors`` or ``.zip``.
     name : str, optional
-        Of the voice in the library; by default that of the file.
+        By default that of the file.
     index : path or link, optional
         Its index.
     sha256 : str, optional
@@ -66,14 +66,7 @@ def import_voice_from_url(
     allow_local : bool
         Whether links may lead to this machine and its network; False for a page that others reach.
     progress : Progress, optional
-        Told of the bytes; its ``cancel`` ends the download and keeps what has come.
-    patience : Patience, optional
-        How long to wait for the site, and how often to go on.
-
-    Returns
-    -------
-    VoiceRef
-        The voice in the library.
+        Its ``cancel`` ends the download and keeps what has come.
 
     Raises
     ------
@@ -127,14 +120,7 @@ def import_known_voice(
 ) -> VoiceRef:
     """Bring a published voice of the table of models into the library, fetched and checked if needed.
 
-    Parameters
-    ----------
-    asset_name : str
-        One of :func:`known_voices`.
-    name : str, optional
-        In the library; by default that of the file.
-    progress : Progress, optional
-        Told of the download.
+    ``asset_name`` is one of :func:`known_voices`; ``name``, in the library, is by default that of the file.
 
     Raises
     ------

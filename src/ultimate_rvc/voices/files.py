@@ -86,14 +86,8 @@ def pair_index(
     the index like the model. Where several voices share a folder, only an index that names the voice
     is taken.
 
-    Parameters
-    ----------
-    model : path
-        The voice's file.
-    files : sequence of paths
-        Those it lies among.
-    feature_dim : int, optional
-        Width of the features the voice works on, when known: an index of another width is not its own.
+    ``files`` are those that the model lies among; an index of another width than ``feature_dim``, where that
+    is known, is not its own.
     """
     indexes = sorted(path for path in files if is_index_file(path))
     fitting, warnings = _fitting(indexes, feature_dim)
@@ -103,13 +97,13 @@ def pair_index(
         return None, warnings
     ranked.sort()
     best_rank, best = ranked[0]
-    if best_rank > 0 and len(ranked) > 1:
-        doubt = (
-            f"{len(ranked)} index files may belong to {model.name}; {best.name} is used, name the right one "
-            "if that is another."
-        )
-        warnings = (*warnings, doubt)
-    return best, warnings
+    if best_rank == 0 or len(ranked) == 1:
+        return best, warnings
+    doubt = (
+        f"{len(ranked)} index files may belong to {model.name}; {best.name} is used, name the right one "
+        "if that is another."
+    )
+    return best, (*warnings, doubt)
 
 
 def _fitting(indexes: Sequence[Path], feature_dim: int | None) -> tuple[list[Path], tuple[str, ...]]:

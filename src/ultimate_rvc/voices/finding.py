@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
@@ -32,20 +32,27 @@ class VoiceRef:
     preset: VoicePreset = field(default_factory=VoicePreset)
     """The settings its owner chose for it; ``preset.fill(given)`` puts them below what was asked for."""
 
+    @property
+    def own_folder(self) -> Path | None:
+        """Its folder, unless it shares that with other voices."""
+        return self.folder if "/" not in self.name else None
+
+    @property
+    def record(self) -> VoiceRecord:
+        """Its ``voice.json``, read now."""
+        return read_record(self.own_folder) if self.own_folder is not None else VoiceRecord()
+
+    @property
+    def files(self) -> list[Path]:
+        """The model and the index, if there is one."""
+        return [path for path in (self.model_path, self.index_path) if path is not None]
+
 
 def find_voice(name_or_path: str) -> VoiceRef:
     """The voice of the library with this name, or the voice in this file or folder.
 
-    Parameters
-    ----------
-    name_or_path : str
-        A name as :func:`list_voices` or :func:`packaged_voices` gives it, or a path to a ``.pth`` or
-        ``.safetensors`` file or to a folder with one.
-
-    Returns
-    -------
-    VoiceRef
-        Its warnings tell which of its files are no longer those that came into the library.
+    A path leads to a ``.pth`` or ``.safetensors`` file or to a folder with one. The warnings tell which of
+    the voice's files are no longer those that came into the library.
 
     Raises
     ------
@@ -83,9 +90,8 @@ def library_voice(name: str) -> VoiceRef:
         There is none; the sentence names the nearest ones, or says that it ships with the package.
     """
     wanted = same_form(name)
-    for ref in _library():
-        if ref.name == wanted:
-            return ref
+    if ref := next((ref for ref in _library() if ref.name == wanted), None):
+        return ref
     if any(ref.name == wanted for ref in packaged_voices()):
         raise VoiceNotFoundError(
             f"{name!r} ships with the package and stays as it is; import its file under another name."
@@ -101,8 +107,8 @@ def own_folder(ref: VoiceRef) -> Path:
     VoiceFileError
         The voice is a loose file, or shares its folder with others.
     """
-    if ref.folder is not None and "/" not in ref.name:
-        return ref.folder
+    if ref.own_folder is not None:
+        return ref.own_folder
     raise VoiceFileError(
         f"{ref.model_path} has no folder of its own to keep that in: import it under another name first, "
         f'with `urvc voices import "{ref.model_path}"`.'
@@ -183,13 +189,8 @@ def _ref(name: str, model: Path, files: list[Path], folder: Path | None) -> Voic
 
 
 def _with_changes(ref: VoiceRef) -> VoiceRef:
-    if ref.folder is None or "/" in ref.name:
-        return ref
-    paths = [path for path in (ref.model_path, ref.index_path) if path is not None]
-    changes = find_changes(paths, read_record(ref.folder))
-    return VoiceRef(
-        ref.name, ref.model_path, ref.index_path, ref.folder, (*ref.warnings, *changes), ref.preset
-    )
+    changes = find_changes(ref.files, ref.record)
+    return replace(ref, warnings=(*ref.warnings, *changes))
 
 
 def _not_found(name: str, path: Path) -> VoiceNotFoundError:

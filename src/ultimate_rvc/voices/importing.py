@@ -70,16 +70,11 @@ def import_voice(
     path : path
         A ``.pth`` or ``.safetensors`` file, a folder with one, or a ``.zip`` of any layout.
     name : str, optional
-        Of the voice in the library; by default that of the model's file.
+        By default that of the model's file.
     index : path, optional
-        An index file; by default the one that lies beside the model, if any fits.
+        By default the one that lies beside the model, if any fits.
     source : mapping, optional
         Where the file came from, to be noted in ``voice.json``.
-
-    Returns
-    -------
-    VoiceRef
-        The voice in the library; its warnings tell of doubtful choices.
 
     Raises
     ------
@@ -103,9 +98,8 @@ def import_voice(
                 raise
             except VoiceFileError as error:
                 raise VoiceFileError(in_users_words(str(error), material.labels)) from error
-            return replace(
-                ref, warnings=tuple(in_users_words(each, material.labels) for each in ref.warnings)
-            )
+            told = tuple(in_users_words(each, material.labels) for each in ref.warnings)
+            return replace(ref, warnings=told)
     except OSError as error:
         reason = error.strerror or str(error)
         raise VoiceFileError(f"{path} cannot be imported into {library}: {reason}.") from error
@@ -129,25 +123,16 @@ def add_voice(
     ----------
     voice : VoiceFile
         Checked here: a network is built of it.
-    name : str
-        Checked and free.
+    name, index : str, path
+        Checked by the caller, and the name is free.
     suffix : str
         Of the model's file, and so its form.
     label : str, optional
         What the voice is called in errors.
-    index : path, optional
-        A checked index, to be copied.
     values : mapping, optional
         More for ``voice.json``.
-    picture : path, optional
-        A picture, left out when it is none.
-    library, workplace : path
-        The library, and an unfinished folder of it.
-
-    Returns
-    -------
-    path
-        Of the new folder.
+    workplace : path
+        An unfinished folder of the library.
 
     Raises
     ------
@@ -209,8 +194,7 @@ def _import(
     index, warnings = _checked_index(model, material.files, chosen_index, voice.metadata.config.phone_dim)
     picture, picture_warnings = _usable_picture(material.picture, workplace)
     record = material.record
-    own = {"note": record.note, "tags": list(record.tags), "preset": record.preset.to_json()}
-    values = {part: value for part, value in own.items() if value}
+    values = record.owners_parts()
     values["imported_from"] = {"file": path.name, "model": model.name, "sha256": file_hash(model), **source}
     final = add_voice(
         voice,

@@ -17,20 +17,13 @@ from ultimate_rvc.voices.trash import INDEX, TrashEntry, throw_away
 def attach_index(name: str, index: Path | str) -> VoiceRef:
     """Give a voice an index; the one it had goes to the trash.
 
-    Parameters
-    ----------
-    name : str
-        Of a voice of the library.
-    index : path
-        A ``.index`` file; it is copied.
+    The ``.index`` file is copied.
 
     Raises
     ------
-    VoiceFileError
-        The index is damaged or of another width than the voice's features, or the voice has no folder
-        of its own.
-    VoiceNotFoundError
-        There is no such voice in the library.
+    VoiceFileError, VoiceNotFoundError
+        The index is damaged or of another width than the voice's features, or the library has no such voice,
+        or none with a folder of its own.
     """
     source, library = Path(index).expanduser(), voice_models_dir()
     with changing(library, f"Giving {name!r} an index"), unfinished_folder(library) as workplace:
@@ -51,10 +44,8 @@ def detach_index(name: str) -> TrashEntry:
 
     Raises
     ------
-    VoiceFileError
-        The voice has no index, or no folder of its own.
-    VoiceNotFoundError
-        There is no such voice in the library.
+    VoiceFileError, VoiceNotFoundError
+        The voice has no index, or no folder of its own, or is not in the library.
     """
     library = voice_models_dir()
     with changing(library, f"Taking the index of {name!r} away"):
@@ -69,8 +60,7 @@ def detach_index(name: str) -> TrashEntry:
 
 def _feature_dim(ref: VoiceRef, folder: Path) -> int:
     """Width of a voice's features: as recorded, or read from the model."""
-    recorded = read_record(folder).feature_dim
-    if recorded is not None:
+    if (recorded := read_record(folder).feature_dim) is not None:
         return recorded
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
 

@@ -18,7 +18,6 @@ from ultimate_rvc.voices.record import (
     OWNERS_PARTS,
     VOICE_JSON,
     VOICE_JSON_FORMAT,
-    VoiceRecord,
     find_changes,
     fingerprints,
     forget_stamps,
@@ -71,11 +70,9 @@ def inspect_voice(ref: VoiceRef) -> VoiceDetails:
 
     metadata = read_voice_file(ref.model_path).metadata
     header = read_index_header(ref.index_path) if ref.index_path else None
-    folder = ref.folder if "/" not in ref.name else None
-    record = read_record(folder) if folder is not None else VoiceRecord()
-    paths = [path for path in (ref.model_path, ref.index_path) if path is not None]
-    forget_stamps(paths)
-    changes = find_changes(paths, record)
+    record = ref.record
+    forget_stamps(ref.files)
+    changes = find_changes(ref.files, record)
     warnings = (*metadata.warnings, *(each for each in ref.warnings if each not in changes))
     return VoiceDetails(
         name=ref.name,
@@ -86,7 +83,7 @@ def inspect_voice(ref: VoiceRef) -> VoiceDetails:
         index_vectors=header.vectors if header else None,
         index_dim=header.dim if header else None,
         metadata=metadata,
-        picture_path=find_picture(folder) if folder is not None else None,
+        picture_path=find_picture(ref.own_folder),
         note=record.note,
         tags=record.tags,
         preset=record.preset,
@@ -115,9 +112,8 @@ def refresh_voice(name: str) -> VoiceRef:
         record = read_record(folder)
         if not record.values and (folder / VOICE_JSON).exists():
             (folder / VOICE_JSON).replace(folder / f"{VOICE_JSON}.damaged")
-        paths = [path for path in (ref.model_path, ref.index_path) if path is not None]
         own = {part: record.values[part] for part in OWNERS_PARTS if part in record.values}
         values = {**record.values, "format": VOICE_JSON_FORMAT, "name": folder.name, **described, **own}
-        write_record(folder, values | {"files": fingerprints(paths)})
+        write_record(folder, values | {"files": fingerprints(ref.files)})
     found = library_voice(name)
     return replace(found, warnings=(*described["warnings"], *found.warnings))

@@ -17,13 +17,10 @@ MAX_PICTURE_PIXELS = 50_000_000  # a photograph of a large camera; what decodes 
 KEPT_SIDE = 1024  # larger pictures are made smaller: cards show a few hundred pixels
 
 
-def find_picture(folder: Path) -> Path | None:
+def find_picture(folder: Path | None) -> Path | None:
     """The picture in a voice's folder, if there is one."""
-    for suffix in PICTURE_SUFFIXES.values():
-        path = folder / f"{PICTURE_STEM}{suffix}"
-        if path.is_file() and not path.is_symlink():
-            return path
-    return None
+    paths = [folder / f"{PICTURE_STEM}{suffix}" for suffix in PICTURE_SUFFIXES.values()] if folder else []
+    return next((path for path in paths if path.is_file() and not path.is_symlink()), None)
 
 
 def is_picture_name(path: Path) -> bool:
@@ -32,22 +29,10 @@ def is_picture_name(path: Path) -> bool:
 
 
 def write_picture(source: Path, folder: Path) -> Path:
-    """Read a picture and write it into a voice's folder, in place of the one that is there.
+    """Read a picture and write it into a voice's folder, in place of the one that is there; its path.
 
-    Its content, not its name, says what it is. It is decoded within bounds and encoded anew,
-    at most 1024 pixels wide and high, without whatever else the file held.
-
-    Parameters
-    ----------
-    source : path
-        A PNG, JPEG or WebP file of at most 20 MB and 50 million pixels.
-    folder : path
-        The voice's.
-
-    Returns
-    -------
-    path
-        Of the picture, ``picture.png``, ``.jpg`` or ``.webp``.
+    Its content, not its name, says what it is. It is decoded within bounds and encoded anew as PNG, JPEG or
+    WebP, at most 1024 pixels wide and high, without whatever else the file held.
 
     Raises
     ------
@@ -85,7 +70,9 @@ def _drawn_anew(source: Path) -> tuple[str, bytes]:
                     raise Image.DecompressionBombError
                 picture = ImageOps.exif_transpose(opened)
                 picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
-                mode = "RGBA" if kind != "JPEG" and _has_transparency(picture) else "RGB"
+                mode = (
+                    "RGBA" if kind != "JPEG" and getattr(picture, "has_transparency_data", False) else "RGB"
+                )
                 buffer = io.BytesIO()
                 picture.convert(mode).save(buffer, format=kind)
     except Image.DecompressionBombError as error:
@@ -97,10 +84,6 @@ def _drawn_anew(source: Path) -> tuple[str, bytes]:
     except Exception as error:  # decoders fail on damaged files in ways of their own
         raise SettingError(f"{source} is a damaged picture; save it again.") from error
     return kind, buffer.getvalue()
-
-
-def _has_transparency(picture: object) -> bool:
-    return bool(getattr(picture, "has_transparency_data", False))
 
 
 def _bounded_content(source: Path) -> bytes:

@@ -46,16 +46,8 @@ class VoicePreset:
     def fill(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """``given`` with the preset where it is silent: what a person asks for always goes first.
 
-        Parameters
-        ----------
-        given : mapping
-            Fields of ``ConversionSettings`` that were asked for, and no others.
-
-        Returns
-        -------
-        dict
-            Fields for ``ConversionSettings``. Who asked for octaves or semitones has said how far to
-            shift, so the preset's pitch is left out then.
+        ``given`` are the fields of ``ConversionSettings`` that were asked for, and no others. Who asked for
+        octaves or semitones has said how far to shift, so the preset's pitch is left out then.
         """
         own = self.values()
         if PITCH_FIELDS & given.keys():

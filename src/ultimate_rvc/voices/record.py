@@ -53,6 +53,11 @@ class VoiceRecord:
             return {}
         return {name: facts for name, facts in stored.items() if isinstance(facts, dict)}
 
+    def owners_parts(self) -> dict[str, Any]:
+        """What its owner said, as plain values; what is empty is left out."""
+        parts = {"note": self.note, "tags": list(self.tags), "preset": self.preset.to_json()}
+        return {name: value for name, value in parts.items() if value}
+
 
 def read_record(folder: Path) -> VoiceRecord:
     """The record of a voice's folder; an empty one where there is none or it cannot be read."""
@@ -141,28 +146,16 @@ def find_changes(paths: Iterable[Path], record: VoiceRecord) -> tuple[str, ...]:
         if digest in known:
             continue
         before = recorded.get(path.name)
-        was = (
-            f" (SHA-256 {digest[:SHOWN_DIGITS]}..., was {str(before.get('sha256'))[:SHOWN_DIGITS]}...)"
-            if before
-            else ""
-        )
-        verb = (
-            "has changed since it came into the library"
-            if before
-            else "was not there when the voice came into the library"
-        )
-        changes.append(f"{path.name} {verb}{was}; if that was you, `urvc voices refresh` takes note of it.")
+        what = "was not there when the voice came into the library"
+        if before:
+            sums = (digest[:SHOWN_DIGITS], str(before.get("sha256"))[:SHOWN_DIGITS])
+            what = "has changed since it came into the library (SHA-256 {}..., was {}...)".format(*sums)
+        changes.append(f"{path.name} {what}; if that was you, `urvc voices refresh` takes note of it.")
     return tuple(changes)
 
 
 def checked_note(note: str) -> str:
-    """A note as it is stored.
-
-    Raises
-    ------
-    SettingError
-        It is longer than 4000 letters.
-    """
+    """A note as it is stored; ``SettingError`` when it is longer than 4000 letters."""
     if len(note) > MAX_NOTE_LETTERS:
         raise SettingError(f"The note has {len(note)} letters, but a note has at most {MAX_NOTE_LETTERS}.")
     return plain_text(note, MAX_NOTE_LETTERS)

@@ -14,9 +14,7 @@ def make(request: CoverRequest, bench: Workbench) -> WorkResult:
     resolved = bench.optimization(request.optimization)
     settings = replace(request.cover, optimization=resolved.config)
     opened = bench.pipelines.opened
-    cover = make_cover(
-        request.source, request.voice, settings, bench.progress, open_pipeline=bench.pipelines.open
-    )
+    cover = make_cover(request.source, request.voice, settings, bench.progress, pipelines=bench.pipelines)
     bench.warn(*cover.warnings)
     return WorkResult(
         files=(ResultFile("cover", cover.path),),

@@ -12,9 +12,9 @@ from typing import Any
 
 from ultimate_rvc.choices import Device
 from ultimate_rvc.progress import Progress, StepTime
+from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.switches import ResolvedConfig, resolve_config
 from ultimate_rvc.work.result import ResultFile, WorkResult
-from ultimate_rvc.work.warm import WarmPipelines
 
 
 @dataclass

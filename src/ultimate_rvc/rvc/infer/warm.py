@@ -33,13 +33,7 @@ class WarmPipelines:
         index_path: Path | None = None,
         optimization: OptimizationConfig,
     ) -> Pipeline:
-        """As :meth:`Pipeline.open`, but loads only what is not open.
-
-        Raises
-        ------
-        UltimateRVCError
-            As :meth:`Pipeline.open`.
-        """
+        """As :meth:`Pipeline.open`, but loads only what is not open."""
         key = (
             self._content(model_path),
             self._content(index_path),
