@@ -99,6 +99,8 @@ class CompiledRender:
 
     Parameters
     ----------
+    device : torch.device
+        Where vocoders run.
     uncompiled : SpanRender
         Used for what cannot be rendered in tiles: windows shorter than every tile, and vocoders that draw
         random numbers of the shape of their tensors (RefineGAN, unless its noise is switched off).
