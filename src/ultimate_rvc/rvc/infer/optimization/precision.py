@@ -280,8 +280,12 @@ class FiniteWindows(Generic[Key]):
     def accept(self, keys: Sequence[Key], windows: Sequence[Tensor]) -> list[Tensor]:
         """Return ``windows``, silenced where half precision overflowed.
 
-        They are float32 ``(samples,)``, what was rendered since the last call: a batch is handed over
-        together. ``keys`` has a name for each, by which ``failed`` returns it.
+        Parameters
+        ----------
+        keys : sequence
+            A name for each window, by which ``failed`` returns it.
+        windows : sequence of Tensor (samples,)
+            What was rendered since the last call; a batch is handed over together.
         """
         if not self._precision.is_half:
             return list(windows)
