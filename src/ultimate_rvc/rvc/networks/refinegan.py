@@ -218,7 +218,7 @@ def downsampler_reach(rate: int) -> int:
 
 
 def lowpass_kernel(rate: int) -> NDArray[np.float32]:
-    """Return the low pass (2 * reach + 1,) for keeping one sample in ``rate``: a windowed sinc of gain 1."""
+    """Return the low pass (2 * reach + 1,) for keeping one sample in ``rate``: a Kaiser-windowed sinc of gain 1."""
     reach = downsampler_reach(rate)
     crossings = np.clip(np.arange(-reach, reach + 1) * ROLLOFF / rate, -LOWPASS_WIDTH, LOWPASS_WIDTH)
     window = np.i0(KAISER_BETA * np.sqrt(1 - (crossings / LOWPASS_WIDTH) ** 2)) / np.i0(KAISER_BETA)
