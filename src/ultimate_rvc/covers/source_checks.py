@@ -15,5 +15,6 @@ def check_duration(name: str, duration_seconds: float | None, settings: SourceSe
     if duration_seconds is not None and duration_seconds > settings.max_minutes * 60:
         raise SourceError(
             f"{name} is {duration_seconds / 60:.1f} minutes long, but max_minutes allows "
-            f"{settings.max_minutes:g}; choose another song or raise it."
+            f"{settings.max_minutes:g}; choose another song or raise it.",
+            "max_minutes",
         )

@@ -32,7 +32,8 @@ def choose_encoder(
     if wanted is not None and is_recorded and wanted != recorded:
         raise EncoderMismatchError(
             f"{voice_name} was trained with the encoder '{recorded}', but '{wanted}' was asked for; "
-            "leave embedder_model out to use the right one."
+            "leave embedder_model out to use the right one.",
+            "embedder_model",
         )
     name = wanted or recorded
     if name not in set(EmbedderModel) or name == EmbedderModel.CUSTOM:

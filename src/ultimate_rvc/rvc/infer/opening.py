@@ -39,7 +39,8 @@ def load_encoder(
     if given != expected:
         raise EncoderMismatchError(
             f"{voice_name} expects {expected} features per frame, but the encoder '{name}' gives {given}; "
-            "choose the one it was trained with as embedder_model."
+            "choose the one it was trained with as embedder_model.",
+            "embedder_model",
         )
     return encoder
 

@@ -212,7 +212,9 @@ class Pipeline:
     def _check_settings(self, settings: ConversionSettings) -> None:
         speakers = self.voice.synthesizer.config.speakers
         if settings.sid >= speakers:
-            raise SettingError(f"sid is {settings.sid}, but this voice has speakers 0 to {speakers - 1}.")
+            raise SettingError(
+                f"sid is {settings.sid}, but this voice has speakers 0 to {speakers - 1}.", "sid"
+            )
         if not self.voice.has_f0:
             warn_of_ignored_pitch(settings)
 
