@@ -177,7 +177,11 @@ def test_the_optimisation_in_force_is_told_with_its_origins(
     ("variable", "text", "said"),
     [
         ("RVC_BATCH_SIZE", "0", "RVC_BATCH_SIZE is '0', but must be 1 to 64 or auto."),
-        ("RVC_BATCHSIZE", "2", "RVC_BATCHSIZE is unknown and changes nothing; did you mean RVC_BATCH_SIZE?"),
+        (
+            "RVC_BATCHSIZE",
+            "2",
+            "RVC_BATCHSIZE is unknown and changes nothing; did you mean 'RVC_BATCH_SIZE'?",
+        ),
     ],
 )
 def test_a_wrong_or_unknown_variable_is_a_problem(

@@ -30,7 +30,6 @@ PENDING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "covers.recipe.STEP_NAMES",
-        "rvc.infer.highpass.ZeroPhaseFilter",
         "rvc.train.loop.log",
     )
 )

@@ -133,7 +133,7 @@ def folder(tmp_path: Path) -> Path:
     own = tmp_path / "own"
     own.mkdir()
     tone(own / "take.wav", 220)
-    tone(own / "take.flac", 220)
+    tone(own / "take.flac", 230)
     tone(own / "other.wav", 330)
     tone(own / "neighbour.wav", 440)
     (own / "takes").mkdir()

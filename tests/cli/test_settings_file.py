@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.cli import train
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.covers.settings import CoverSettings
 from ultimate_rvc.paths import config_dir
@@ -103,7 +102,7 @@ def test_a_training_takes_the_encoder_of_the_file(
         found.append(given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_plan", stopped)
+    monkeypatch.setattr("ultimate_rvc.work.train.train", stopped)
     encode(tmp_path / "a.wav", np.zeros(16_000, np.float32), 16_000)
     config_dir().mkdir(parents=True)
     (config_dir() / "spin.yaml").write_text(
@@ -112,5 +111,6 @@ def test_a_training_takes_the_encoder_of_the_file(
     monkeypatch.setenv("URVC_CONFIG", "spin")
     with pytest.raises(SystemExit):
         run(["train", "voice", "mine", str(tmp_path), "--seed", "5", *options])
-    (_, _, _, _, extraction, training) = found[0]
-    assert (extraction.embedder_model, training.seed, training.network_size) == (wanted, 5, "tiny")
+    job, *_ = found[0]
+    chosen = (job.extraction.embedder_model, job.training.seed, job.training.network_size)
+    assert chosen == (wanted, 5, "tiny")

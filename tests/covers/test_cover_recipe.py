@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from ultimate_rvc import outputs
 from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.level import true_peak
@@ -284,16 +285,16 @@ def test_a_proposed_pitch_takes_the_band_along(folder: Path) -> None:
 def test_a_proposed_pitch_is_found_once_and_may_go_beyond_what_can_be_asked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ultimate_rvc.rvc.infer import pipeline
+    from ultimate_rvc.rvc.infer import f0
 
     found = []
-    original = pipeline.extract_f0
+    original = f0.extract_f0
 
     def spy(*arguments: Any, **options: Any) -> Any:
         found.append(arguments)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "extract_f0", spy)
+    monkeypatch.setattr(f0, "extract_f0", spy)
     settings = dataclasses.replace(
         CONVERSION, n_semitones=-48, proposed_pitch=True, proposed_pitch_threshold=300
     )
@@ -464,25 +465,19 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(
 
 def test_the_song_is_not_replaced_by_its_cover(song: Path) -> None:
     before = file_hash(song)
-    with pytest.raises(SettingError, match="is the song itself"):
+    with pytest.raises(SettingError, match="is one of the files to read"):
         cover(song, output_path=song)
     assert file_hash(song) == before
 
 
 def test_what_a_killed_run_left_in_the_output_folder_is_removed(folder: Path, first: CoverResult) -> None:
-    left = first.path.parent / f".cover-{_marker()}-0123456789ab.partial"
+    left = first.path.parent / f"{outputs._partial_prefix()}0123456789ab.partial"
     left.write_bytes(b"half a cover")
-    others = first.path.parent / ".cover-ffffffff-0123456789ab.partial"
+    others = first.path.parent / ".urvc-ffffffff-0123456789ab.partial"
     others.write_bytes(b"of another cache")
     cover(folder, main_gain=1)
     assert not left.exists()
     assert others.exists()
-
-
-def _marker() -> str:
-    import hashlib
-
-    return hashlib.sha256(str(cache_dir()).encode()).hexdigest()[:8]
 
 
 # -------------------------------------------------------- refused, cancelled

@@ -34,7 +34,7 @@ from ultimate_rvc.rvc.infer.settings import ConversionSettings
         ({"bitrate_kbps": 48, "output_format": AudioFormat.OGG}, "must be from 64 to 320"),
         ({"bitrate_kbps": 192, "output_sr": 16000}, "must be from 32 to 160"),
         ({"bitrate_kbps": 128, "output_format": AudioFormat.FLAC}, "bitrate_kbps has no meaning for flac"),
-        ({"output_path": Path("a.xyz")}, r"--output a\.xyz should end in one of \.mp3"),
+        ({"output_path": Path("a.xyz")}, r"output_path a\.xyz should end in one of \.mp3"),
         ({"output_path": Path("a.wav"), "output_format": AudioFormat.MP3}, "disagree"),
         ({"output_path": Path("a.wav"), "output_name": "b"}, "name the same file"),
     ],

@@ -141,10 +141,11 @@ def preset(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     dropped = [_preset_field(word) for word in unset or ()]
-    if clear:
-        set_preset(voice, VoicePreset(**changes))
-    elif changes or dropped:
-        change_preset(voice, **{**dict.fromkeys(dropped), **changes})
+    with options.with_flags({name: options.flag_of(name) for name in given}):
+        if clear:
+            set_preset(voice, VoicePreset(**changes))
+        elif changes or dropped:
+            change_preset(voice, **{**dict.fromkeys(dropped), **changes})
     card = voice_card(voice)
     if as_json:
         show_json(card.preset.to_json())

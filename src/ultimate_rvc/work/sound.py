@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.audio.level import peak
+from ultimate_rvc.errors import AudioError
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.work.result import ResultFile
@@ -67,7 +68,10 @@ def write(
         bench.warn(f"{target.path.name} was turned down to full scale; it peaked at {loudest:.2f}.")
         waveform = waveform / loudest
     finished = bench.folder / f"{role}{target.path.suffix.lower()}"
-    encode(finished, waveform, sample_rate, bitrate_kbps=bitrate_kbps)
+    try:
+        encode(finished, waveform, sample_rate, bitrate_kbps=bitrate_kbps)
+    except AudioError as error:  # the user knows the result, not the file that it comes from
+        raise AudioError(str(error).replace(str(finished), str(target.path))) from error
     placed = place(finished, target)
     finished.unlink()
     bench.warn(*placed.warnings)
