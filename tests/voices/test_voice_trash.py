@@ -301,7 +301,7 @@ def test_a_link_to_nothing_is_not_replaced_by_a_restored_voice(singer: str) -> N
     write_voice(voice_models_dir() / "loose.pth")
     delete_voice("loose")
     (voice_models_dir() / "loose.pth").symlink_to("nowhere.pth")
-    with pytest.raises(VoiceFileError, match="is taken"):
+    with pytest.raises(VoiceFileError, match="already"):
         restore_voice("loose")
     assert len(list_trash()) == 1
 

@@ -168,7 +168,8 @@ def blend(
     """Make a voice between two others of the same kind."""
     from ultimate_rvc.voices.library import blend_voices
 
-    show_voice(blend_voices(first, second, name, ratio), "blended", as_json)
+    with options.with_flags({"ratio": "--ratio"}):
+        show_voice(blend_voices(first, second, name, ratio), "blended", as_json)
 
 
 for command in voice_changes.COMMANDS:
