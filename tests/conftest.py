@@ -15,6 +15,9 @@ from hypothesis import settings
 # Read by torch, numba and the BLAS libraries when they are imported, hence before any of them is.
 for thread_count in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(thread_count, "2")
+# On some Intel processors MKL's products depend on where in memory their factors lie, by a rounding or two: what is
+# computed again in one process would not be the same to the bit.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -56,7 +56,7 @@ def test_the_defaults_are_those_of_rvc() -> None:
     ],
 )
 def test_a_setting_out_of_range_is_named(option: str, value: Any) -> None:
-    with pytest.raises(SettingError, match=f"--{option.replace('_', '-')} is "):
+    with pytest.raises(SettingError, match=f"{option} is "):
         TrainingSettings(**{option: value})
 
 

@@ -205,13 +205,13 @@ def test_an_array_written_by_rows_is_read_as_numpy_writes_it(
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"sample_rate": 44_100}, "--sample-rate"),
-        ({"normalization_mode": "loud"}, "--normalization-mode"),
-        ({"split_method": "Random"}, "--split-method"),
-        ({"clean_strength": 1.1}, "--clean-strength"),
-        ({"chunk_len": 0.4}, "--chunk-len"),
-        ({"overlap_len": 0.5}, "--overlap-len"),
-        ({"cpu_cores": 0}, "--cpu-cores"),
+        ({"sample_rate": 44_100}, "sample_rate"),
+        ({"normalization_mode": "loud"}, "normalization_mode"),
+        ({"split_method": "Random"}, "split_method"),
+        ({"clean_strength": 1.1}, "clean_strength"),
+        ({"chunk_len": 0.4}, "chunk_len"),
+        ({"overlap_len": 0.5}, "overlap_len"),
+        ({"cpu_cores": 0}, "cpu_cores"),
     ],
 )
 def test_preprocess_settings_out_of_range_name_the_option(changes: dict[str, object], option: str) -> None:
@@ -222,14 +222,14 @@ def test_preprocess_settings_out_of_range_name_the_option(changes: dict[str, obj
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"f0_method": "guess"}, "--f0-method"),
-        ({"embedder_model": "wav2vec"}, "--embedder-model"),
-        ({"embedder_model": "custom"}, "--custom-embedder-model"),
-        ({"custom_embedder_model": "folder"}, "--custom-embedder-model"),
-        ({"version": "v3"}, "--version"),
-        ({"include_mutes": 11}, "--include-mutes"),
-        ({"perturbed_copies": 9}, "--perturbed-copies"),
-        ({"cpu_cores": 0}, "--cpu-cores"),
+        ({"f0_method": "guess"}, "f0_method"),
+        ({"embedder_model": "wav2vec"}, "embedder_model"),
+        ({"embedder_model": "custom"}, "custom_embedder_model"),
+        ({"custom_embedder_model": "folder"}, "custom_embedder_model"),
+        ({"version": "v3"}, "version"),
+        ({"include_mutes": 11}, "include_mutes"),
+        ({"perturbed_copies": 9}, "perturbed_copies"),
+        ({"cpu_cores": 0}, "cpu_cores"),
     ],
 )
 def test_extract_settings_out_of_range_name_the_option(changes: dict[str, object], option: str) -> None:
