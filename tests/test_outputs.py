@@ -105,6 +105,15 @@ def test_our_own_result_of_the_same_source_is_replaced_until_somebody_touches_it
     assert (tmp_path / "take (x).wav").read_text() == "edited by the user"
 
 
+def test_a_users_file_with_the_same_bytes_does_not_become_ours(tmp_path: Path) -> None:
+    user = tmp_path / "take.wav"
+    user.write_text("sound")
+    for text, name in (("sound", "take.wav"), ("another sound", "take (1).wav")):
+        placed = place(made(text, tmp_path), Outputs([]).made(tmp_path, "take", "", ".wav"))
+        assert placed.path.name == name
+    assert user.read_text() == "sound"
+
+
 def test_a_lost_or_damaged_ledger_only_makes_numbers(tmp_path: Path) -> None:
     place(made("first", tmp_path), Outputs([]).made(tmp_path, "take", "", ".wav"))
     outputs._ledger_path().write_text("{damaged")

@@ -65,6 +65,8 @@ class Placed:
     path: Path
     replaced: bool
     """Whether it took the place of another file."""
+    written: bool = True
+    """Whether it was put there now; a file that holds these very bytes already may be the user's."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -193,7 +195,7 @@ def place(finished: Path, target: Target) -> Placed:
                 placed = _move(partial, target)
         finally:
             partial.unlink(missing_ok=True)
-        if not target.is_named:
+        if placed.written and not target.is_named:
             _remember(placed.path, target.source)
         return placed
 
@@ -202,13 +204,13 @@ def _move(partial: Path, target: Target) -> Placed:
     size, digest = partial.stat().st_size, file_hash(partial)
     if target.is_named or target.may_replace:
         if is_same(target.path, size, digest):
-            return Placed(target.path, replaced=False)
+            return Placed(target.path, replaced=False, written=False)
         existed = os.path.lexists(target.path)
         partial.replace(target.path)
         return Placed(target.path, replaced=existed)
     for candidate in numbered(target.path.parent, target.path.stem, target.path.suffix):
         if is_same(candidate, size, digest):
-            return Placed(candidate, replaced=False)
+            return Placed(candidate, replaced=False, written=False)
         if _move_to_free_name(partial, candidate):
             return Placed(candidate, replaced=False)
     raise AssertionError("there are endless numbers")

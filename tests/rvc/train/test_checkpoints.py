@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from full_disk import file_size_limit
 from ultimate_rvc.errors import TrainingError
 from ultimate_rvc.rvc.train.checkpoints import (
     Checkpoint,
@@ -27,17 +25,6 @@ from ultimate_rvc.rvc.train.checkpoints import (
 def checkpoint(value: float, size: int = 10) -> Checkpoint:
     generator = {"model": {"weight": torch.full((size,), value)}, "iteration": 3}
     return Checkpoint(generator, {"model": {}}, {"step": int(value), "scores": [], "random": None})
-
-
-@contextmanager
-def file_size_limit(bytes_per_file: int) -> Iterator[None]:
-    """Writing further into a file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def value_in(folder: Path) -> float:
