@@ -7,7 +7,7 @@ samples of a piece begin and end together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +70,13 @@ def cut(waveform: FloatArray, sample_rate: int, settings: PreprocessSettings) ->
     else:
         spans = _between_silences(level, ~sounds)
         clips = [list(_equal_pieces(span, settings, keep_tail=True)) for span in spans]
-    kept = [[piece for piece in clip if _is_worth_keeping(piece, sounds)] for clip in clips]
-    return [clip for clip in kept if clip]
+    # Where a piece is left out, those before and after it no longer follow each other.
+    return [
+        list(pieces)
+        for clip in clips
+        for kept, pieces in groupby(clip, lambda piece: _is_worth_keeping(piece, sounds))
+        if kept
+    ]
 
 
 def _is_worth_keeping(piece: Span, sounds: BoolArray) -> bool:
