@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import random
 import signal
 import sys
@@ -12,9 +14,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Read by torch, numba and the BLAS libraries when they are imported, hence before any of them is.
+# Read by torch, numba and the BLAS libraries when they are imported, hence before any of them is. Where several
+# processes test side by side, more threads than cores would wait for each other.
+THREADS = "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1 else "2"
 for thread_count in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(thread_count, "2")
+    os.environ.setdefault(thread_count, THREADS)
 # On some Intel processors MKL's products depend on where in memory their factors lie, by a rounding or two: what is
 # computed again in one process would not be the same to the bit.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -55,6 +59,19 @@ def _use_folders_below(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (*PERSONAL_VARIABLES, *switches):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("URVC_OFFLINE", "1")
+    _know_this_machine(root)
+
+
+def _know_this_machine(root: Path) -> None:
+    """As slow as where costs are measured: no test waits for a measurement, and none depends on one."""
+    machines = [
+        {
+            "device": f"cpu: {platform.machine()}, {threads} threads",
+            "slowness": {"matrices": 1.0, "convolutions": 1.0},
+        }
+        for threads in (1, 2)
+    ]
+    (root / "machine.json").write_text(json.dumps({"format": 1, "machines": machines}), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

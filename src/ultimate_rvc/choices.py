@@ -53,6 +53,13 @@ class AudioFormat(StrEnum):
     AAC = "aac"
 
 
+class Quality(StrEnum):
+    AUTO = "auto"  # the best that this machine does in reasonable time
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+
+
 class StepSwitch(StrEnum):
     AUTO = "auto"  # done when a model for it is at hand
     ON = "on"

@@ -118,6 +118,16 @@ def release_cached_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def wait_for(device: torch.device) -> None:
+    """Return when ``device`` has done all that it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def out_of_memory_error(device: torch.device) -> OutOfMemoryError:
     """What to raise when even the smallest attempt found no room."""
     way_out = "close other programs" + ("" if device.type == "cpu" else " or set device to cpu")

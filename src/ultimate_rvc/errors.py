@@ -32,6 +32,13 @@ class UltimateRVCError(Exception):
         self.fields = tuple(names.get(field, field) for field in self.fields)
 
 
+def first_line(error: Exception, longest: int = 200) -> str:
+    """The first line of what a library says went wrong, as a sentence; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = (lines[0] if lines else type(error).__name__)[:longest]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 class SettingError(UltimateRVCError):
     """A setting outside its range or choices."""
 

@@ -19,14 +19,21 @@ class Progress:
     :class:`CancelledError` once :meth:`cancel` was called, from whatever thread.
     """
 
-    def __init__(self, callback: ProgressCallback | None = None) -> None:
-        self._callback = callback
+    def __init__(
+        self, callback: ProgressCallback | None = None, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._callback, self._say = callback, say
         self._cancelled = threading.Event()
 
     def report(self, step: str, fraction: float, text: str = "") -> None:
         self.check()
         if self._callback is not None:
             self._callback(step, min(max(fraction, 0.0), 1.0), text)
+
+    def say(self, sentence: str) -> None:
+        """Tell a person something that is good to know before long work."""
+        if self._say is not None:
+            self._say(sentence)
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -48,6 +55,9 @@ class _PartOfProgress(Progress):
     def report(self, step: str, fraction: float, text: str = "") -> None:
         span = self._end - self._start
         self._parent.report(self._step, self._start + span * fraction, text or step)
+
+    def say(self, sentence: str) -> None:
+        self._parent.say(sentence)
 
     def cancel(self) -> None:
         self._parent.cancel()

@@ -24,6 +24,7 @@ HARMLESS = {
     "cache": "removes results that the program keeps for itself",
     "jobs": "changes the list of jobs; their work goes through the same functions as `generate`",
     "download": "fetches model files of the program's own",
+    "benchmark": "measures the machine; its file is the program's own",
     "doctor": "only looks",
 }
 HARMLESS_VOICES = {

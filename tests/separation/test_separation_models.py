@@ -27,6 +27,7 @@ from ultimate_rvc.separation import (
     choose,
     model_names,
     neural,
+    pymss_network,
     remove_reverb,
     separate,
     split_lead_backing,
@@ -129,7 +130,7 @@ def test_models_left_to_pymss_are_in_its_catalog_and_separate() -> None:
     for model in SEPARATION_MODELS.values():
         if model.needs_download and model.asset is None:
             entry = get_model_entry(model.file_name)
-            assert entry.model_type in neural.ARCHITECTURES
+            assert entry.model_type in pymss_network.ARCHITECTURES
             assert entry.size_bytes == model.bytes
 
 
@@ -276,15 +277,15 @@ def test_a_full_device_gets_shorter_chunks_and_then_one_sentence(
     config = checkpoint.with_suffix(".yaml")
     config.write_text(config.read_text(encoding="utf-8").replace("chunk_size: 44100", "chunk_size: 352800"))
     tried: list[int | None] = []
-    once = neural._extract_once
+    opened = neural._open
 
-    def small_device(*arguments: Any) -> FloatArray:
-        tried.append(arguments[-1])
+    def small_device(files: Any, device: str, chunk_size: int | None, effort: Any) -> Any:
+        tried.append(chunk_size)
         if len(tried) < fitting:
             raise RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")
-        return once(*arguments)
+        return opened(files, device, chunk_size, effort)
 
-    monkeypatch.setattr(neural, "_extract_once", small_device)
+    monkeypatch.setattr(neural, "_open", small_device)
     fitting = 3
     assert separate(noise(2), RATE, model="mine", device="cpu").vocals.shape == (2, 2 * RATE)
     assert tried == [None, 176_400, 88_200]

@@ -73,7 +73,7 @@ def progress_bar() -> Iterator[Progress]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Progress(_line_per_step())
+        yield Progress(_line_per_step(), _write_line)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with RichProgress(*columns, console=console, transient=True) as bar:
@@ -87,7 +87,7 @@ def progress_bar() -> Iterator[Progress]:
                 bar.reset(task, description=step)
             bar.update(task, completed=fraction, description=f"{step}: {text}" if text else step)
 
-        yield Progress(show)
+        yield Progress(show, lambda sentence: bar.console.print(sentence, highlight=False, markup=False))
 
 
 def _line_per_step() -> Any:
@@ -96,10 +96,14 @@ def _line_per_step() -> Any:
     def show(step: str, fraction: float, text: str) -> None:
         if step not in shown:
             shown.add(step)
-            sys.stderr.write(f"{step}\n")
-            sys.stderr.flush()
+            _write_line(step)
 
     return show
+
+
+def _write_line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def show_json(result: Mapping[str, Any] | Sequence[Any]) -> None:

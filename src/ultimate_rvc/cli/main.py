@@ -48,6 +48,9 @@ COMMANDS = {
     "cache": LazyCommand("ultimate_rvc.cli.cache", "List and clear the results kept between covers."),
     "jobs": LazyCommand("ultimate_rvc.cli.jobs", "List, show, cancel, repeat and clear jobs of the page."),
     "download": LazyCommand("ultimate_rvc.cli.download", "Fetch model files by name."),
+    "benchmark": LazyCommand(
+        "ultimate_rvc.cli.benchmark", "Say how long a cover takes on this machine, at each quality."
+    ),
     "doctor": LazyCommand(
         "ultimate_rvc.cli.doctor", "Show versions, device, memory, models, what is missing."
     ),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ultimate_rvc.choices import StepSwitch
+from ultimate_rvc.audio.decode import probe
+from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
 from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, convert_vocals, warm_up
+from ultimate_rvc.covers.forecast import CONVERSION, Forecast, comparable_seconds, forecast, work_name
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import (
@@ -29,6 +31,7 @@ from ultimate_rvc.covers.steps import (
 from ultimate_rvc.covers.wave_file import stem_seconds
 from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.machine import Machine, this_machine
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
 from ultimate_rvc.paths import cache_dir, output_dir
 from ultimate_rvc.progress import Progress, StepTime
@@ -36,6 +39,7 @@ from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, choose
 from ultimate_rvc.separation.models import AUTO_MODEL
+from ultimate_rvc.separation.qualities import StemPlan
 from ultimate_rvc.switches import config_for
 
 STEP_NAMES = (
@@ -66,6 +70,10 @@ class CoverResult:
     steps: tuple[StepTime, ...]
     warnings: tuple[str, ...]
     device: str
+    quality: Quality
+    """What was chosen where it was left to the program."""
+    estimate_seconds: float
+    """How long the cover was said to take before."""
     separation_model: str | None
     """What parted the song; ``None`` when it came as stems."""
     shift_semitones: int
@@ -93,13 +101,18 @@ class _Diary:
     """What one run works with, and what happened in it."""
 
     shop: Workshop
+    machine: Machine
     steps: list[StepTime] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds that work took which the machine is to remember, by its name there."""
 
-    def step(self, name: str, work: Callable[[], CacheEntry]) -> CacheEntry:
+    def step(self, name: str, work: Callable[[], CacheEntry], remember_as: str = "") -> CacheEntry:
         started = time.perf_counter()
         entry = work()
         self.note(name, started, entry)
+        if remember_as and not entry.cached:
+            self.times[remember_as] = self.steps[-1].seconds
         return entry
 
     def note(self, name: str, started: float, entry: CacheEntry) -> None:
@@ -148,23 +161,25 @@ def make_cover(
     settings = settings or CoverSettings()
     # All that can be found out before hours of work.
     optimization = config_for(settings.device, settings.optimization)
-    resolve_device(optimization.device)
     lead_voice, backing_voice = choose_voices(voice, settings)
     outputs = _outputs(source, settings, (lead_voice, backing_voice))
     target_for = _target(settings, outputs)
     progress = progress or Progress()
     shop = Workshop(StepCache(cache_dir()), progress, optimization, pipelines or WarmPipelines())
-    diary = _Diary(shop)
+    diary = _Diary(shop, this_machine(resolve_device(optimization.device)))
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
         song = _retrieve(source, settings, diary)
-        stems = _take_apart(song, settings.stems, lambda: warm_up(lead_voice, shop), diary)
+        looked_ahead = _look_ahead(song, settings, diary)
+        plan = looked_ahead.plan
+        stems = _take_apart(song, settings.stems, plan, lambda: warm_up(lead_voice, shop), diary)
         sung = _sing(stems, lead_voice, backing_voice, diary)
         tracks = _arrange(sung, stems.instrumental, settings, diary)
         cover = _finish(tracks, stems.seconds, settings, diary)
         (file,) = cover.files.values()
         placed = place(file.path, target_for(song.title, lead_voice.name))
         diary.warn(*placed.warnings)
+        _remember(diary, plan, stems.seconds)
         return CoverResult(
             path=placed.path,
             song=song.title,
@@ -175,6 +190,8 @@ def make_cover(
             steps=tuple(diary.steps),
             warnings=tuple(diary.warnings),
             device=sung.device,
+            quality=looked_ahead.quality,
+            estimate_seconds=looked_ahead.seconds[looked_ahead.quality],
             separation_model=stems.model,
             shift_semitones=sung.shift_semitones,
         )
@@ -196,6 +213,12 @@ def choose_voices(voice: str, settings: CoverSettings) -> tuple[CoverVoice, Cove
         settings.backing.conversion(settings.conversion),
         None if own_voice else settings.index_path,
     )
+
+
+def _remember(diary: _Diary, plan: StemPlan, song_seconds: float) -> None:
+    """Let the machine remember what the work of this cover took, once it is whole."""
+    for work, seconds in diary.times.items():
+        diary.machine.note(work, comparable_seconds(work, seconds, plan), song_seconds)
 
 
 # ------------------------------------------------------------ where it goes
@@ -237,19 +260,35 @@ def _retrieve(source: str, settings: CoverSettings, diary: _Diary) -> Song:
     return song
 
 
+def _look_ahead(song: Song, settings: CoverSettings, diary: _Diary) -> Forecast:
+    """Choose the quality, and say what was chosen and how long it takes."""
+    content = song.content
+    if isinstance(content, SongParts):
+        seconds = stem_seconds(content.vocals.path)
+    else:
+        seconds = probe(content.path).duration_seconds
+    stems = settings.stems
+    if settings.backing is not None and stems.split_backing is StepSwitch.AUTO:
+        stems = replace(stems, split_backing=StepSwitch.ON)  # backing vocals are to be converted
+    looked_ahead = forecast(seconds, settings.quality, stems, diary.machine)
+    if not isinstance(content, SongParts):
+        diary.shop.progress.say(looked_ahead.sentence)
+    return looked_ahead
+
+
 def _take_apart(
-    song: Song, settings: StemSettings, meanwhile: Callable[[], None], diary: _Diary
+    song: Song, settings: StemSettings, plan: StemPlan, meanwhile: Callable[[], None], diary: _Diary
 ) -> SongStems:
     """The song's lead, instruments and backing, from a folder of stems or by separation.
 
     ``meanwhile`` is called when a separation begins, for work that can go on beside it.
     """
-    parts, model = _separate(song, settings, meanwhile, diary)
+    parts, model = _separate(song, settings, plan, meanwhile, diary)
     skipped: list[str] = []
     vocals, backing = parts.vocals, parts.backing
     if backing is None:
-        vocals, backing = _split(vocals, settings, diary, skipped)
-    lead = _dry(vocals, settings, diary, skipped)
+        vocals, backing = _split(vocals, settings, plan, diary, skipped)
+    lead = _dry(vocals, settings, plan, diary, skipped)
     if skipped:
         diary.warn(
             f"Left out for want of a model: {' and '.join(skipped)}; `urvc doctor` tells how to get one."
@@ -258,51 +297,71 @@ def _take_apart(
 
 
 def _separate(
-    song: Song, settings: StemSettings, meanwhile: Callable[[], None], diary: _Diary
+    song: Song, settings: StemSettings, plan: StemPlan, meanwhile: Callable[[], None], diary: _Diary
 ) -> tuple[SongParts, str | None]:
     file, shown_as = song.content, str(song.original or song.title)
     if isinstance(file, SongParts):
         return file, None
-    choice = choose(settings.vocals_model, SeparationTask.VOCALS, diary.shop.progress)
+    task, progress = SeparationTask.VOCALS, diary.shop.progress
+    choice = choose(settings.vocals_model, task, progress, usual=plan.models[task])
     diary.warn(*choice.warnings)
-    entry = diary.step("separate", lambda: separate_song(file, choice, diary.shop, shown_as, meanwhile))
+    entry = diary.step(
+        "separate",
+        lambda: separate_song(file, choice, plan.effort, diary.shop, shown_as, meanwhile),
+        work_name(task, choice.name),
+    )
     parts = SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None)
     return parts, str(entry.facts["model"])
 
 
 def _split(
-    vocals: CachedFile, settings: StemSettings, diary: _Diary, skipped: list[str]
+    vocals: CachedFile, settings: StemSettings, plan: StemPlan, diary: _Diary, skipped: list[str]
 ) -> tuple[CachedFile, CachedFile | None]:
-    if settings.split_backing == StepSwitch.OFF:
+    task = SeparationTask.LEAD
+    if task not in plan.models:
         return vocals, None
-    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, SeparationTask.LEAD, diary)
+    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, task, plan, diary)
     if choice is None:
         skipped.append("parting backing vocals from the lead")
         return vocals, None
     diary.warn(*choice.warnings)
-    entry = diary.step("split backing", lambda: split_backing(vocals, choice, diary.shop))
+    entry = diary.step(
+        "split backing",
+        lambda: split_backing(vocals, choice, plan.effort, diary.shop),
+        work_name(task, choice.name),
+    )
     if not entry.facts["has_backing"]:
         return vocals, None
     return entry.files["lead.wav"], entry.files["backing.wav"]
 
 
-def _dry(vocals: CachedFile, settings: StemSettings, diary: _Diary, skipped: list[str]) -> CachedFile:
-    if settings.remove_reverb == StepSwitch.OFF:
+def _dry(
+    vocals: CachedFile, settings: StemSettings, plan: StemPlan, diary: _Diary, skipped: list[str]
+) -> CachedFile:
+    task = SeparationTask.REVERB
+    if task not in plan.models:
         return vocals
-    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, SeparationTask.REVERB, diary)
+    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, task, plan, diary)
     if choice is None:
         skipped.append("removing the reverb")
         return vocals
     diary.warn(*choice.warnings)
-    return diary.step("remove reverb", lambda: dry_vocals(vocals, choice, diary.shop)).files["dry.wav"]
+    entry = diary.step(
+        "remove reverb",
+        lambda: dry_vocals(vocals, choice, plan.effort, diary.shop),
+        work_name(task, choice.name),
+    )
+    return entry.files["dry.wav"]
 
 
-def _choose_if_at_hand(switch: StepSwitch, model: str, task: SeparationTask, diary: _Diary) -> Choice | None:
+def _choose_if_at_hand(
+    switch: StepSwitch, model: str, task: SeparationTask, plan: StemPlan, diary: _Diary
+) -> Choice | None:
     """The model of an optional step; ``None`` where the step is left to chance and no network is there.
 
     Signal processing does these steps too roughly to be done unasked.
     """
-    choice = choose(model, task, diary.shop.progress)
+    choice = choose(model, task, diary.shop.progress, usual=plan.models[task])
     unasked = switch == StepSwitch.AUTO and model == AUTO_MODEL
     return None if unasked and choice.files is None else choice
 
@@ -328,7 +387,7 @@ def _sing(
     diary: _Diary,
 ) -> _Sung:
     """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
-    lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, diary.shop))
+    lead = diary.step("convert", lambda: convert_vocals(stems.lead, voice, diary.shop), CONVERSION)
     shift = int(lead.facts["shift_semitones"])
     if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:
         diary.warn(f"The voice {voice.name} was made without pitch, so it cannot be shifted.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.audio.effect_settings import EffectSettings
-from ultimate_rvc.choices import AudioFormat, Device, StepSwitch
+from ultimate_rvc.choices import AudioFormat, Device, Quality, StepSwitch
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.outputs import format_of, overwrite_setting
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -53,11 +53,12 @@ class StemSettings:
     """How a song is taken apart; models by the names of ``separation.SEPARATION_MODELS``."""
 
     vocals_model: str = setting(
-        AUTO_MODEL, "Separates vocals from instruments; dsp needs no download and is rougher.",
+        AUTO_MODEL,
+        "Separates vocals from instruments; auto: by the quality; dsp needs no download and is rougher.",
         choices=_models(SeparationTask.VOCALS), label="Separation model",
     )  # fmt: skip
     split_backing: StepSwitch = setting(
-        StepSwitch.AUTO, "Separate the lead from backing vocals; auto: when a model for it is here.",
+        StepSwitch.AUTO, "Separate the lead from backing vocals; auto: by the quality.",
         label="Split backing vocals",
     )  # fmt: skip
     backing_model: str = setting(
@@ -65,11 +66,15 @@ class StemSettings:
         label="Backing vocals model",
     )  # fmt: skip
     remove_reverb: StepSwitch = setting(
-        StepSwitch.AUTO, "Dry the lead before conversion; auto: when a model for it is here."
+        StepSwitch.AUTO, "Dry the lead before conversion; auto: by the quality."
     )
     reverb_model: str = setting(
         AUTO_MODEL, "Removes the reverb of the lead.", choices=_models(SeparationTask.REVERB)
     )
+    overlap: float | None = setting(
+        None, "Share of a chunk that a network computes twice; left out: by the quality.", 0.01, 0.9, step=0.01,
+        label="Overlap of chunks",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,6 +112,10 @@ class CoverSettings:
     All are validated at construction; a value outside its range raises :class:`SettingError`.
     """
 
+    quality: Quality = setting(
+        Quality.AUTO,
+        "How well the song is taken apart, and how long it takes; auto: the best in reasonable time on this machine.",
+    )
     conversion: ConversionSettings = field(default_factory=ConversionSettings)
     """Conversion of the lead vocal; its seed is the seed of the cover."""
     index_path: Path | None = setting(

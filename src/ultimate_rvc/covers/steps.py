@@ -31,11 +31,12 @@ from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.separation import remove_reverb, separate, split_lead_backing
 from ultimate_rvc.separation.choose import Choice
+from ultimate_rvc.separation.models import MDX_NET, Effort
 from ultimate_rvc.switches import OptimizationConfig
 
-SEPARATE_VERSION = 1
-SPLIT_VERSION = 1
-DRY_VERSION = 1
+SEPARATE_VERSION = 2
+SPLIT_VERSION = 2
+DRY_VERSION = 2
 EFFECTS_VERSION = 1
 TRANSPOSE_VERSION = 1
 MIX_VERSION = 1
@@ -76,6 +77,7 @@ class MixTrack:
 def separate_song(
     song: CachedFile,
     choice: Choice,
+    effort: Effort,
     shop: Workshop,
     shown_as: str | None = None,
     meanwhile: Callable[[], None] | None = None,
@@ -90,39 +92,40 @@ def separate_song(
         sound = decode_sides(song.path, shown_as)
         if meanwhile is not None:
             meanwhile()
-        stems = separate(*sound, **_way("separate", choice, shop))
+        stems = separate(*sound, **_way("separate", choice, effort, shop))
         return _write_parts(folder, stems, "vocals", "instrumental")
 
-    inputs = {"song": song.sha256, "model": model_identity(choice)}
+    inputs = {"song": song.sha256, "model": model_identity(choice, effort)}
     return shop.cache.get("separate", SEPARATE_VERSION, inputs, make, shop.progress)
 
 
-def split_backing(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+def split_backing(vocals: CachedFile, choice: Choice, effort: Effort, shop: Workshop) -> CacheEntry:
     """Part vocals into ``lead.wav`` and ``backing.wav``; the facts tell whether there is any backing."""
 
     def make(folder: Path) -> Facts:
-        voices = split_lead_backing(*read_stem(vocals.path), **_way("split backing", choice, shop))
+        voices = split_lead_backing(*read_stem(vocals.path), **_way("split backing", choice, effort, shop))
         has_backing = gain_to_db(peak(voices.backing)) > SILENT_DBFS
         return _write_parts(folder, voices, "lead", "backing") | {"has_backing": has_backing}
 
-    inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
+    inputs = {"vocals": vocals.sha256, "model": model_identity(choice, effort)}
     return shop.cache.get("split-backing", SPLIT_VERSION, inputs, make, shop.progress)
 
 
-def dry_vocals(vocals: CachedFile, choice: Choice, shop: Workshop) -> CacheEntry:
+def dry_vocals(vocals: CachedFile, choice: Choice, effort: Effort, shop: Workshop) -> CacheEntry:
     """Part vocals into ``dry.wav`` and ``reverb.wav``."""
 
     def make(folder: Path) -> Facts:
-        parts = remove_reverb(*read_stem(vocals.path), **_way("remove reverb", choice, shop))
+        parts = remove_reverb(*read_stem(vocals.path), **_way("remove reverb", choice, effort, shop))
         return _write_parts(folder, parts, "dry", "reverb")
 
-    inputs = {"vocals": vocals.sha256, "model": model_identity(choice)}
+    inputs = {"vocals": vocals.sha256, "model": model_identity(choice, effort)}
     return shop.cache.get("remove-reverb", DRY_VERSION, inputs, make, shop.progress)
 
 
-def _way(step: str, choice: Choice, shop: Workshop) -> dict[str, Any]:
+def _way(step: str, choice: Choice, effort: Effort, shop: Workshop) -> dict[str, Any]:
     return {
         "model": choice.name,
+        "effort": effort,
         "progress": shop.progress.part(step, 0, 1),
         "device": shop.optimization.device,
     }
@@ -135,13 +138,14 @@ def _write_parts(folder: Path, parts: Any, *names: str) -> Facts:
     return {"model": parts.model, "warnings": list(parts.warnings)}
 
 
-def model_identity(choice: Choice) -> dict[str, str]:
-    """What a separation depends on: the model's files by content, or the algorithm's name."""
+def model_identity(choice: Choice, effort: Effort) -> dict[str, Any]:
+    """What a separation depends on: the model's files by content and its effort, or the algorithm's name."""
     if choice.files is None:
         return {"name": choice.name}
     files = choice.files
     return {
-        "pymss": version("pymss"),
+        "library": version("onnxruntime" if files.architecture == MDX_NET else "pymss"),
+        "effort": asdict(effort),
         "architecture": files.architecture,
         "checkpoint": file_hash(files.checkpoint),
         "config": file_hash(files.config) if files.config else "none",

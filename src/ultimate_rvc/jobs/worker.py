@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class Worker:
             while True:
                 message = json.loads(self._connection.recv_bytes())
                 if order := message.get("run"):
-                    current = (order["id"], Progress(self._reporter()))
+                    report = self._reporter()
+                    current = (order["id"], Progress(report, partial(report, "look ahead", 1.0)))
                     self._inbox.put((order, current[1]))
                 elif current is not None and current[0] == message["cancel"]:
                     current[1].cancel()

@@ -20,6 +20,7 @@ from ultimate_rvc.separation.models import (
     AUTO_MODEL,
     DEFAULT_MODELS,
     DSP_MODEL,
+    MDX_NET,
     SEPARATION_MODELS,
     SeparationModel,
     SeparationTask,
@@ -29,7 +30,8 @@ from ultimate_rvc.separation.models import (
 log = logging.getLogger(__name__)
 
 CONFIGS_DIR = Path(__file__).parent / "configs"
-CHECKPOINT_SUFFIXES = (".ckpt", ".chpt", ".pth", ".pt", ".th")
+ONNX_SUFFIX = ".onnx"
+CHECKPOINT_SUFFIXES = (".ckpt", ".chpt", ".pth", ".pt", ".th", ONNX_SUFFIX)
 CATALOG_HOSTS = {"huggingface": "https://huggingface.co", "modelscope": "https://www.modelscope.cn"}
 CONNECT_SECONDS = 5.0  # without a network the answer must come quickly
 TRANSFER_SECONDS = 30
@@ -37,7 +39,7 @@ TRANSFER_SECONDS = 30
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What pymss needs to run a model; ``architecture`` ``auto`` reads it off the configuration."""
+    """What is needed to run a model; ``architecture`` ``auto`` reads it off the configuration."""
 
     name: str
     architecture: str
@@ -55,10 +57,11 @@ class Choice:
     warnings: tuple[str, ...] = ()
 
 
-def choose(name: str, task: SeparationTask, progress: Progress) -> Choice:
+def choose(name: str, task: SeparationTask, progress: Progress, usual: str | None = None) -> Choice:
     """Find the model ``name`` for ``task``, downloading it if need be.
 
-    Only ``auto`` falls back to signal processing; a model asked for by name is used or is an error.
+    ``auto`` is the model ``usual``, left out: the best one of the task. Only ``auto`` falls back to signal
+    processing; a model asked for by name is used or is an error.
 
     Raises
     ------
@@ -71,11 +74,33 @@ def choose(name: str, task: SeparationTask, progress: Progress) -> Choice:
         return Choice(DSP_MODEL, None)
     if name != AUTO_MODEL:
         return Choice(name, find_files(name, task, progress))
-    default = DEFAULT_MODELS[task]
+    default = usual or DEFAULT_MODELS[task]
+    if default == DSP_MODEL:
+        return Choice(DSP_MODEL, None)
     try:
         return Choice(default, find_files(default, task, progress))
     except (SeparationError, AssetMissingError, DownloadError) as error:
         return Choice(DSP_MODEL, None, (_fallback_warning(task, default, error),))
+
+
+def is_here(name: str) -> bool:
+    """Whether a model can be used without a download."""
+    model = SEPARATION_MODELS.get(name)
+    if name == DSP_MODEL:
+        return True
+    if model is not None and model.asset is not None:
+        return (separation_dir() / model.file_name).is_file() or registry.locate(model.asset) is not None
+    file_name = model.file_name if model is not None else name
+    if any(path.is_file() for candidate in (name, file_name) for path in _own_candidates(candidate)):
+        return True
+    entry = _catalog_entry(file_name) if importlib.util.find_spec("pymss") is not None else None
+    return entry is not None and _catalog_paths(entry)[0].is_file()
+
+
+def missing_bytes(names: Iterable[str]) -> int:
+    """Bytes of the models of the table that are not here."""
+    models = (SEPARATION_MODELS[name] for name in names if name in SEPARATION_MODELS)
+    return sum(model.bytes for model in models if not is_here(model.name))
 
 
 def separation_dir() -> Path:
@@ -85,7 +110,6 @@ def separation_dir() -> Path:
 
 def find_files(name: str, task: SeparationTask, progress: Progress) -> ModelFiles:
     """Files of a neural model, from the table, pymss's catalog, or the user's own."""
-    _require_pymss(name)
     model = SEPARATION_MODELS.get(name)
     if model is not None and task not in model.tasks:
         raise SeparationError(
@@ -93,8 +117,13 @@ def find_files(name: str, task: SeparationTask, progress: Progress) -> ModelFile
             f"choose one of {', '.join(model_names(task))}."
         )
     if model is not None and model.asset is not None:
+        if model.architecture != MDX_NET:
+            _require_pymss(name)
         return _files_of_asset(model, progress)
-    return _own_files(name) or _files_of_catalog(name, model.file_name if model else name, task, progress)
+    if (own := _own_files(name)) is not None:
+        return own
+    _require_pymss(name)
+    return _files_of_catalog(name, model.file_name if model else name, task, progress)
 
 
 def _require_pymss(name: str) -> None:
@@ -126,7 +155,9 @@ def _files_of_asset(model: SeparationModel, progress: Progress) -> ModelFiles:
     if not checkpoint.is_file():
         located = registry.locate(model.asset) or _fetch_asset(model.asset, progress)
         checkpoint = located / model.file_name if located.is_dir() else located
-    config = _config_beside(checkpoint) or CONFIGS_DIR / model.config_name
+    config = _config_beside(checkpoint)
+    if config is None and model.config_name:
+        config = CONFIGS_DIR / model.config_name
     return ModelFiles(model.name, model.architecture, checkpoint, config)
 
 
@@ -145,11 +176,14 @@ def _config_beside(checkpoint: Path) -> Path | None:
 
 
 def _own_files(name: str) -> ModelFiles | None:
-    """A checkpoint by path or by name in the separation folder, with its YAML beside it."""
+    """A checkpoint by path or by name in the separation folder; its YAML lies beside it, where it needs one."""
     for checkpoint in _own_candidates(name):
         if not checkpoint.is_file():
             continue
         config = _config_beside(checkpoint)
+        if checkpoint.suffix == ONNX_SUFFIX:
+            return ModelFiles(name, MDX_NET, checkpoint, config)
+        _require_pymss(name)
         if config is not None:
             return ModelFiles(name, "auto", checkpoint, config)
         if checkpoint.suffix in CHECKPOINT_SUFFIXES and _catalog_entry(checkpoint.name) is None:

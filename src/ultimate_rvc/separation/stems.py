@@ -17,7 +17,7 @@ from ultimate_rvc.errors import AudioError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.checks import check_stems
 from ultimate_rvc.separation.choose import Choice, choose
-from ultimate_rvc.separation.models import AUTO_MODEL, STEP_NAMES, SeparationTask
+from ultimate_rvc.separation.models import AUTO_MODEL, STEP_NAMES, Effort, SeparationTask
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def separate(
     model: str = AUTO_MODEL,
     progress: Progress | None = None,
     device: str = "auto",
+    effort: Effort | None = None,
 ) -> Stems:
     """Separate a song into vocals and instrumental.
 
@@ -78,11 +79,13 @@ def separate(
         In Hz; kept. Models that work at another rate are fed a resampled copy.
     model
         ``auto``, a name of ``SEPARATION_MODELS``, a name of pymss's catalog, or a checkpoint file
-        (in ``models/separation`` or by path) with its YAML beside it.
+        (in ``models/separation`` or by path), with its YAML beside it unless it is a known MDX-Net.
     progress
         Receives the step ``separate``; may cancel.
     device
         ``auto``, ``mps``, ``cuda`` or ``cpu``; signal processing always runs on the CPU.
+    effort
+        How much a network computes; left out: its author's overlap.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def separate(
         Audio that is empty, not finite, or has more than two channels.
     """
     song = _checked(waveform)
-    vocals, choice = _extract(SeparationTask.VOCALS, song, sample_rate, model, progress, device)
+    vocals, choice = _extract(SeparationTask.VOCALS, song, sample_rate, model, progress, device, effort)
     instrumental = song - vocals
     problems = check_stems(song, vocals, instrumental, sample_rate)
     return Stems(vocals, instrumental, sample_rate, choice.name, _told(*choice.warnings, *problems))
@@ -112,6 +115,7 @@ def split_lead_backing(
     model: str = AUTO_MODEL,
     progress: Progress | None = None,
     device: str = "auto",
+    effort: Effort | None = None,
 ) -> LeadBacking:
     """Split vocals ``(channels, samples)`` into the lead and the backing voices, which add up to them.
 
@@ -119,7 +123,7 @@ def split_lead_backing(
     takes the centre of the stereo picture as the lead; mono vocals are all lead, with a warning.
     """
     voices = _checked(vocals)
-    lead, choice = _extract(SeparationTask.LEAD, voices, sample_rate, model, progress, device)
+    lead, choice = _extract(SeparationTask.LEAD, voices, sample_rate, model, progress, device, effort)
     return LeadBacking(lead, voices - lead, sample_rate, choice.name, _told(*choice.warnings))
 
 
@@ -130,13 +134,14 @@ def remove_reverb(
     model: str = AUTO_MODEL,
     progress: Progress | None = None,
     device: str = "auto",
+    effort: Effort | None = None,
 ) -> DryVocals:
     """Part vocals ``(channels, samples)`` into the dry voice and its late reverb, which add up to them.
 
     Parameters, errors and the meaning of ``model`` are those of :func:`separate`.
     """
     voices = _checked(vocals)
-    dry, choice = _extract(SeparationTask.REVERB, voices, sample_rate, model, progress, device)
+    dry, choice = _extract(SeparationTask.REVERB, voices, sample_rate, model, progress, device, effort)
     return DryVocals(dry, voices - dry, sample_rate, choice.name, _told(*choice.warnings))
 
 
@@ -147,13 +152,14 @@ def _extract(
     model: str,
     progress: Progress | None,
     device: str,
+    effort: Effort | None,
 ) -> tuple[FloatArray, Choice]:
     progress = progress or Progress()
     choice = choose(model, task, progress)
     if choice.files is not None:
         from ultimate_rvc.separation.neural import extract
 
-        return extract(choice.files, task, waveform, sample_rate, progress, device), choice
+        return extract(choice.files, task, waveform, sample_rate, progress, device, effort), choice
     if task is SeparationTask.LEAD and not _has_width(waveform):
         mono = "These vocals are mono, which signal processing cannot split: all of them count as lead."
         return waveform.copy(), replace(choice, warnings=(*choice.warnings, mono))

@@ -29,6 +29,8 @@ def make(request: CoverRequest, bench: Workbench) -> WorkResult:
             "sample_rate": cover.sample_rate,
             "elapsed_seconds": cover.elapsed_seconds,
             "duration_seconds": cover.duration_seconds,
+            "quality": cover.quality,
+            "estimate_seconds": cover.estimate_seconds,
             "separation_model": cover.separation_model,
             "shift_semitones": cover.shift_semitones,
             "optimization": [asdict(switch) for switch in resolved.switches],

@@ -21,7 +21,7 @@ from ultimate_rvc.rvc.train.loop import train
 
 TESTS = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600  # other work may stop this process for a while
-STEPS = 20
+STEPS = 8
 LOSSES = ("generator", "discriminator", "adversarial", "feature", "mel", "kl")
 
 
@@ -62,7 +62,8 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(monkeypatch
     for loss in LOSSES:
         one, two = curve("one", loss), curve("two", loss)
         assert len(one) == len(two) == STEPS
-        assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-3
+        # By rounding alone: sums of a batch and of its halves differ in their last bits, and each step adds to it.
+        assert max(abs(a - b) / max(abs(a), 1) for a, b in zip(one, two, strict=True)) < 1e-4
     checkpoint = load_checkpoint(TrainingFolder.named("two").checkpoints)
     assert checkpoint is not None
     assert len(checkpoint.state["random"]) == 2

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ultimate_rvc.device import wait_for
+
 log = logging.getLogger(__name__)
 
 SEPARATOR = "/"  # between a stage and the stage it runs in: "convert/vocoder"
@@ -97,7 +99,7 @@ class PerformanceProfiler:
         if self.enabled:
             if SEPARATOR in name:
                 raise ValueError(f"stage {name!r} has a {SEPARATOR!r} in its name")
-            self._synchronize()
+            wait_for(self.device)
             path = f"{self._open[-1][0]}{SEPARATOR}{name}" if self._open else name
             # Entered in order of first start, so that a report reads like the story it measures.
             self._stages.setdefault(path, _Stage())
@@ -116,7 +118,7 @@ class PerformanceProfiler:
         names = [path.rpartition(SEPARATOR)[2] for path, _ in self._open]
         if name not in names:
             raise ValueError(f"stage {name!r} is not open")
-        self._synchronize()
+        wait_for(self.device)
         now = self.clock()
         closing = None
         while closing != name:
@@ -202,12 +204,6 @@ class PerformanceProfiler:
         axes.set_xlabel("seconds")
         axes.set_title(f"{self.total_seconds:.2f} s on {self.device}")
         figure.savefig(path)
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
 
 
 def peak_host_bytes() -> int:

@@ -1,0 +1,144 @@
+"""Before the work: which quality a cover is made with, and how long each would take on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ultimate_rvc.assets import registry
+from ultimate_rvc.choices import Quality, StepSwitch
+from ultimate_rvc.covers.settings import StemSettings
+from ultimate_rvc.machine import Cost, Load, Machine
+from ultimate_rvc.separation.choose import is_here
+from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, SEPARATION_MODELS, SeparationTask
+from ultimate_rvc.separation.qualities import PLANS, StemPlan
+
+# How much of the song's time an automatic quality may take.
+CPU_SHARE, GPU_SHARE = 1.0, 1 / 3
+SUNG_SHARE = 0.75  # of a song's chunks: lead, backing and reverb are only computed where somebody sings
+CONVERSION, OTHER_STEPS = "convert", "other steps of a cover"
+CONVERSION_COST, OTHER_COST = Cost(Load.CONVOLUTIONS, 0.45), Cost(Load.CONVOLUTIONS, 0.05)
+USUAL_OVERLAP = 0.25
+FIXED_SECONDS = 5.0  # loading libraries and networks
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The quality that was chosen, why, and the seconds of each."""
+
+    asked: Quality
+    quality: Quality
+    plan: StemPlan
+    seconds: Mapping[Quality, float]
+
+    @property
+    def sentence(self) -> str:
+        """One line for a person: what is done, how long it takes, and which other choice there is."""
+        why = " (auto)" if self.asked is Quality.AUTO else ""
+        others = [
+            f"{quality} would take {duration(seconds)}"
+            for quality, seconds in self.seconds.items()
+            if quality is not self.quality
+        ]
+        return (
+            "; ".join([f"Quality {self.quality}{why}: {duration(self.seconds[self.quality])}", *others]) + "."
+        )
+
+
+def duration(seconds: float) -> str:
+    """About how long: ``about 40 seconds``, ``about 2 minutes``, ``about 1.5 hours``."""
+    if seconds < 90:
+        return f"about {max(round(seconds, -1), 10):.0f} seconds"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} minutes"
+    return f"about {seconds / 3600:.1f} hours"
+
+
+def forecast(song_seconds: float, asked: Quality, stems: StemSettings, machine: Machine) -> Forecast:
+    """Choose the quality of a cover of ``song_seconds`` and say what each would take.
+
+    A model or step that ``stems`` names is part of every quality.
+    """
+    plans = {quality: _with_own(quality, stems) for quality in PLANS}
+    chosen = asked
+    if asked is Quality.AUTO:
+        # Not by the times of earlier work: what is chosen for a song must not change with them.
+        measured = replace(machine, rates={})
+        seconds = {quality: _seconds(plan, song_seconds, measured) for quality, plan in plans.items()}
+        share = CPU_SHARE if machine.is_cpu else GPU_SHARE
+        chosen = _automatic(plans, seconds, song_seconds * share)
+    seconds = {quality: _seconds(plan, song_seconds, machine) for quality, plan in plans.items()}
+    return Forecast(asked, chosen, plans[chosen], seconds)
+
+
+def _automatic(
+    plans: Mapping[Quality, StemPlan], seconds: Mapping[Quality, float], limit_seconds: float
+) -> Quality:
+    """The best in time whose vocals can be had; else the fastest whose vocals can be."""
+    usable = [quality for quality in plans if _can_be_had(plans[quality].models[SeparationTask.VOCALS])]
+    in_time = [quality for quality in usable if seconds[quality] <= limit_seconds]
+    if in_time:
+        return in_time[-1]
+    return usable[0] if usable else Quality.FAST
+
+
+def _with_own(quality: Quality, stems: StemSettings) -> StemPlan:
+    """The plan of ``quality`` with the models and steps that ``stems`` decides by itself."""
+    plan = PLANS[quality]
+    models = dict(plan.models)
+    # A step that a quality leaves out is done as the next better one does it.
+    better = [PLANS[each].models for each in list(PLANS)[list(PLANS).index(quality) :]]
+    if stems.vocals_model != AUTO_MODEL:
+        models[SeparationTask.VOCALS] = stems.vocals_model
+    for task, switch, model in (
+        (SeparationTask.LEAD, stems.split_backing, stems.backing_model),
+        (SeparationTask.REVERB, stems.remove_reverb, stems.reverb_model),
+    ):
+        if switch is StepSwitch.OFF:
+            models.pop(task, None)
+        elif model != AUTO_MODEL:
+            models[task] = model
+        elif switch is StepSwitch.ON:
+            models.setdefault(task, next(each[task] for each in better if task in each))
+    effort = plan.effort if stems.overlap is None else replace(plan.effort, overlap=stems.overlap)
+    return StemPlan(models, effort)
+
+
+def _can_be_had(model: str) -> bool:
+    """Whether a model's file is here or may be downloaded, and its library is installed."""
+    known = SEPARATION_MODELS.get(model)
+    by_pymss = known is not None and known.needs_download and known.architecture != MDX_NET
+    if by_pymss and importlib.util.find_spec("pymss") is None:
+        return False
+    return is_here(model) or not registry.is_offline()
+
+
+def _seconds(plan: StemPlan, song_seconds: float, machine: Machine) -> float:
+    rate = machine.rate(CONVERSION, CONVERSION_COST) + machine.rate(OTHER_STEPS, OTHER_COST)
+    for task, model in plan.models.items():
+        rate += _model_rate(task, model, machine) * _share(task, plan)
+    return FIXED_SECONDS + rate * song_seconds
+
+
+def _model_rate(task: SeparationTask, model: str, machine: Machine) -> float:
+    """Seconds a second of audio without overlap; a model that is not known counts as the best one."""
+    known = SEPARATION_MODELS.get(model) or SEPARATION_MODELS[PLANS[Quality.BEST].models[task]]
+    return machine.rate(work_name(task, model), known.cost)
+
+
+def _share(task: SeparationTask, plan: StemPlan) -> float:
+    """Seconds of audio that a network sees for each second of a song."""
+    sung = 1.0 if task is SeparationTask.VOCALS else SUNG_SHARE
+    return sung / (1 - plan.effort.overlap_or(USUAL_OVERLAP))
+
+
+def work_name(task: SeparationTask, model: str) -> str:
+    """What a separation is called among the machine's times."""
+    return f"{task} by {model}"
+
+
+def comparable_seconds(work: str, seconds: float, plan: StemPlan) -> float:
+    """What ``work`` would have taken without overlap, in a song that is sung throughout."""
+    tasks = {work_name(task, model): task for task, model in plan.models.items()}
+    return seconds / _share(tasks[work], plan) if work in tasks else seconds
