@@ -1,0 +1,182 @@
+"""A whole cover, from song to mp3, with networks of the published sizes: where the time goes at each quality.
+
+    python benchmarks/cover.py [--seconds 24] [--repeats 1] [--threads 2] [--only fast,balanced] [--json]
+
+All networks have random weights, so nothing is downloaded; times do not depend on what weights say. Runs take
+turns, each in a process of its own with an empty cache, as a user's first cover of a song. Every step's seconds, the
+time for each second of song (RTF), the most memory that the process held, and what each step's share is.
+
+``before`` is what every cover was made like before there were qualities: the best networks, each chunk overlapping
+the next by a quarter. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net networks Voc_FT,
+KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code and in ONNX Runtime (its
+own runs the first two in torch where their segment size differs from the network's, which is slower), then a
+conversion as RVC programs do it: float32, eager, the whole song computed.
+
+What random networks find is noise, so none of it is silent: the silence of real vocals, which is left out, is not in
+these figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SONG_RATE = 44_100
+SONG_FILES = ("water_vocals", "water_instrumental")
+SONGS_DIR = Path(__file__).resolve().parent.parent / "tests" / "data" / "songs"
+RIVAL, BEFORE = "Ultimate RVC", "before"
+NAMES = ("fast", "balanced", RIVAL, "best", BEFORE)
+USUAL_OVERLAP = 0.25
+NETWORKS = ("demucs", "mdx-vocals", "mdx-karaoke", "vocals", "karaoke", "dereverb")
+
+
+def prepare(folder: Path, seconds: float) -> None:
+    """Write the song and all networks below ``folder``."""
+    import numpy as np
+
+    from random_models import ModelSize, write_models  # beside this file, as are the others
+    from separation_networks import REVERB_FILE, write_separation_model
+    from ultimate_rvc.audio.decode import decode
+    from ultimate_rvc.audio.encode import encode
+
+    models = folder / "models"
+    for name in (*NETWORKS, REVERB_FILE):
+        write_separation_model(name, models / "separation")
+    write_models(models, ModelSize.OFFICIAL, seed=0)
+    parts = [decode(SONGS_DIR / f"{name}.ogg")[0] for name in SONG_FILES]
+    song = sum(np.resize(np.broadcast_to(part, (2, part.shape[-1])), (2, 10 * SONG_RATE)) for part in parts)
+    times = int(np.ceil(seconds / 10))
+    encode(folder / "song.wav", np.tile(song, times)[:, : round(seconds * SONG_RATE)] * 0.5, SONG_RATE)
+
+
+def run_one(name: str, folder: Path) -> dict[str, Any]:
+    """One cover in this process."""
+    import time
+
+    from random_models import INDEX_FILE, VOICE_FILE
+    from separation_networks import REVERB_FILE
+    from ultimate_rvc.choices import Quality, StepSwitch
+    from ultimate_rvc.covers.recipe import make_cover
+    from ultimate_rvc.covers.settings import CoverSettings, StemSettings
+    from ultimate_rvc.switches import OptimizationConfig
+    from vocoder import own_peak_mb
+
+    models = folder / "models"
+    in_force = OptimizationConfig.for_cpu()
+    stems, quality, optimization = StemSettings(), Quality.BEST, in_force
+    if name == RIVAL:
+        stems = StemSettings(
+            vocals_model="mdx-vocals",
+            split_backing=StepSwitch.ON,
+            backing_model="mdx-karaoke",
+            remove_reverb=StepSwitch.ON,
+            reverb_model=str(models / "separation" / REVERB_FILE),
+            overlap=USUAL_OVERLAP,
+        )
+        optimization = OptimizationConfig()
+    elif name == BEFORE:
+        stems = StemSettings(overlap=USUAL_OVERLAP)
+    else:
+        quality = Quality(name)
+    settings = CoverSettings(
+        quality=quality, stems=stems, optimization=optimization, device="cpu", index_path=models / INDEX_FILE,
+        output_path=folder / "cover.mp3", overwrite=True,
+    )  # fmt: skip
+    started = time.perf_counter()
+    cover = make_cover(str(folder / "song.wav"), str(models / VOICE_FILE), settings)
+    return {
+        "name": name,
+        "seconds": time.perf_counter() - started,
+        "steps": {step.name: step.seconds for step in cover.steps},
+        "song_seconds": cover.duration_seconds,
+        "estimate_seconds": cover.estimate_seconds,
+        "peak_mb": own_peak_mb(),
+        "warnings": cover.warnings,
+    }
+
+
+def run_in_process(name: str, folder: Path, threads: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as home:
+        # The machine's measurement is kept from run to run, the cache of covers is not.
+        known = folder / "machine.json"
+        if known.is_file():
+            (Path(home) / "machine.json").write_bytes(known.read_bytes())
+        environment = os.environ | {
+            "URVC_HOME": home,
+            "URVC_MODELS_DIR": str(folder / "models"),
+            "URVC_OFFLINE": "1",
+            "OMP_NUM_THREADS": str(threads),
+        }
+        command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        known.write_bytes((Path(home) / "machine.json").read_bytes())
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Medians of each configuration, beside the rival's, as Markdown."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_name.setdefault(run["name"], []).append(run)
+    medians = {name: statistics.median(run["seconds"] for run in group) for name, group in by_name.items()}
+    lines = [
+        "| cover | s | RTF | against Ultimate RVC | against before | peak MB | said before | steps |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, group in by_name.items():
+        total, last = medians[name], group[-1]
+        ratios = [f"{medians[other] / total:.2f}x" if other in medians else "-" for other in (RIVAL, BEFORE)]
+        steps = ", ".join(
+            f"{step} {seconds:.1f} ({seconds / last['seconds']:.0%})"
+            for step, seconds in last["steps"].items()
+            if seconds >= 0.05
+        )
+        lines.append(
+            f"| {name} | {total:.1f} | {total / last['song_seconds']:.2f} | {' | '.join(ratios)} | "
+            f"{max(run['peak_mb'] for run in group):.0f} | {last['estimate_seconds']:.0f} s | {steps} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=24.0, help="length of the song")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default=",".join(NAMES), help="configurations, separated by commas")
+    parser.add_argument("--json", action="store_true", help="print JSON after the table")
+    parser.add_argument("--folder", type=Path, help="keep the networks here for the next run")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(run_one(arguments.one, arguments.folder)))
+        return
+    names = arguments.only.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        parser.error(f"--only knows {', '.join(NAMES)}, not {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare(folder, arguments.seconds)
+        runs = []
+        for _ in range(arguments.repeats):
+            for name in names:
+                print(f"{name} ...", file=sys.stderr, flush=True)
+                runs.append(run_in_process(name, folder, arguments.threads))
+    print(table(runs))
+    if arguments.json:
+        print(json.dumps(runs, indent=1))
+
+
+if __name__ == "__main__":
+    main()
