@@ -24,16 +24,6 @@ PUBLIC = {
     f"{PACKAGE}.switches.get_default_config": "the Python interface (docs/optimization.md)",
 }
 
-# Names that nothing uses in rooms whose authors are at work. This list must shrink to nothing: remove the
-# name from its module, or use it, and delete the line here.
-PENDING = frozenset(
-    f"{PACKAGE}.{name}"
-    for name in (
-        "covers.recipe.STEP_NAMES",
-        "rvc.train.loop.log",
-    )
-)
-
 # Typer takes the functions under these decorators for commands.
 REGISTERING = ("command", "callback")
 
@@ -161,16 +151,12 @@ def modules() -> dict[str, Module]:
 
 
 def test_every_name_of_a_module_is_used(modules: dict[str, Module]) -> None:
-    assert [name for name in unused(modules) if name not in PENDING and name not in PUBLIC] == []
+    assert [name for name in unused(modules) if name not in PUBLIC] == []
 
 
 def test_the_exceptions_are_there(modules: dict[str, Module]) -> None:
     defined = {f"{module.name}.{name}" for module in modules.values() for name in module.defined}
     assert PUBLIC.keys() - defined == set()
-
-
-def test_pending_names_are_still_there_and_unused(modules: dict[str, Module]) -> None:
-    assert PENDING - set(unused(modules)) == set(), "take these out of PENDING"
 
 
 def unused_in(**texts: str) -> list[str]:

@@ -42,20 +42,6 @@ from ultimate_rvc.separation.models import AUTO_MODEL
 from ultimate_rvc.separation.qualities import StemPlan
 from ultimate_rvc.switches import config_for
 
-STEP_NAMES = (
-    "retrieve",
-    "separate",
-    "split backing",
-    "remove reverb",
-    "convert",
-    "convert backing",
-    "effects",
-    "transpose instruments",
-    "transpose backing",
-    "mix",
-    "encode",
-)
-
 
 @dataclass(frozen=True)
 class CoverResult:
@@ -141,7 +127,7 @@ def make_cover(
     voice : str
         A voice of the library, or a ``.pth`` or ``.safetensors`` file.
     progress : Progress, optional
-        Told the steps of :data:`STEP_NAMES`; its ``cancel`` ends the work. What was finished stays
+        Told the steps of docs/covers.md by name; its ``cancel`` ends the work. What was finished stays
         in the cache.
     pipelines : WarmPipelines, optional
         For who keeps voices open between covers.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -38,7 +37,6 @@ from ultimate_rvc.rvc.train.stopping import StopWish, stop_wishes
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-log = logging.getLogger(__name__)
 
 PROGRESS_STEP = "train"
 LOCK_FILE = ".training.lock"
