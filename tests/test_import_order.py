@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 FLOORS = (
     ("errors", "paths", "progress", "files", "choices", "openmp", "plain", "settings", "settings_files"),
     ("device", "machine", "switches", "outputs", "audio", "assets"),
-    ("rvc", "separation"),
+    ("rvc", "separation", "speech"),
     ("voices", "covers", "doctor"),
     ("work",),
     ("jobs",),

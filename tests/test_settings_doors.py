@@ -45,6 +45,7 @@ CLASSES = [section.kind for section in tables.SECTIONS]
 COMMANDS = {
     "generate song-cover": KINDS["cover"].settings,
     "generate convert-voice": KINDS["convert"].settings,
+    "generate speech": KINDS["speech"].settings,
     "generate separate": KINDS["separate"].settings,
     "generate split-backing": KINDS["separate"].settings,
     "generate dereverb": KINDS["separate"].settings,
@@ -268,7 +269,7 @@ def test_an_added_setting_is_in_schema_and_docs(added: dict[str, Any]) -> None:
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 # Programs with a command line of their own name their flags, and a style sheet's variables look like some.
-OF_THEIR_OWN = {"web/main.py", "web/server.py", "web/page.py"}
+OF_THEIR_OWN = {"speech/system.py", "web/main.py", "web/server.py", "web/page.py"}
 
 
 def _sentences(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ultimate_rvc.api import convert
+    from ultimate_rvc.api import convert, speak
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "convert"]
+__all__ = ["__version__", "convert", "speak"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so the engine is loaded when it is first asked for.
-    if name == "convert":
-        from ultimate_rvc.api import convert
+    if name in ("convert", "speak"):
+        from ultimate_rvc import api
 
-        return convert
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The Python door: the same functions as the command line, on arrays."""
+"""The Python door: the same functions as the command line, on text and arrays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.decode import decode
-from ultimate_rvc.choices import Device
+from ultimate_rvc.choices import Device, SpeechEngineName
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.plain import nearest
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
-from ultimate_rvc.settings import settings_of
+from ultimate_rvc.settings import check_range, settings_of
+from ultimate_rvc.speech.engines import open_engine
+from ultimate_rvc.speech.reading import read_aloud
 from ultimate_rvc.switches import OptimizationConfig, resolve_config
 from ultimate_rvc.voices.library import find_voice
 
@@ -83,6 +85,56 @@ def convert(
         optimization=_optimization(device, optimization),
     )
     return pipeline.convert(np.asarray(waveform, np.float32), sample_rate, chosen, progress)
+
+
+def speak(
+    text: str,
+    voice: str | Path | None = None,
+    *,
+    engine: str = SpeechEngineName.AUTO,
+    speaker: str | None = None,
+    rate: float = 1.0,
+    progress: Progress | None = None,
+    **conversion: Any,
+) -> tuple[FloatArray, int]:
+    """Read ``text`` aloud and let ``voice`` say it.
+
+    Parameters
+    ----------
+    voice : name or path, optional
+        As ``model`` of :func:`convert`; left out: as the engine's speaker reads it.
+    engine : str
+        ``auto``, ``hibari`` or ``system``; ``urvc speech engines`` lists them.
+    speaker : str, optional
+        Who reads, by the engine's name; it decides the language.
+    rate : float
+        Pace, 0.5 to 2.
+    **conversion
+        What :func:`convert` takes, such as ``n_semitones`` or ``device``; its ``seed`` is the engine's as well.
+
+    Returns
+    -------
+    waveform : float32, shape (samples,)
+    sample_rate : int
+        The voice's, or the engine's without a voice, in Hz.
+
+    Raises
+    ------
+    UltimateRVCError
+        One of its kinds, with one sentence that names the setting and the way out.
+
+    Examples
+    --------
+    >>> import ultimate_rvc
+    >>> speech, rate = ultimate_rvc.speak("Good morning!", "starter")  # doctest: +SKIP
+    """
+    check_range("rate", rate, 0.5, 2.0)
+    if engine not in list(SpeechEngineName):
+        raise SettingError(f"engine is {engine!r}; choose from {', '.join(SpeechEngineName)}.", "engine")
+    progress = progress or Progress()
+    seed = conversion.get("seed", ConversionSettings.seed)
+    spoken = read_aloud(text, open_engine(SpeechEngineName(engine)), speaker, rate, seed, progress)
+    return spoken if voice is None else convert(spoken, voice, progress=progress, **conversion)
 
 
 def _optimization(

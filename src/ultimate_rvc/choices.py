@@ -53,6 +53,12 @@ class AudioFormat(StrEnum):
     AAC = "aac"
 
 
+class SpeechEngineName(StrEnum):
+    AUTO = "auto"  # hibari, else the system's own voices
+    HIBARI = "hibari"
+    SYSTEM = "system"
+
+
 class Quality(StrEnum):
     AUTO = "auto"  # the best that this machine does in reasonable time
     FAST = "fast"

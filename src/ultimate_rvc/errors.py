@@ -65,6 +65,10 @@ class EncoderFileError(UltimateRVCError):
     """A content encoder's file or folder that cannot be used."""
 
 
+class SpeechError(UltimateRVCError):
+    """Text that cannot be read aloud, or an engine that is not here or failed."""
+
+
 class AssetMissingError(UltimateRVCError):
     """A model file that is needed, absent, and could not be fetched."""
 

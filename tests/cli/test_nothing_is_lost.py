@@ -26,6 +26,7 @@ HARMLESS = {
     "download": "fetches model files of the program's own",
     "benchmark": "measures the machine; its file is the program's own",
     "doctor": "only looks",
+    "speech": "only looks",
 }
 HARMLESS_VOICES = {
     **dict.fromkeys(("list", "search", "inspect", "trash"), "only looks"),
@@ -68,6 +69,11 @@ CASES = {
     "generate convert-voice": Case(
         lambda folder: ["generate", "convert-voice", folder / "take.wav", *_voice(folder)],
         ("take.wav", "tester.pth", "tester.index"),
+        "new.wav",
+    ),
+    "generate speech": Case(
+        lambda folder: ["generate", "speech", "Hello there.", *_voice(folder)],
+        ("tester.pth", "tester.index"),
         "new.wav",
     ),
     **{
@@ -278,7 +284,10 @@ def test_a_name_that_the_program_makes_is_numbered(
         pytest.skip("it refuses: tests/voices/test_voice_exchange.py")
     assert call(words, capfd)[0] == 0
     place = folder if name == "generate wavify" else output_dir()
-    (made,) = set(place.glob("take*.*")) - {folder / "take.wav", folder / "take.flac"}
+    (made,) = set(place.glob("Hello*.*" if name == "generate speech" else "take*.*")) - {
+        folder / "take.wav",
+        folder / "take.flac",
+    }
     made.write_bytes(b"now of the user")
     before = hashes(place)
     assert call(words, capfd)[0] == 0

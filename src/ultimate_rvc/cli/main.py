@@ -41,7 +41,12 @@ class LazyCommand:
 
 
 COMMANDS = {
-    "generate": LazyCommand("ultimate_rvc.cli.generate", "Make covers, convert voices, or run one step."),
+    "generate": LazyCommand(
+        "ultimate_rvc.cli.generate", "Make covers, convert voices, speak, or run one step."
+    ),
+    "speech": LazyCommand(
+        "ultimate_rvc.cli.speech", "List engines that read text aloud, and their speakers."
+    ),
     "train": LazyCommand("ultimate_rvc.cli.train", "Train voices from recordings."),
     "voices": LazyCommand("ultimate_rvc.cli.voices", "Import, find, change and export voices."),
     "assets": LazyCommand("ultimate_rvc.cli.assets", "List, fetch, check and remove models."),

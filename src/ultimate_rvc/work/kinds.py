@@ -27,6 +27,7 @@ from ultimate_rvc.work.requests import (
     ImportVoiceRequest,
     MixRequest,
     SeparateRequest,
+    SpeechRequest,
     TrainRequest,
     TransposeRequest,
     WavifyRequest,
@@ -37,6 +38,7 @@ OPTIMIZATION = "optimization"
 KINDS_TABLE = "ultimate_rvc.work.kinds:KINDS"
 CANCEL_SECONDS = 1.0
 SHOWN_NAMES = 2
+SHOWN_WORDS = 6
 STOP_TRAINING_SECONDS = 60.0  # it finishes its step, and saves, so that it can go on from there
 # How a job computes is given beside what it makes, and only as far as it differs from what is in force.
 NO_COVER_SETTINGS = ("cover.device", "cover.optimization")
@@ -151,6 +153,14 @@ def _check_convert(settings: ConvertRequest) -> None:
     _check_voice(settings.voice, settings.index_path)
 
 
+def _check_speech(settings: SpeechRequest) -> None:
+    from ultimate_rvc.speech.engines import checked_engine
+
+    checked_engine(settings.engine)
+    if settings.voice is not None:
+        _check_voice(settings.voice, settings.index_path)
+
+
 def _check_source(settings: SeparateRequest | EffectsRequest | TransposeRequest | WavifyRequest) -> None:
     _check_files((settings.source,))
 
@@ -203,6 +213,11 @@ def _source_name(source: str) -> str:
     return source if is_url(source) else Path(source).name
 
 
+def _speech_title(job: SpeechRequest) -> str:
+    words = " ".join(job.text.split()[:SHOWN_WORDS])
+    return f"{words} by {job.voice}" if job.voice is not None else words
+
+
 KINDS: dict[str, Kind] = {
     "cover": Kind(
         settings=CoverRequest,
@@ -230,6 +245,13 @@ KINDS: dict[str, Kind] = {
         title=lambda job: f"{_names(job.sources)} by {job.voice}",
         check=_check_convert,
         shares={"load voice": 0.1, "convert": 0.9},
+    ),
+    "speech": Kind(
+        settings=SpeechRequest,
+        work="ultimate_rvc.work.speech:speak",
+        title=_speech_title,
+        check=_check_speech,
+        shares={"speak": 0.2, "load voice": 0.1, "convert": 0.68, "write": 0.02},
     ),
     "separate": Kind(
         settings=SeparateRequest,

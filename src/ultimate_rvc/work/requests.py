@@ -9,7 +9,7 @@ from typing import Any
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.audio.effect_settings import EffectSettings
-from ultimate_rvc.choices import AudioFormat, Device
+from ultimate_rvc.choices import AudioFormat, Device, SpeechEngineName
 from ultimate_rvc.covers.settings import (
     MAX_GAIN_DB,
     MAX_KBPS,
@@ -103,6 +103,40 @@ class ConvertRequest:
         check(self)
         check_switches(self.optimization)
         check_output_format(self.output_format or AudioFormat.WAV, self.bitrate_kbps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechRequest:
+    """A text read aloud, in a voice."""
+
+    text: str = setting(REQUIRED, "What to read aloud.")
+    voice: str | None = setting(REQUIRED, f"{VOICE_HELP} None: as the engine's speaker reads it.")
+    index_path: Path | None = setting(
+        None, "Index file to use instead of the voice's own.", label="Index file"
+    )
+    engine: SpeechEngineName = setting(
+        SpeechEngineName.AUTO, "Reads the text; auto: hibari (English), else the system's own voices."
+    )
+    speaker: str | None = setting(
+        None, "Who reads, by the engine's name; left out: its usual one. It decides the language."
+    )
+    rate: float = setting(1.0, "Pace: 2 is twice as fast.", 0.5, 2.0, step=0.05)
+    conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    output_name: str | None = setting(
+        None, "Name of the result without folder and suffix; left out: the first words.", label="File name"
+    )
+    output: Path | None = _output("File")
+    overwrite: bool | None = overwrite_setting()
+    output_format: AudioFormat | None = _format(AudioFormat.WAV)
+    bitrate_kbps: int | None = _bitrate()
+    optimization: Mapping[str, Any] = _optimization()
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_switches(self.optimization)
+        check_output_format(written_format(self, AudioFormat.WAV), self.bitrate_kbps)
+        if not self.text.strip():
+            raise SettingError("text is empty; say what is to be read aloud.", "text")
 
 
 @dataclass(frozen=True, kw_only=True)

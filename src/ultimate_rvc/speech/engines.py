@@ -1,0 +1,122 @@
+"""The engines that read text aloud: what each can do, and how one is opened.
+
+An engine is a module of this room with a class that fulfils :class:`SpeechEngine`. Nothing is imported before an
+engine is asked for, so the list costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.choices import SpeechEngineName
+from ultimate_rvc.errors import SpeechError
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Somebody who can read: the name to choose it by, the language that it reads."""
+
+    name: str
+    language: str
+    description: str
+
+
+class SpeechEngine(Protocol):
+    """What every engine offers."""
+
+    def speakers(self) -> tuple[Speaker, ...]:
+        """Who can read, the usual one first."""
+
+    def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
+        """One passage read aloud: ``(samples,)`` and their rate in Hz; ``rate`` 2 is twice as fast.
+
+        ``speaker`` left out is the usual one. The same seed gives the same samples. Text without anything that can be
+        read gives no samples.
+        """
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is known of an engine before it is opened."""
+
+    name: SpeechEngineName
+    engine: str
+    """``module:class``, imported when it is opened."""
+    description: str
+    licence: str
+    is_here: Callable[[], bool]
+    way_out: str
+    """How to get it where it is not here."""
+
+
+SYSTEM_PROGRAMS = ("say", "espeak-ng", "flite")
+
+ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
+    info.name: info
+    for info in (
+        EngineInfo(
+            SpeechEngineName.HIBARI, "ultimate_rvc.speech.hibari:Engine",
+            "English, natural, offline, no download",
+            "Apache-2.0",
+            lambda: importlib.util.find_spec("hibari") is not None,
+            "install the package hibari-tts",
+        ),
+        EngineInfo(
+            SpeechEngineName.SYSTEM, "ultimate_rvc.speech.system:Engine",
+            "the system's own voices: say on macOS, espeak-ng or flite where installed; many languages",
+            "that of the program",
+            lambda: any(shutil.which(program) for program in SYSTEM_PROGRAMS),
+            "install espeak-ng or flite by the system's package manager",
+        ),
+    )
+}  # fmt: skip
+
+
+def checked_engine(name: SpeechEngineName) -> EngineInfo:
+    """What is known of an engine that is here; ``auto`` is the first of :data:`ENGINES` that is.
+
+    Raises
+    ------
+    SpeechError
+        It is not here; the sentence says how to get it.
+    """
+    if name is SpeechEngineName.AUTO:
+        name = next((info.name for info in ENGINES.values() if info.is_here()), SpeechEngineName.HIBARI)
+    info = ENGINES[name]
+    if not info.is_here():
+        raise SpeechError(f"The speech engine '{info.name}' is not here: {info.way_out}.")
+    return info
+
+
+def open_engine(name: SpeechEngineName) -> SpeechEngine:
+    """Open an engine, as :func:`checked_engine` finds it."""
+    module, _, kind = checked_engine(name).engine.partition(":")
+    engine: SpeechEngine = getattr(import_module(module), kind)()
+    return engine
+
+
+def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
+    """The name of the speaker, or of the usual one.
+
+    Raises
+    ------
+    SpeechError
+        The engine has no such speaker; the sentence names some that it has.
+    """
+    names = [each.name for each in engine.speakers()]
+    if speaker is None:
+        return names[0]
+    if speaker not in names:
+        shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+        raise SpeechError(f"speaker '{speaker}' is unknown; choose from {shown}.", "speaker")
+    return speaker
