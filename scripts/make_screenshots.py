@@ -30,7 +30,7 @@ from ultimate_rvc.web.texts import load_texts
 
 TEXTS = load_texts("en")
 VOICE = "starter"
-TABS = ("cover", "convert", "voices", "train", "jobs", "settings")
+TABS = ("cover", "convert", "speech", "voices", "train", "jobs", "settings")
 SIZES = {"wide": (1280, 900), "narrow": (400, 860)}
 THEMES = ("light", "dark")
 QUALITY = 70  # of WebP: text stays sharp

@@ -68,7 +68,7 @@ SECTIONS = (
     Section(EffectSettings, "Effects", "generate song-cover", "cover.effects", "effects."),
     Section(SourceSettings, "Fetching a song", "generate song-cover", "cover.source", "source."),
     Section(requests.ConvertRequest, "Conversion of files", "generate convert-voice"),
-    Section(requests.SpeechRequest, "Speech", "generate speech", is_on_page=False),
+    Section(requests.SpeechRequest, "Speech", "generate speech"),
     Section(requests.SeparateRequest, "Separation", "generate separate"),
     Section(requests.EffectsRequest, "Effects on a file", "generate effects"),
     Section(requests.MixRequest, "Mix", "generate mix"),

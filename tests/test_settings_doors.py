@@ -250,7 +250,7 @@ def test_an_added_setting_is_an_option_of_the_command_line(added: dict[str, Any]
 
 def test_an_added_setting_is_a_control_in_every_tab_and_language(added: dict[str, Any]) -> None:
     control = ["Slider", "Warmth", "How warm it sounds.", 0.25, 0, 1, 0.05]
-    assert added["controls"] == [control] * 6  # cover, step by step, conversion; in both languages
+    assert added["controls"] == [control] * 8  # cover, step by step, conversion, speech; in both languages
 
 
 def test_an_added_setting_is_a_key_of_settings_files_and_jobs(added: dict[str, Any]) -> None:

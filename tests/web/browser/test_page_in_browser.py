@@ -134,6 +134,20 @@ def test_a_newcomer_makes_a_cover_in_three_clicks(page: Page, texts: Texts) -> N
     assert "cpu" in tab.locator(".facts").first.inner_text()
 
 
+def test_a_text_is_spoken_by_a_voice(page: Page, texts: Texts) -> None:
+    """A text, a voice, Speak; without a text one sentence says so."""
+    tab = open_tab(page, texts, "speech")
+    press(tab, texts("speech.go"))
+    page.get_by_text(texts("error.no_text")).first.wait_for()
+    text_box(tab, texts("speech.text.label")).fill("Good morning. This is a short test.")
+    choose_voice(tab, texts, VOICE)
+    press(tab, texts("speech.go"))
+    state_of(tab, "done").wait_for()
+    player = tab.locator("audio").last
+    player.wait_for(state="attached")
+    page.wait_for_function("(audio) => audio.duration > 1", arg=player.element_handle())
+
+
 def test_a_job_is_still_shown_after_a_reload_and_cancelled_within_two_seconds(
     page: Page, texts: Texts, long_song: Path, client: Client
 ) -> None:

@@ -15,7 +15,7 @@ from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.voice_choice import checked_voice, voice_names
-from ultimate_rvc.work.requests import ConvertRequest
+from ultimate_rvc.work.requests import ConvertRequest, SpeechRequest
 
 KEPT, LEADS = "", "\0lead"
 PITCH = ("conversion.n_octaves", "conversion.n_semitones")
@@ -32,6 +32,8 @@ COVER_FOLDS = {
     "output": ("output_format", "output_sr", "bitrate_kbps", "output_name", ""),
 }
 CONVERT_FOLDS = {"pitch": PITCH, "conversion": CONVERSION, "output": ("output_format", "bitrate_kbps", "")}
+
+SPEECH_FOLDS = {"pitch": PITCH, "reading": ("speaker", "engine", "rate"), **CONVERT_FOLDS}
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,19 @@ def convert_form(desk: Desk) -> Form:
     audio_format, *output = parts["output"]
     return controls.joined(
         controls.lay_out(desk, parts["pitch"]),
+        folded(desk, "conversion", parts["conversion"]),
+        controls.lay_out(desk, [audio_format]),
+        folded(desk, "output", output),
+    )
+
+
+def speech_form(desk: Desk) -> Form:
+    """Lay out every setting of speech: who reads and the pitch, the rest folded."""
+    parts = controls.groups(SpeechRequest, SPEECH_FOLDS)
+    audio_format, *output = parts["output"]
+    return controls.joined(
+        controls.lay_out(desk, parts["pitch"]),
+        controls.lay_out(desk, parts["reading"]),
         folded(desk, "conversion", parts["conversion"]),
         controls.lay_out(desk, [audio_format]),
         folded(desk, "output", output),
