@@ -66,6 +66,8 @@ def _clipped_runs(stem: FloatArray) -> int:
     """How often the peaks are cut off: flat at full scale, or above it for several samples."""
     runs = 0
     for channel in stem:
+        if channel.min() > -FULL_SCALE and channel.max() < FULL_SCALE:
+            continue  # nothing to look at, as in most stems
         full = np.abs(channel) >= FULL_SCALE
         flat = full[1:] & full[:-1] & (np.abs(np.diff(channel)) <= FLAT_STEP)
         runs += _count_runs(flat, FLAT_RUN_SAMPLES - 1) + _count_runs(np.abs(channel) > 1, OVER_RUN_SAMPLES)
@@ -97,8 +99,13 @@ def _mixture_in_vocals(
     return None
 
 
+def _product(first: FloatArray, second: FloatArray) -> float:
+    """Sum of the products of all samples, in float64; einsum converts piece by piece, not whole stems."""
+    return float(np.einsum("cs,cs->", first, second, dtype=np.float64))
+
+
 def _power(stem: FloatArray) -> float:
-    return float(np.mean(np.square(stem, dtype=np.float64)))
+    return _product(stem, stem) / stem.size
 
 
 def _power_db(stem: FloatArray) -> float:
@@ -107,17 +114,18 @@ def _power_db(stem: FloatArray) -> float:
 
 def _bass_power(stem: FloatArray, sample_rate: int) -> float:
     low = butter(4, BASS_HZ, "low", fs=sample_rate, output="sos")
-    return _power(sosfilt(low, stem.mean(axis=0)))
+    return _power(sosfilt(low, stem.mean(axis=0, keepdims=True)))
 
 
 def _correlation(first: FloatArray, second: FloatArray) -> float:
-    a, b = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b) + 1e-20))
+    powers = _product(first, first) * _product(second, second)
+    return float(_product(first, second) / np.sqrt(powers + 1e-20))
 
 
 def _loudest_frame_db(stem: FloatArray, sample_rate: int) -> float:
     """RMS of the loudest frame in dBFS."""
     frame = max(1, min(round(FRAME_SECONDS * sample_rate), stem.shape[-1]))
     whole = stem.shape[-1] // frame * frame
-    power = np.square(stem[:, :whole], dtype=np.float64).reshape(stem.shape[0], -1, frame).mean(axis=(0, 2))
+    frames = stem[:, :whole].reshape(stem.shape[0], -1, frame)
+    power = np.einsum("cfs,cfs->f", frames, frames, dtype=np.float64) / (stem.shape[0] * frame)
     return 10 * float(np.log10(power.max(initial=0.0) + 1e-20))

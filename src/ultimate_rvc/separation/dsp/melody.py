@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from ultimate_rvc.separation.dsp.spectrum import (
     BIN_FREQUENCIES_HZ,
     BIN_HZ,
-    SAMPLE_RATE,
+    FRAME_LENGTH,
     ComplexArray,
     FloatArray,
     istft,
+    median_along_rows,
     stft,
 )
 
@@ -26,8 +25,10 @@ HARMONICS = 20
 HARMONIC_DECAY = 0.86  # how much less each further harmonic counts
 ACCOMPANIMENT_BELOW_HZ = 130.0  # kick and bass outweigh any voice here
 
-LONG_FRAME = 16_384  # 370 ms: a held instrument note is a line here, a gliding voice a smear
-LONG_HOP = LONG_FRAME // 4
+LOWER = 4  # the melody is sought at a quarter of the rate (11.025 kHz), which holds SALIENCE_TOP_HZ
+LOWER_BINS = FRAME_LENGTH // LOWER // 2 + 1
+LONG_FRAME = 16_384 // LOWER  # 370 ms: a held instrument note is a line here, a gliding voice a smear
+LONG_BIN_HZ = BIN_HZ * FRAME_LENGTH / LOWER / LONG_FRAME
 LINE_FRAMES, SMEAR_BINS = 15, 31  # median filters along time (1.4 s) and frequency (83 Hz)
 
 JUMP_COST, JUMP_COST_LIMIT = 1 / 12, 1.0  # log-salience per candidate step; a limit permits new notes
@@ -41,10 +42,11 @@ def melody_hz(centre_spectrum: ComplexArray, length: int) -> FloatArray:
     in pitch (two-stage median filtering after Tachibana et al. 2014), in which held notes of
     instruments are weak. The path through them is a Viterbi search that dislikes jumps.
 
-    ``(bins, frames)`` of a signal of ``length`` samples to ``(frames,)`` in Hz.
+    ``(frames, bins)`` of a signal of ``length`` samples to ``(frames,)`` in Hz.
     """
-    audible = centre_spectrum * (BIN_FREQUENCIES_HZ > ACCOMPANIMENT_BELOW_HZ)[:, None]
-    fluctuating = stft(_fluctuating_part(istft(audible, length)))
+    # The lowest bins alone are the spectrum of the signal at a lower rate, in frames as many times shorter.
+    audible = centre_spectrum[:, :LOWER_BINS] * (BIN_FREQUENCIES_HZ[:LOWER_BINS] > ACCOMPANIMENT_BELOW_HZ)
+    fluctuating = stft(_fluctuating_part(istft(audible, length // LOWER)), FRAME_LENGTH // LOWER)
     whole = _salience(np.abs(audible))
     moving = _salience(np.sqrt(np.abs(fluctuating)))
     log_salience = 0.5 * (np.log(whole + SALIENCE_FLOOR) + np.log(moving + SALIENCE_FLOOR))
@@ -66,7 +68,7 @@ def _harmonic_weights() -> FloatArray:
     of the sung ones, from winning.
     """
     candidates = _candidates_hz()
-    weights = np.zeros((candidates.size, BIN_FREQUENCIES_HZ.size), dtype=np.float32)
+    weights = np.zeros((candidates.size, LOWER_BINS), dtype=np.float32)
     for row, f0 in zip(weights, candidates, strict=True):
         for harmonic in range(1, HARMONICS + 1):
             weight = HARMONIC_DECAY ** (harmonic - 1)
@@ -88,36 +90,36 @@ def _add_weight(row: FloatArray, hz: float, weight: float) -> None:
 
 
 def _salience(magnitude: FloatArray) -> FloatArray:
-    """``(candidates, frames)``, about 0 to 1."""
-    salience = np.maximum(_harmonic_weights() @ magnitude, 0)
+    """``(frames, bins)`` to ``(frames, candidates)``, about 0 to 1."""
+    salience = np.maximum(magnitude @ _harmonic_weights().T, 0)
     scaled: FloatArray = salience / (np.percentile(salience, 99) + 1e-9)
     return scaled
 
 
 def _fluctuating_part(signal: FloatArray) -> FloatArray:
-    spectrum = librosa.stft(signal, n_fft=LONG_FRAME, hop_length=LONG_HOP)
-    top = int(SALIENCE_TOP_HZ / SAMPLE_RATE * LONG_FRAME)
-    spectrum[top:] = 0
-    magnitude = np.abs(spectrum[:top])
-    lines = np.square(median_filter(magnitude, size=(1, LINE_FRAMES)))
-    smears = np.square(median_filter(magnitude, size=(SMEAR_BINS, 1)))
-    spectrum[:top] *= smears / (smears + lines + 1e-12)
-    moving: FloatArray = librosa.istft(spectrum, n_fft=LONG_FRAME, hop_length=LONG_HOP, length=signal.size)
-    return moving.astype(np.float32, copy=False)
+    """``(samples,)`` at the lower rate, in and out."""
+    spectrum = stft(signal, LONG_FRAME)
+    top = int(SALIENCE_TOP_HZ / LONG_BIN_HZ)
+    spectrum[:, top:] = 0
+    magnitude = np.abs(spectrum[:, :top])
+    lines = np.square(median_along_rows(magnitude.T, LINE_FRAMES).T)
+    smears = np.square(median_along_rows(magnitude, SMEAR_BINS))
+    spectrum[:, :top] *= smears / (smears + lines + 1e-12)
+    return istft(spectrum, signal.size)
 
 
 def _best_path(log_salience: FloatArray) -> NDArray[np.int64]:
     """Viterbi: the candidate per frame that maximises salience minus the cost of jumps."""
-    candidates, frames = log_salience.shape
+    frames, candidates = log_salience.shape
     steps = np.abs(np.arange(candidates)[:, None] - np.arange(candidates)[None, :])
     cost = np.minimum(np.maximum(steps - 1, 0) * JUMP_COST, JUMP_COST_LIMIT)
-    score = log_salience[:, 0].astype(np.float64)
+    score = log_salience[0].astype(np.float64)
     came_from = np.zeros((frames, candidates), dtype=np.int16)
     everyone = np.arange(candidates)
     for frame in range(1, frames):
-        reached = score[:, None] - cost
-        came_from[frame] = reached.argmax(axis=0)
-        score = reached[came_from[frame], everyone] + log_salience[:, frame]
+        reached = score - cost  # (to, from): a jump costs the same both ways
+        came_from[frame] = reached.argmax(axis=1)
+        score = reached[everyone, came_from[frame]] + log_salience[frame]
     path = np.empty(frames, dtype=np.int64)
     path[-1] = score.argmax()
     for frame in range(frames - 1, 0, -1):

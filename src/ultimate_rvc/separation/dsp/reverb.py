@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import itertools
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.signal import lfilter
 
-from ultimate_rvc.separation.dsp.spectrum import SAMPLE_RATE, TINY, ComplexArray, FloatArray, power
+from ultimate_rvc.separation.dsp.spectrum import (
+    HOPS_PER_FRAME,
+    SAMPLE_RATE,
+    TINY,
+    FloatArray,
+    istft,
+    power,
+    stft,
+)
 
 FRAME_LENGTH = 2048  # 46 ms
-HOP_LENGTH = FRAME_LENGTH // 4
+HOP_LENGTH = FRAME_LENGTH // HOPS_PER_FRAME
 HOP_SECONDS = HOP_LENGTH / SAMPLE_RATE
 EARLY_FRAMES = round(0.06 / HOP_SECONDS)  # reflections up to 60 ms belong to the voice
 DECAY_SECONDS = (0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 1.8, 2.5)  # times to fall by 60 dB to choose from
@@ -32,34 +39,32 @@ LOWEST_GAIN = 0.1  # -20 dB; less gives audible flutter
 
 def extract_dry(block: FloatArray) -> FloatArray:
     """Vocals at 44.1 kHz with their late reverb weakened, ``(channels, samples)`` in and out."""
-    spectrum: ComplexArray = librosa.stft(block, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH)
+    spectrum = stft(block, FRAME_LENGTH)
     level = power(spectrum).mean(axis=0)  # one gain for all channels keeps the stereo picture
     gain = _dry_gain(uniform_filter(level, size=(3, 3), mode="nearest"))
-    dry: FloatArray = librosa.istft(
-        spectrum * gain, n_fft=FRAME_LENGTH, hop_length=HOP_LENGTH, length=block.shape[-1]
-    )
-    return dry.astype(np.float32, copy=False)
+    return istft(spectrum * gain, block.shape[-1])
 
 
 def _dry_gain(level: FloatArray) -> FloatArray:
-    """Gain per bin and frame from the smoothed power ``(bins, frames)``."""
+    """Gain per frame and bin from the smoothed power ``(frames, bins)``."""
     gain = np.ones_like(level)
-    edges = np.searchsorted(librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=FRAME_LENGTH), BAND_EDGES_HZ)
+    edges = np.searchsorted(np.fft.rfftfreq(FRAME_LENGTH, 1 / SAMPLE_RATE), BAND_EDGES_HZ)
     for first, last in itertools.pairwise(edges):
-        decay_seconds, strength = _room_of_band(level[first:last].mean(axis=0))
-        late = OVERSUBTRACTION * strength * _tail(level[first:last], decay_seconds)
-        share = np.clip(1 - late / (level[first:last] + TINY), 0, 1)
-        gain[first:last] = np.maximum(np.sqrt(share), LOWEST_GAIN)
+        band = level[:, first:last]
+        decay_seconds, strength = _room_of_band(band.mean(axis=1))
+        late = OVERSUBTRACTION * strength * _tail(band, decay_seconds)
+        share = np.clip(1 - late / (band + TINY), 0, 1)
+        gain[:, first:last] = np.maximum(np.sqrt(share), LOWEST_GAIN)
     return gain
 
 
 def _tail(level: FloatArray, decay_seconds: float) -> FloatArray:
-    """What would still ring of everything older than the early reflections, along the last axis."""
+    """What would still ring of everything older than the early reflections, along the first axis."""
     per_frame = 10 ** (-6 * HOP_SECONDS / decay_seconds)
     delayed = np.zeros_like(level)
-    delayed[..., EARLY_FRAMES:] = level[..., :-EARLY_FRAMES]
+    delayed[EARLY_FRAMES:] = level[:-EARLY_FRAMES]
     first_weight = (1 - per_frame) * per_frame**EARLY_FRAMES
-    tail: FloatArray = lfilter([first_weight], [1, -per_frame], delayed, axis=-1).astype(np.float32)
+    tail: FloatArray = lfilter([first_weight], [1, -per_frame], delayed, axis=0).astype(np.float32)
     return tail
 
 

@@ -8,7 +8,7 @@ what lasts and does not repeat, which is where the consonants are. Figures in do
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import median_filter, uniform_filter
+from scipy.ndimage import uniform_filter
 
 from ultimate_rvc.separation.dsp.melody import ACCOMPANIMENT_BELOW_HZ, melody_hz
 from ultimate_rvc.separation.dsp.repetition import novelty
@@ -20,6 +20,7 @@ from ultimate_rvc.separation.dsp.spectrum import (
     FloatArray,
     centre,
     istft,
+    median_along_rows,
     power,
 )
 
@@ -27,7 +28,7 @@ VOICE_LOWEST_HZ = 100.0  # below, bass and kick always win
 TOOTH_BINS = 1.4  # half width of a harmonic: that of the Hann window's main lobe, and some vibrato
 GAP_BINS = 1.6  # what is farther than this from a harmonic counts as background
 BACKGROUND_SHARE = 0.5  # between the harmonics there is voice too, so only a part is background
-BACKGROUND_AREA = (25, 5)  # bins (270 Hz) and frames (116 ms) over which the gaps are averaged
+BACKGROUND_AREA = (5, 25)  # frames (116 ms) and bins (270 Hz) over which the gaps are averaged
 CONSONANTS_HZ = (4000.0, 16_000.0)
 LASTING_FRAMES = 5  # drum hits ring for fewer than half of these (116 ms), sibilants for more
 
@@ -39,7 +40,7 @@ def extract_vocals(block: FloatArray) -> FloatArray:
     f0_hz = melody_hz(spectrum, block.shape[-1])
     mask = _harmonic_mask(spectrum, f0_hz)
     consonants = slice(*np.searchsorted(BIN_FREQUENCIES_HZ, CONSONANTS_HZ))
-    mask[consonants] = np.maximum(mask[consonants], _consonant_mask(spectrum, consonants))
+    mask[:, consonants] = np.maximum(mask[:, consonants], _consonant_mask(spectrum, consonants))
     vocals = istft(spectrum * mask, block.shape[-1])
     return np.broadcast_to(vocals, block.shape).copy()
 
@@ -54,24 +55,25 @@ def _harmonic_mask(spectrum: ComplexArray, f0_hz: FloatArray) -> FloatArray:
         uniform_filter(gaps, BACKGROUND_AREA) + 1e-6
     )
     teeth *= np.clip(1 - BACKGROUND_SHARE * background / (level + TINY), 0, 1)
-    teeth[BIN_FREQUENCIES_HZ <= VOICE_LOWEST_HZ] = 0
+    teeth[:, BIN_FREQUENCIES_HZ <= VOICE_LOWEST_HZ] = 0
     masked: FloatArray = teeth
     return masked
 
 
 def _bins_to_harmonic(f0_hz: FloatArray) -> FloatArray:
-    """Distance of every bin to the nearest harmonic, ``(bins, frames)``."""
-    frequencies = BIN_FREQUENCIES_HZ[:, None]
-    number = np.maximum(np.round(frequencies / f0_hz), 1)
-    distance = np.abs(frequencies - number * f0_hz) / BIN_HZ
-    return distance.astype(np.float32, copy=False)
+    """Distance of every bin to the nearest harmonic, ``(frames, bins)``."""
+    f0_bins = f0_hz[:, None] / np.float32(BIN_HZ)
+    bins = np.arange(BIN_FREQUENCIES_HZ.size, dtype=np.float32)
+    number = np.maximum(np.round(bins / f0_bins), 1)
+    distance: FloatArray = np.abs(bins - number * f0_bins)
+    return distance
 
 
 def _consonant_mask(spectrum: ComplexArray, bins: slice) -> FloatArray:
     """Gain of ``bins`` that keeps what lasts and does not repeat."""
     magnitude = np.abs(spectrum)
-    magnitude[BIN_FREQUENCIES_HZ <= ACCOMPANIMENT_BELOW_HZ] = 0
-    high = magnitude[bins]
-    lasting = np.minimum(median_filter(high, size=(1, LASTING_FRAMES)) / (high + TINY), 1)
+    magnitude[:, BIN_FREQUENCIES_HZ <= ACCOMPANIMENT_BELOW_HZ] = 0
+    high = magnitude[:, bins]
+    lasting = np.minimum(median_along_rows(high.T, LASTING_FRAMES).T / (high + TINY), 1)
     mask: FloatArray = lasting * novelty(magnitude, bins)
     return mask
