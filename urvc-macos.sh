@@ -152,6 +152,8 @@ install_environment() {
     make_venv
   fi
   install_packages || fail "The installation did not finish (see above): check the network and the free disk space, then run it again."
+  # What would be compiled in the first cover is compiled now; if that fails, the cover does it.
+  "$python" -m ultimate_rvc.audio.compile_ahead >/dev/null 2>&1 || true
   { wanted_stamp >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "$stamp cannot be written."
   say "Installed."
 }
