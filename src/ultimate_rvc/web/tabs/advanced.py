@@ -21,7 +21,9 @@ KEPT, LEADS = "", "\0lead"
 PITCH = ("conversion.n_octaves", "conversion.n_semitones")
 CONVERSION = ("conversion.", "index_path")
 # Which settings stand in which fold; "" takes what no other does.
+QUALITY = ("quality",)
 COVER_FOLDS = {
+    "quality": QUALITY,
     "pitch": PITCH,
     "conversion": CONVERSION,
     "stems": ("stems.",),
@@ -62,6 +64,20 @@ class CoverForm:
             cover["backing"] = {**cover["backing"], "voice": voice}
         return cover
 
+    @property
+    def time_taking(self) -> list[Any]:
+        """The components that decide how long a cover takes."""
+        return [self.backing, *self._stems.components]
+
+    def read_time_taking(self, values: Sequence[Any]) -> dict[str, Any]:
+        """As :meth:`read`, of those components only."""
+        backing, *rest = values
+        return {**self._stems.read(rest), "backing": None if backing == KEPT else {}}
+
+    @property
+    def _stems(self) -> Form:
+        return self.form.only(*QUALITY, "stems.")
+
     def show(self, cover: Mapping[str, Any]) -> list[Any]:
         """The components' values for fields of ``CoverSettings``."""
         return [_has_effects(cover), _backing_of(cover), *self.form.show(cover)]
@@ -77,7 +93,7 @@ def _backing_of(cover: Mapping[str, Any]) -> str:
 
 
 def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
-    """Lay out every setting of a cover, all but its pitch folded, with the values of ``given``."""
+    """Lay out every setting of a cover, all but pitch and quality folded, with the values of ``given``."""
     texts = desk.texts
     parts = controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
     forms = [controls.lay_out(desk, parts["pitch"], given)]
@@ -93,6 +109,7 @@ def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
             effects = gr.Checkbox(_has_effects(given), **texts.labelled("setting.effects"))
             forms.append(controls.lay_out(desk, parts["effects"], given))
         forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
+    forms.append(controls.lay_out(desk, parts["quality"], given))
     backing.change(lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift, **QUIET)
     return CoverForm(desk, controls.joined(*forms), effects, backing)
 
