@@ -273,7 +273,7 @@ def test_a_quality_is_chosen_beside_generate_with_its_time_and_what_it_needs(
     size += asset("rmvpe").bytes
     footer.get_by_role("button", name=texts("missing.fetch", size=megabytes(size)), exact=True).wait_for()
     press(tab, texts("cover.generate"))
-    state_of(tab, "queued").or_(state_of(tab, "running")).wait_for()
+    tab.locator(".job-head").locator("visible=true").first.wait_for()
     (job,) = client.predict("", 1, api_name="/jobs")
     client.predict(job["id"], api_name="/cancel_job")
     assert job["settings"]["cover"]["quality"] == "best"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -93,9 +93,9 @@ def _backing_of(cover: Mapping[str, Any]) -> str:
 
 
 def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
-    """Lay out every setting of a cover, all but pitch and quality folded, with the values of ``given``."""
+    """Lay out every setting of a cover but its quality, all but pitch folded, with the values of ``given``."""
     texts = desk.texts
-    parts = controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
+    parts = _cover_parts()
     forms = [controls.lay_out(desk, parts["pitch"], given)]
     with gr.Accordion(texts("advanced.title"), open=False):
         gr.Markdown(texts("advanced.info"), elem_classes="hint")
@@ -109,9 +109,18 @@ def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
             effects = gr.Checkbox(_has_effects(given), **texts.labelled("setting.effects"))
             forms.append(controls.lay_out(desk, parts["effects"], given))
         forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
-    forms.append(controls.lay_out(desk, parts["quality"], given))
     backing.change(lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift, **QUIET)
     return CoverForm(desk, controls.joined(*forms), effects, backing)
+
+
+def with_quality(form: CoverForm, given: Mapping[str, Any]) -> CoverForm:
+    """The whole form, with the quality laid out here: it belongs beside the button that begins the work."""
+    quality = controls.lay_out(form.desk, _cover_parts()["quality"], given)
+    return replace(form, form=controls.joined(form.form, quality))
+
+
+def _cover_parts() -> dict[str, list[Control]]:
+    return controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
 
 
 def convert_form(desk: Desk) -> Form:

@@ -46,11 +46,13 @@ def _at_once(desk: Desk) -> JobPanel:
             link = gr.Textbox("", **texts.labelled("cover.link"), placeholder="https://", max_lines=1)
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
-            form = advanced.cover_form(desk, file_part(COVER_PART))
+            given = file_part(COVER_PART)
+            folded = advanced.cover_form(desk, given)
+        with gr.Column(scale=6, min_width=320):
+            form = advanced.with_quality(folded, given)
             estimate = outlook.estimate_line(desk)
             generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
             footer = MissingFooter(desk)
-        with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
             outputs = [*_result(desk), *melody.melody(desk, panel)]
     panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
