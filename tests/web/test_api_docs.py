@@ -31,14 +31,14 @@ def test_every_example_of_the_guide_works(
     write_voice(tmp_path / "singer.pth", "Applio", embedder="starter", sample_rate=32000)
     monkeypatch.chdir(tmp_path)
     examples = EXAMPLE.findall(GUIDE.read_text(encoding="utf-8"))
-    assert len(examples) == 4
+    assert len(examples) == 5
     names: dict[str, object] = {}
     for example in examples:
         exec(compile(example.replace("http://127.0.0.1:7860/", running.url), str(GUIDE), "exec"), names)
     cover, archive = Path(str(names["cover"])), Path(str(names["archive"]))
     assert (cover.suffix, archive.suffix) == (".flac", ".zip")
     said = capsys.readouterr().out
-    for word in ("100%", "take1", "take2", "singer", "convert"):
+    for word in ("100%", "take1", "take2", "singer", "convert", "Quality best"):
         assert word in said
 
 

@@ -68,6 +68,14 @@ def test_stage_times_add_up_and_show_what_was_measured_within() -> None:
     assert display.stage_times(job(), ENGLISH) == ""
 
 
+def test_the_quality_and_the_estimate_are_facts_of_a_cover() -> None:
+    result = WorkResult(facts={"quality": "balanced", "estimate_seconds": 263.0})
+    assert "<span>Quality balanced, estimated about 4 minutes</span>" in display.facts(
+        job(result=result), ENGLISH
+    )
+    assert "quality" not in display.facts(job(result=WorkResult()), ENGLISH).lower()
+
+
 class Jobs:
     """A list of jobs as the queue gives it."""
 

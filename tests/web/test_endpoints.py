@@ -68,6 +68,23 @@ def test_a_song_becomes_a_cover(client: Client, voice: str, short_song: Path) ->
     assert probe(Path(cover)).duration_seconds == pytest.approx(2, abs=0.05)
 
 
+def test_how_long_a_cover_takes_is_known_before(client: Client, short_song: Path) -> None:
+    """Of a machine that is as slow as where costs are measured."""
+    settings = {"quality": "best", "stems": {"remove_reverb": "off"}}
+    found = client.predict(handle_file(short_song), "", None, settings, {}, api_name="/cover_estimate")
+    assert (found["quality"], found["models"]) == ("best", {"vocals": "vocals", "lead": "karaoke"})
+    assert found["song_seconds"] == pytest.approx(2, abs=0.01)
+    assert found["missing_bytes"] == 319_821_424 + 456_715_871
+    assert found["sentence"].startswith("Quality best: about ")
+    seconds = [
+        client.predict(None, link, 240, {"stems": {"vocals_model": "dsp"}}, {}, api_name="/cover_estimate")
+        for link in ("", "https://elsewhere.example/song")
+    ]
+    assert seconds[0] == seconds[1]
+    assert seconds[0]["seconds"]["fast"] < seconds[0]["seconds"]["best"]
+    assert client.predict(None, "demo", None, {}, {}, api_name="/cover_estimate")["song_seconds"] > 1
+
+
 def test_files_are_converted_with_the_preset_of_their_voice(
     client: Client, voice: str, short_song: Path, other_song: Path
 ) -> None:
@@ -139,6 +156,13 @@ def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path
         ("/cover", [None, "demo", "starter", {"conversion": {"index_rate": 7}}, {}, ""], "index_rate is 7"),
         ("/cover", [None, "demo", "starter", {"no_such": 1}, {}, ""], "no_such"),
         ("/cover", [None, "demo", "starter", {}, {"device": "abacus"}, ""], "abacus"),
+        ("/cover_estimate", [None, "", None, {}, {}], "Drop a song"),
+        ("/cover_estimate", [None, "https://elsewhere.example/a", None, {}, {}], "seconds is missing"),
+        ("/cover_estimate", [None, "/etc/passwd", None, {}, {}], "A link begins with"),
+        ("/cover_estimate", [None, "demo", 60, {}, {}], "leave it out"),
+        ("/cover_estimate", [None, "", -1, {}, {}], "seconds is -1"),
+        ("/cover_estimate", [None, "demo", None, {"quality": "superb"}, {}], "superb"),
+        ("/cover_estimate", [None, "demo", None, {}, {"device": "abacus"}], "abacus"),
         ("/convert", [[], "starter", {}, "wav", {}, ""], "sources is empty"),
         ("/convert", [[], "starter", [1], "wav", {}, ""], "must be an object"),
         ("/job", [10**9, ""], "There is no job"),
@@ -172,7 +196,7 @@ def test_the_endpoints_are_these_and_no_others(client: Client) -> None:
     """A name once given stays: programs rely on it."""
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(named) == {
-        "/cover", "/convert", "/import_voice",
+        "/cover", "/cover_estimate", "/convert", "/import_voice",
         "/jobs", "/job", "/wait_for_job", "/cancel_job", "/rerun_job", "/clear_jobs", "/job_files",
         "/submit_job", "/settings_schema",
         "/voices", "/voice", "/change_voice", "/rename_voice", "/delete_voice", "/trash", "/restore_voice",

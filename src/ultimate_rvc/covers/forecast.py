@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ultimate_rvc.assets import registry
 from ultimate_rvc.choices import Quality, StepSwitch
-from ultimate_rvc.covers.settings import StemSettings
+from ultimate_rvc.covers.settings import CoverSettings, StemSettings
 from ultimate_rvc.machine import Cost, Load, Machine
 from ultimate_rvc.separation.choose import is_here
 from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, SEPARATION_MODELS, SeparationTask
@@ -46,13 +46,26 @@ class Forecast:
         )
 
 
+def rounded(seconds: float) -> tuple[str, str]:
+    """A count and its unit, as exact as a forecast is: ``40 seconds``, ``2 minutes``, ``1.5 hours``."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1), 10):.0f}", "seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f}", "minutes"
+    return f"{seconds / 3600:.1f}", "hours"
+
+
 def duration(seconds: float) -> str:
     """About how long: ``about 40 seconds``, ``about 2 minutes``, ``about 1.5 hours``."""
-    if seconds < 90:
-        return f"about {max(round(seconds, -1), 10):.0f} seconds"
-    if seconds < 90 * 60:
-        return f"about {seconds / 60:.0f} minutes"
-    return f"about {seconds / 3600:.1f} hours"
+    return f"about {' '.join(rounded(seconds))}"
+
+
+def cover_forecast(song_seconds: float, cover: CoverSettings, machine: Machine) -> Forecast:
+    """As :func:`forecast`, by the settings of a cover."""
+    stems = cover.stems
+    if cover.backing is not None and stems.split_backing is StepSwitch.AUTO:
+        stems = replace(stems, split_backing=StepSwitch.ON)  # backing vocals are to be converted
+    return forecast(song_seconds, cover.quality, stems, machine)
 
 
 def forecast(song_seconds: float, asked: Quality, stems: StemSettings, machine: Machine) -> Forecast:

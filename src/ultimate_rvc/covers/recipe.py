@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
 from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, convert_vocals, warm_up
-from ultimate_rvc.covers.forecast import CONVERSION, Forecast, comparable_seconds, forecast, work_name
+from ultimate_rvc.covers.forecast import CONVERSION, Forecast, comparable_seconds, cover_forecast, work_name
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import (
@@ -253,10 +253,7 @@ def _look_ahead(song: Song, settings: CoverSettings, diary: _Diary) -> Forecast:
         seconds = stem_seconds(content.vocals.path)
     else:
         seconds = probe(content.path).duration_seconds
-    stems = settings.stems
-    if settings.backing is not None and stems.split_backing is StepSwitch.AUTO:
-        stems = replace(stems, split_backing=StepSwitch.ON)  # backing vocals are to be converted
-    looked_ahead = forecast(seconds, settings.quality, stems, diary.machine)
+    looked_ahead = cover_forecast(seconds, settings, diary.machine)
     if not isinstance(content, SongParts):
         diary.shop.progress.say(looked_ahead.sentence)
     return looked_ahead

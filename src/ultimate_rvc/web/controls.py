@@ -17,6 +17,7 @@ LARGEST_SAFE_INTEGER = 2**53 - 1  # browsers count no further
 NOTHING = ""  # what a control holds that leaves its setting to the program
 ON, OFF = "true", "false"
 OVERWRITE = "overwrite"
+SIDE_BY_SIDE = ("quality",)  # settings whose choices are all in view, with words of their own
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Control:
         options: dict[str, Any] = {"value": self.shown(given), **words(texts, entry)}
         has_automatic = entry.is_optional and not entry.is_list  # of a list, none is enough
         automatic = [(texts("setting.automatic"), NOTHING)] if has_automatic else []
+        if entry.name in SIDE_BY_SIDE:
+            told = [(texts(f"choice.{entry.name}.{choice}"), str(choice)) for choice in entry.choices]
+            return gr.Radio(told, **options)
         if entry.choices:
             choices = [*automatic, *offered(entry, desk.server.is_local)]
             return gr.Dropdown(choices, multiselect=entry.is_list, **options)
@@ -104,6 +108,12 @@ class Form:
     def show(self, settings: Mapping[str, Any]) -> list[Any]:
         """Values of the components from nested settings; what is left out has its default."""
         return [control.shown(settings) for control in self.controls]
+
+    def only(self, *paths: str) -> Form:
+        """The controls of these dotted paths, or beginnings of them that end in a dot."""
+        pairs = zip(self.controls, self.components, strict=True)
+        kept = [pair for pair in pairs if any(_names(path, pair[0].path) for path in paths)]
+        return Form([control for control, _ in kept], [component for _, component in kept])
 
 
 def lay_out(desk: Desk, controls: Sequence[Control], given: Mapping[str, Any] | None = None) -> Form:

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.covers.forecast import rounded
 from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.progress import StepTime
 from ultimate_rvc.web.texts import Texts
@@ -24,6 +25,12 @@ def clock(seconds: float) -> str:
     whole = max(round(seconds), 0)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def duration(seconds: float, texts: Texts) -> str:
+    """``about 2 minutes``, in the page's language."""
+    count, unit = rounded(seconds)
+    return texts(f"duration.{unit}", count=count)
 
 
 def without_uploads(sentence: str) -> str:
@@ -113,6 +120,9 @@ def facts(job: Job, texts: Texts) -> str:
         parts.append(texts("result.precision", precision=result.precision))
     if (shift := result.facts.get("shift_semitones")) is not None:
         parts.append(texts("result.shift", semitones=f"{shift:+d}"))
+    if quality := result.facts.get("quality"):
+        time = duration(result.facts["estimate_seconds"], texts)
+        parts.append(texts("result.quality", quality=texts.named("quality", quality), time=time))
     if model := result.facts.get("separation_model"):
         parts.append(texts("result.separation", model=model))
     if result.facts.get("was_loaded") is False:

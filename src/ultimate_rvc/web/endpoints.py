@@ -7,12 +7,17 @@ nobody sees, because only those look after uploads; all else is a function with 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.covers.forecast import cover_forecast
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.plain import to_plain
+from ultimate_rvc.separation.choose import missing_bytes
+from ultimate_rvc.web import estimate
 from ultimate_rvc.web.desk import Door, Server
 from ultimate_rvc.web.endpoints_jobs import JobEndpoints, job_json
 from ultimate_rvc.web.endpoints_voices import VoiceEndpoints
@@ -20,8 +25,10 @@ from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.sources import song_source, voice_source
 from ultimate_rvc.web.texts import Texts
 from ultimate_rvc.web.voice_choice import checked_voice
+from ultimate_rvc.work.requests import DEMO_SOURCE
 from ultimate_rvc.work.settings_parts import with_preset
 
+LONGEST_SONG_SECONDS = 36_000.0  # as long as the longest song that a cover may be made of
 LISTED: dict[str, Any] = {"api_visibility": "public", "show_progress": "hidden", "concurrency_limit": None}
 
 
@@ -49,7 +56,7 @@ def _event(door: Door, work: Callable[..., Any], inputs: Sequence[Any], output: 
 
 
 class _Makers:
-    """What makes a job out of files: cover, convert, import_voice."""
+    """What makes a job out of files: cover, convert, import_voice; and what such a cover would take."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -66,6 +73,9 @@ class _Makers:
         audio_format = gr.Textbox("", label="output_format", visible=False)
         job = gr.JSON(label="job", visible=False)
         _event(self._door, self.cover, [song, link, voice, settings, optimization, client], job)
+        seconds = gr.Number(None, label="seconds", visible=False)
+        expected = gr.JSON(label="estimate", visible=False)
+        _event(self._door, self.cover_estimate, [song, link, seconds, settings, optimization], expected)
         _event(self._door, self.convert, [files, voice, settings, audio_format, optimization, client], job)
         _event(self._door, self.import_voice, [files, link, name, client], job)
 
@@ -86,6 +96,39 @@ class _Makers:
             client,
         )
         return job_json(job)
+
+    def cover_estimate(
+        self, song: str | None, link: str, seconds: float | None, settings: object, optimization: object
+    ) -> dict[str, Any]:
+        """How long a cover takes on this machine at each quality, and which models it still needs."""
+        cover = estimate.cover_settings(self._checked(settings))
+        machine = estimate.machine_for(_mapping(optimization, "optimization"))
+        length = self._song_seconds(song, link, seconds)
+        expected = cover_forecast(length, cover, machine)
+        models = expected.plan.models
+        return {
+            "quality": str(expected.quality),
+            "song_seconds": length,
+            "seconds": {str(quality): seconds for quality, seconds in expected.seconds.items()},
+            "models": {str(task): model for task, model in models.items()},
+            "missing_bytes": missing_bytes(models.values()),
+            "sentence": expected.sentence,
+        }
+
+    def _song_seconds(self, song: str | None, link: str, seconds: float | None) -> float:
+        """The length of the song, or what is given for one that is not here."""
+        if seconds is None:
+            source = song_source(self._door, song, link)
+            if is_link(source):
+                raise SettingError("seconds is missing: how long the song is, is known when it is fetched.")
+            return estimate.demo_seconds() if source == DEMO_SOURCE else estimate.song_seconds(Path(source))
+        if song or link.strip() == DEMO_SOURCE:
+            raise SettingError("seconds is for a song that is not here yet; leave it out, or the song.")
+        if not 0 < seconds <= LONGEST_SONG_SECONDS:
+            raise SettingError(
+                f"seconds is {seconds!r}, but must be above 0 and at most {LONGEST_SONG_SECONDS:g}."
+            )
+        return seconds
 
     def convert(
         self, files: list[str] | None, voice: str, settings: object, output_format: str,

@@ -1,7 +1,9 @@
-"""What is still missing for the best result with the chosen voice, and the button that fetches it."""
+"""What is still missing for covers of a quality by a voice, and the button that fetches it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -10,59 +12,111 @@ import gradio as gr
 from ultimate_rvc.assets.manage import AssetState, list_assets
 from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.separation.choose import is_here
+from ultimate_rvc.separation.models import SEPARATION_MODELS, SeparationTask
 from ultimate_rvc.voices.library import voice_card
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
+from ultimate_rvc.web.texts import Texts
 
-# Without these a cover is made all the same, only rougher: each has something built in to stand in for it.
-FOR_ANY_COVER = ("separation-vocals", "rmvpe")
+PITCH = "rmvpe"  # without it another method stands in
 DEFAULT_ENCODER = "contentvec"  # of a voice that records none
 
 
-def missing_assets(voice: str | None) -> list[tuple[str, int]]:
-    """Names and bytes of the models that a cover by this voice would use and that are not here."""
-    wanted = set(FOR_ANY_COVER)
+@dataclass(frozen=True)
+class MissingModel:
+    """A model that a cover would use and that is not here."""
+
+    use: str
+    """What it is for, a word of the catalogue."""
+    name: str
+    bytes: int
+    asset: str | None
+    """Its name for a download; without one only the work itself can fetch it, or nobody."""
+
+    def words(self, texts: Texts) -> str:
+        """``clean vocals (demucs, 84 MB)``."""
+        use = texts(f"missing.{self.use}")
+        if not self.bytes:
+            return texts("missing.unknown", use=use, name=self.name)
+        return texts("missing.model", use=use, name=self.name, size=display.megabytes(self.bytes))
+
+
+def missing_models(voice: str | None, separation: Iterable[tuple[SeparationTask, str]]) -> list[MissingModel]:
+    """What a cover by this voice with these separation models would use and is not here."""
+    return [*_of_separation(separation), *_of_conversion(voice)]
+
+
+def _of_separation(wanted: Iterable[tuple[SeparationTask, str]]) -> list[MissingModel]:
+    found = []
+    for task, name in wanted:
+        known = SEPARATION_MODELS.get(name)
+        if not is_here(name):
+            found.append(
+                MissingModel(task, name, known.bytes if known else 0, known.asset if known else None)
+            )
+    return found
+
+
+def _of_conversion(voice: str | None) -> list[MissingModel]:
+    wanted = {PITCH: "pitch"}
     if voice:
         try:
             card = voice_card(voice)
             if not card.packaged:  # those bring their encoder along
-                wanted.add(card.embedder or DEFAULT_ENCODER)
+                wanted[card.embedder or DEFAULT_ENCODER] = "encoder"
         except UltimateRVCError:  # deleted meanwhile
             pass
-    kinds = (AssetKind.ENCODER, AssetKind.PITCH, AssetKind.SEPARATION)
     return [
-        (report.name, report.bytes)
-        for report in list_assets(kinds)
+        MissingModel(wanted[report.name], report.name, report.bytes, report.name)
+        for report in list_assets((AssetKind.ENCODER, AssetKind.PITCH))
         if report.name in wanted and report.state is not AssetState.PRESENT
     ]
 
 
-def missing_footer(desk: Desk, voice: gr.Dropdown) -> JobPanel:
-    """Lay out the footer; it follows the chosen voice and what is downloaded."""
-    texts = desk.texts
-    with gr.Column(elem_classes="footer"):
-        line = gr.HTML(padding=False)
-        fetch = ActionButton(desk, texts("missing.fetch"), size="sm", visible=False)
-        panel = JobPanel(desk, of_kind("download"), "")
-    ended = gr.State(0)
-    panel.shows([ended], lambda job: [job.id if job is not None else 0])
-    panel.connect()
+def line(missing: Sequence[MissingModel], texts: Texts) -> str:
+    """What is missing as HTML in the page's language."""
+    fetched, others = _parted(missing)
+    sentences = [
+        texts(key, names=texts("missing.and").join(each.words(texts) for each in models))
+        for key, models in (("missing.some", fetched), ("missing.others", others))
+        if models
+    ]
+    return "".join(f'<p class="hint">{escape(each)}</p>' for each in sentences or [texts("missing.nothing")])
 
-    def look(name: str | None) -> list[Any]:
-        missing = missing_assets(name)
-        if not missing:
-            return [f'<p class="hint">{escape(texts("missing.nothing"))}</p>', gr.Button(visible=False)]
-        names = ", ".join(f"{name} ({display.megabytes(size)})" for name, size in missing)
-        return [f'<p class="hint">{escape(texts("missing.some", names=names))}</p>', gr.Button(visible=True)]
 
-    def start(name: str | None, client: str) -> int:
-        names = [name for name, _ in missing_assets(name)]
-        return desk.submit("download", {"names": names}, client).id
+def _parted(missing: Sequence[MissingModel]) -> tuple[list[MissingModel], list[MissingModel]]:
+    """What a download fetches, and what it cannot."""
+    return [each for each in missing if each.asset], [each for each in missing if not each.asset]
 
-    gr.on([voice.change, ended.change], look, [voice], [line, fetch.button], **QUIET)
-    desk.library_followers.append(Follower(look, [voice], [line, fetch.button]))
-    panel.starts(fetch, start, [voice, desk.client])
-    return panel
+
+class MissingFooter:
+    """The line and its button; they show what :meth:`show` is told."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._texts = desk.texts
+        with gr.Column(elem_classes="footer"):
+            self._line = gr.HTML(padding=False)
+            fetch = ActionButton(desk, desk.texts("missing.fetch", size=""), size="sm", visible=False)
+            self.panel = JobPanel(desk, of_kind("download"), "")
+        self._assets: gr.State = gr.State([])
+        self._button = fetch.button
+        self.panel.connect()
+
+        def start(assets: list[str], client: str) -> int:
+            return desk.submit("download", {"names": assets}, client).id
+
+        self.panel.starts(fetch, start, [self._assets, desk.client])
+
+    @property
+    def places(self) -> list[Any]:
+        return [self._line, self._button, self._assets]
+
+    def show(self, missing: Sequence[MissingModel]) -> list[Any]:
+        """What the ``places`` become."""
+        fetched, _ = _parted(missing)
+        size = display.megabytes(sum(each.bytes for each in fetched))
+        button = gr.Button(self._texts("missing.fetch", size=size), visible=bool(fetched))
+        return [line(missing, self._texts), button, [each.asset for each in fetched]]

@@ -38,7 +38,8 @@ class JobPanel:
     def __init__(self, desk: Desk, belongs: Callable[[Job], bool], empty: str) -> None:
         self._desk, self._belongs, self._empty = desk, belongs, empty
         self.job_id: gr.State = gr.State(None)
-        self._shown: gr.State = gr.State(None)
+        self.shown: gr.State = gr.State(None)
+        """Changes when a job is first seen, and when it has ended."""
         self._status = gr.HTML(display.status(None, desk.texts, empty), padding=False)
         self._cancel = gr.Button(desk.texts("job.cancel"), visible=False, size="sm", variant="stop")
         self._outputs: list[Any] = []
@@ -73,8 +74,8 @@ class JobPanel:
         self.opens(button.runs(start, inputs, self.job_id))
 
     def _held_and_places(self) -> tuple[list[Any], list[Any]]:
-        held = [self.job_id, self._shown]
-        return held, [self._status, self._cancel, self._shown, *self._outputs]
+        held = [self.job_id, self.shown]
+        return held, [self._status, self._cancel, self.shown, *self._outputs]
 
     def latest(self, client: str) -> int | None:
         """The job that a browser sees again after a reload."""

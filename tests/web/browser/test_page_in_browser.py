@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
+from ultimate_rvc.assets.registry import asset
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.choices import Quality
 from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.separation.models import SEPARATION_MODELS
+from ultimate_rvc.separation.qualities import PLANS
 from ultimate_rvc.switches import SWITCHES
+from ultimate_rvc.web.display import clock, megabytes
 from ultimate_rvc.web.texts import Texts, load_texts
 from web.server_process import ServerProcess
 
@@ -260,3 +265,41 @@ def test_nothing_is_wider_than_the_window(page: Page, texts: Texts, width: int) 
     for name in ("cover", "convert", "voices", "train", "jobs", "settings"):
         open_tab(page, texts, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_quality_is_chosen_beside_generate_with_its_time_and_what_it_needs(
+    page: Page, texts: Texts, client: Client
+) -> None:
+    tab = open_tab(page, texts, "cover")
+    choices = tab.get_by_role("radio").locator("visible=true")
+    assert [choice.get_attribute("value") for choice in choices.all()] == [*Quality]
+    line, footer = tab.locator(".estimate"), tab.locator(".footer").locator("visible=true")
+    line.get_by_text("(auto): about ").wait_for()
+    assert texts("estimate.no_song", time="3:00") in line.inner_text()
+    press(tab, texts("cover.demo"))
+    seconds = probe(packaged_assets_dir() / "demo.ogg").duration_seconds
+    line.get_by_text(texts("estimate.song", time=clock(seconds))).wait_for()
+    choose_voice(tab, texts, VOICE)
+    tab.get_by_role("radio", name=texts("choice.quality.best"), exact=True).check()
+    line.get_by_text(texts("estimate.chosen", quality="best", time="about")).wait_for()
+    footer.get_by_text("clean vocals (vocals, 320 MB)").wait_for()
+    size = sum(SEPARATION_MODELS[name].bytes for name in PLANS[Quality.BEST].models.values())
+    size += asset("rmvpe").bytes
+    footer.get_by_role("button", name=texts("missing.fetch", size=megabytes(size)), exact=True).wait_for()
+    press(tab, texts("cover.generate"))
+    tab.locator(".job-head").locator("visible=true").first.wait_for()
+    (job,) = client.predict("", 1, api_name="/jobs")
+    client.predict(job["id"], api_name="/cancel_job")
+    assert job["settings"]["cover"]["quality"] == "best"
+
+
+def test_a_song_that_is_none_is_told_before_generate(page: Page, texts: Texts, tmp_path: Path) -> None:
+    text = tmp_path / "notes.wav"
+    text.write_text("no song")
+    tab = open_tab(page, texts, "cover")
+    tab.locator(".estimate b").wait_for()
+    tab.locator("input[type=file]").first.set_input_files(text)
+    problem = tab.locator(".estimate-line .problem")
+    problem.wait_for()
+    assert problem.inner_text().startswith('The file "notes.wav" ')
+    assert page.locator(".toast-body").count() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -21,7 +21,9 @@ KEPT, LEADS = "", "\0lead"
 PITCH = ("conversion.n_octaves", "conversion.n_semitones")
 CONVERSION = ("conversion.", "index_path")
 # Which settings stand in which fold; "" takes what no other does.
+QUALITY = ("quality",)
 COVER_FOLDS = {
+    "quality": QUALITY,
     "pitch": PITCH,
     "conversion": CONVERSION,
     "stems": ("stems.",),
@@ -64,6 +66,20 @@ class CoverForm:
             cover["backing"] = {**cover["backing"], "voice": voice}
         return cover
 
+    @property
+    def time_taking(self) -> list[Any]:
+        """The components that decide how long a cover takes."""
+        return [self.backing, *self._stems.components]
+
+    def read_time_taking(self, values: Sequence[Any]) -> dict[str, Any]:
+        """As :meth:`read`, of those components only."""
+        backing, *rest = values
+        return {**self._stems.read(rest), "backing": None if backing == KEPT else {}}
+
+    @property
+    def _stems(self) -> Form:
+        return self.form.only(*QUALITY, "stems.")
+
     def show(self, cover: Mapping[str, Any]) -> list[Any]:
         """The components' values for fields of ``CoverSettings``."""
         return [_has_effects(cover), _backing_of(cover), *self.form.show(cover)]
@@ -79,9 +95,9 @@ def _backing_of(cover: Mapping[str, Any]) -> str:
 
 
 def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
-    """Lay out every setting of a cover, all but its pitch folded, with the values of ``given``."""
+    """Lay out every setting of a cover but its quality, all but pitch folded, with the values of ``given``."""
     texts = desk.texts
-    parts = controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
+    parts = _cover_parts()
     forms = [controls.lay_out(desk, parts["pitch"], given)]
     with gr.Accordion(texts("advanced.title"), open=False):
         gr.Markdown(texts("advanced.info"), elem_classes="hint")
@@ -97,6 +113,16 @@ def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
         forms += [folded(desk, name, parts[name], given) for name in ("source", "output")]
     backing.change(lambda chosen: gr.Row(visible=chosen != KEPT), backing, shift, **QUIET)
     return CoverForm(desk, controls.joined(*forms), effects, backing)
+
+
+def with_quality(form: CoverForm, given: Mapping[str, Any]) -> CoverForm:
+    """The whole form, with the quality laid out here: it belongs beside the button that begins the work."""
+    quality = controls.lay_out(form.desk, _cover_parts()["quality"], given)
+    return replace(form, form=controls.joined(form.form, quality))
+
+
+def _cover_parts() -> dict[str, list[Control]]:
+    return controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
 
 
 def convert_form(desk: Desk) -> Form:

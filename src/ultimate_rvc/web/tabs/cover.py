@@ -8,10 +8,10 @@ import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.settings_files import COVER_PART
-from ultimate_rvc.web import display
+from ultimate_rvc.web import display, outlook
 from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.desk import Desk
-from ultimate_rvc.web.missing import missing_footer
+from ultimate_rvc.web.missing import MissingFooter
 from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.players import MOST_STEMS, cover_file, player, stems
 from ultimate_rvc.web.sources import song_sources
@@ -46,14 +46,18 @@ def _at_once(desk: Desk) -> JobPanel:
             link = gr.Textbox("", **texts.labelled("cover.link"), placeholder="https://", max_lines=1)
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
             voice = voice_dropdown(desk)
-            form = advanced.cover_form(desk, file_part(COVER_PART))
-            generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
-            missing_footer(desk, voice)
+            given = file_part(COVER_PART)
+            folded = advanced.cover_form(desk, given)
         with gr.Column(scale=6, min_width=320):
+            form = advanced.with_quality(folded, given)
+            estimate = outlook.estimate_line(desk)
+            generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
+            footer = MissingFooter(desk)
             panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
             outputs = [*_result(desk), *melody.melody(desk, panel)]
     panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
     panel.connect()
+    outlook.follow(desk, estimate, footer, panel, form, song, link, voice)
     demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
     desk.forms[COVER_PART] = form
     follow_preset(desk, voice, form.form)
