@@ -306,7 +306,7 @@ run_tests() {
   # All tests side by side, but in few processes: each holds networks of its own. Some tests by themselves start sooner
   # in one.
   if [ "$#" = 0 ]; then
-    set -- -n "$(test_processes)" --dist worksteal
+    set -- -n "$(test_processes)" --dist loadfile
   fi
   exec "$python" -m pytest "$@" # last, so that its summary closes the output
 }

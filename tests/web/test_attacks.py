@@ -266,11 +266,16 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing(server: ServerProce
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server: ServerProcess) -> None:
-    kept = sorted((server.home / "audio" / "uploads").rglob("*"))
+    def uploads() -> list[Path]:
+        # Gradio makes a folder of its own there, when it first likes.
+        found = (server.home / "audio" / "uploads").rglob("*")
+        return sorted(path for path in found if path.name != "vibe_edit_history")
+
+    kept = uploads()
     half = b"".join(chunks(500_000))[:-100_000]
     form = {"Content-Type": "multipart/form-data; boundary=edge"}
     request(server, "POST", "gradio_api/upload", content=half, headers=form)
-    assert sorted((server.home / "audio" / "uploads").rglob("*")) == kept
+    assert uploads() == kept
 
 
 @pytest.mark.parametrize(

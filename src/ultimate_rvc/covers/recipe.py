@@ -147,12 +147,13 @@ def make_cover(
     settings = settings or CoverSettings()
     # All that can be found out before hours of work.
     optimization = config_for(settings.device, settings.optimization)
+    device = resolve_device(optimization.device)
     lead_voice, backing_voice = choose_voices(voice, settings)
     outputs = _outputs(source, settings, (lead_voice, backing_voice))
     target_for = _target(settings, outputs)
     progress = progress or Progress()
     shop = Workshop(StepCache(cache_dir()), progress, optimization, pipelines or WarmPipelines())
-    diary = _Diary(shop, this_machine(resolve_device(optimization.device)))
+    diary = _Diary(shop, this_machine(device))
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():
         song = _retrieve(source, settings, diary)
