@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ultimate_rvc.device import wait_for
 from ultimate_rvc.files import atomic_path
 from ultimate_rvc.paths import home_dir
 
@@ -116,8 +117,6 @@ def measured_slowness(device: torch.device) -> dict[str, float]:
 
 def _least_seconds(piece: Callable[[], Any], device: torch.device) -> float:
     """Of several times: what else the machine does only adds to them."""
-    from ultimate_rvc.device import wait_for
-
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()

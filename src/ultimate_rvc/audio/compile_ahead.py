@@ -20,9 +20,8 @@ def compile_loops() -> None:
     """Run every loop once, with arrays of the kinds that a cover gives them."""
     noise = np.random.default_rng(0).standard_normal((2, SAMPLE_RATE // 4)).astype(np.float32)
     voice = apply_effects(noise[:1] * np.float32(0.3), SAMPLE_RATE, EffectSettings())
-    mix(
-        [Track(voice, SAMPLE_RATE, 0.0), Track(noise, SAMPLE_RATE, 0.0)], SAMPLE_RATE
-    )  # over full scale: it is limited
+    # Over full scale, so that it is limited.
+    mix([Track(voice, SAMPLE_RATE, 0.0), Track(noise, SAMPLE_RATE, 0.0)], SAMPLE_RATE)
 
 
 if __name__ == "__main__":

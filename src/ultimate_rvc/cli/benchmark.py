@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ultimate_rvc.choices import Quality
+from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import megabytes, show_json, show_line, show_table
 
 app = typer.Typer(add_completion=False)
@@ -15,9 +16,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def benchmark(
     minutes: Annotated[float, typer.Option(help="Length of the song.", min=0.1, max=600.0)] = 3.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure this machine anew, and say how long a cover takes at each quality and what it needs.
 

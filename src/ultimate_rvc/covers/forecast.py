@@ -19,7 +19,6 @@ CPU_SHARE, GPU_SHARE = 1.0, 1 / 3
 SUNG_SHARE = 0.75  # of a song's chunks: lead, backing and reverb are only computed where somebody sings
 CONVERSION, OTHER_STEPS = "convert", "other steps of a cover"
 CONVERSION_COST, OTHER_COST = Cost(Load.CONVOLUTIONS, 0.45), Cost(Load.CONVOLUTIONS, 0.05)
-USUAL_OVERLAP = 0.25
 FIXED_SECONDS = 5.0  # loading libraries and networks
 
 
@@ -147,7 +146,7 @@ def _model_rate(task: SeparationTask, model: str, machine: Machine) -> float:
 def _share(task: SeparationTask, plan: StemPlan) -> float:
     """Seconds of audio that a network sees for each second of a song."""
     sung = 1.0 if task is SeparationTask.VOCALS else SUNG_SHARE
-    return sung / (1 - plan.effort.overlap_or(USUAL_OVERLAP))
+    return sung / (1 - plan.effort.own_or_usual_overlap)
 
 
 def work_name(task: SeparationTask, model: str) -> str:

@@ -250,13 +250,10 @@ def _retrieve(source: str, settings: CoverSettings, diary: _Diary) -> Song:
 def _look_ahead(song: Song, settings: CoverSettings, diary: _Diary) -> Forecast:
     """Choose the quality, and say what was chosen and how long it takes."""
     content = song.content
-    if isinstance(content, SongParts):
-        seconds = stem_seconds(content.vocals.path)
-    else:
-        seconds = probe(content.path).duration_seconds
-    looked_ahead = cover_forecast(seconds, settings, diary.machine)
-    if not isinstance(content, SongParts):
-        diary.shop.progress.say(looked_ahead.sentence)
+    if isinstance(content, SongParts):  # nothing is separated, so nothing is said
+        return cover_forecast(stem_seconds(content.vocals.path), settings, diary.machine)
+    looked_ahead = cover_forecast(probe(content.path).duration_seconds, settings, diary.machine)
+    diary.shop.progress.say(looked_ahead.sentence)
     return looked_ahead
 
 

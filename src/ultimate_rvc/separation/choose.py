@@ -75,8 +75,6 @@ def choose(name: str, task: SeparationTask, progress: Progress, usual: str | Non
     if name != AUTO_MODEL:
         return Choice(name, find_files(name, task, progress))
     default = usual or DEFAULT_MODELS[task]
-    if default == DSP_MODEL:
-        return Choice(DSP_MODEL, None)
     try:
         return Choice(default, find_files(default, task, progress))
     except (SeparationError, AssetMissingError, DownloadError) as error:

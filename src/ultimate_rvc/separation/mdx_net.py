@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 44_100
 HOP_LENGTH = 1024
-DEFAULT_OVERLAP = 0.25  # of a chunk with the next, as in Ultimate Vocal Remover
 SPECTRUM_PLANES = 4  # real and imaginary part, left and right
 SILENCED_BINS = 3  # of the lowest frequencies: the networks were trained without them
 HASHED_BYTES = 10_000 * 1024  # at the end of a file, as Ultimate Vocal Remover tells models apart
@@ -156,7 +155,7 @@ class MdxNetwork:
         """The stem of ``waveform`` ``(2, samples)``, of the same shape; a silent chunk stays silent."""
         parameters, length = self.parameters, waveform.shape[-1]
         chunk, lead_in = parameters.chunk_length, parameters.lead_in
-        step = int((1 - self._effort.overlap_or(DEFAULT_OVERLAP)) * chunk)
+        step = int((1 - self._effort.own_or_usual_overlap) * chunk)
         useful = chunk - 2 * lead_in
         total = lead_in + length + useful + lead_in - length % useful
         padded = np.zeros((2, total), np.float32)

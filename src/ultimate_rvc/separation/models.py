@@ -11,7 +11,7 @@ AUTO_MODEL = "auto"
 DSP_MODEL = "dsp"
 MDX_NET = "mdx_net"  # the architecture that ONNX Runtime runs; pymss runs the others
 
-
+USUAL_OVERLAP = 0.25  # of a chunk with the next, as Ultimate Vocal Remover and most authors have it
 SILENT_PEAK = 1e-3  # -60 dBFS: what a separator leaks where nobody sings
 
 
@@ -32,8 +32,10 @@ class Effort:
     silent_below: float = SILENT_PEAK
     """A chunk whose samples all stay below is silent in the stem too, without being computed."""
 
-    def overlap_or(self, usual: float) -> float:
-        return usual if self.overlap is None else self.overlap
+    @property
+    def own_or_usual_overlap(self) -> float:
+        """For what has no author's configuration."""
+        return USUAL_OVERLAP if self.overlap is None else self.overlap
 
 
 STEP_NAMES = {
