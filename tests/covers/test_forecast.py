@@ -82,18 +82,6 @@ def test_without_a_network_auto_takes_what_is_here(models: Path, monkeypatch: py
     assert forecast(SONG_SECONDS, Quality.AUTO, StemSettings(), machine).quality is Quality.BALANCED
 
 
-def test_without_network_and_models_the_estimate_is_that_of_signal_processing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    online = forecast(SONG_SECONDS, Quality.AUTO, StemSettings(), a_machine(1.0))
-    monkeypatch.setenv("URVC_OFFLINE", "1")
-    looked_ahead = forecast(SONG_SECONDS, Quality.AUTO, StemSettings(), a_machine(1.0))
-    assert looked_ahead.quality is Quality.FAST
-    named = forecast(SONG_SECONDS, Quality.FAST, StemSettings(vocals_model="dsp"), a_machine(1.0))
-    assert looked_ahead.seconds[Quality.FAST] == named.seconds[Quality.FAST]
-    assert looked_ahead.seconds[Quality.FAST] < online.seconds[Quality.FAST]
-
-
 def test_models_and_steps_of_ones_own_are_part_of_every_quality() -> None:
     stems = StemSettings(
         vocals_model="dsp", split_backing=StepSwitch.OFF, remove_reverb=StepSwitch.ON, overlap=0.5

@@ -11,7 +11,7 @@ from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings
 from ultimate_rvc.machine import Cost, Load, Machine
 from ultimate_rvc.separation.choose import is_here
-from ultimate_rvc.separation.models import AUTO_MODEL, DSP_MODEL, MDX_NET, SEPARATION_MODELS, SeparationTask
+from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, SEPARATION_MODELS, SeparationTask
 from ultimate_rvc.separation.qualities import PLANS, StemPlan
 
 # How much of the song's time an automatic quality may take.
@@ -129,10 +129,6 @@ def _can_be_had(model: str) -> bool:
 def _seconds(plan: StemPlan, song_seconds: float, machine: Machine) -> float:
     rate = machine.rate(CONVERSION, CONVERSION_COST) + machine.rate(OTHER_STEPS, OTHER_COST)
     for task, model in plan.models.items():
-        if not _can_be_had(model):  # signal processing takes the song apart, and does nothing else unasked
-            if task is not SeparationTask.VOCALS:
-                continue
-            model = DSP_MODEL
         rate += _model_rate(task, model, machine) * _share(task, plan)
     return FIXED_SECONDS + rate * song_seconds
 
