@@ -34,7 +34,7 @@ SONGS_DIR = Path(__file__).resolve().parent.parent / "tests" / "data" / "songs"
 RIVAL, BEFORE = "Ultimate RVC", "before"
 NAMES = ("fast", "balanced", RIVAL, "best", BEFORE)
 USUAL_OVERLAP = 0.25
-NETWORKS = ("demucs", "mdx-vocals", "mdx-karaoke", "vocals", "karaoke", "dereverb")
+NETWORKS = ("demucs", "mdx-vocals", "mdx-light", "mdx-karaoke", "vocals", "karaoke", "dereverb")
 
 
 def prepare(folder: Path, seconds: float) -> None:

@@ -29,6 +29,7 @@ class MdxShape:
 
 
 VOC_FT = MdxShape(7680, 3072, 256)  # UVR-MDX-NET-Voc_FT and Kim_Vocal_2: 66.8 MB
+LIGHT = MdxShape(6144, 2048, 256, growth=32)  # UVR_MDXNET_1_9703: 29.7 MB
 KARA_2 = MdxShape(5120, 2048, 256)  # UVR_MDXNET_KARA_2: 52.8 MB
 REVERB_HQ = MdxShape(6144, 3072, 512)  # Reverb_HQ_By_FoxJoy
 

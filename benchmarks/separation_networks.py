@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mdx_network import KARA_2, REVERB_HQ, VOC_FT, MdxShape, write_network
+from mdx_network import KARA_2, LIGHT, REVERB_HQ, VOC_FT, MdxShape, write_network
 from ultimate_rvc.separation.choose import CONFIGS_DIR
 from ultimate_rvc.separation.models import MDX_NET, SEPARATION_MODELS
 
-MDX_SHAPES: dict[str, MdxShape] = {"mdx-vocals": VOC_FT, "mdx-kim": VOC_FT, "mdx-karaoke": KARA_2}
+MDX_SHAPES: dict[str, MdxShape] = {
+    "mdx-vocals": VOC_FT,
+    "mdx-kim": VOC_FT,
+    "mdx-karaoke": KARA_2,
+    "mdx-light": LIGHT,
+}
 REVERB_FILE = "Reverb_HQ_By_FoxJoy.onnx"  # of no download here, so known by its file alone
 
 

@@ -46,15 +46,17 @@ class Progress:
         """A view in which 0 to 1 means ``start`` to ``end`` of the step ``step``."""
         return _PartOfProgress(self, step, start, end)
 
+    def piece(self, number: int, count: int) -> Progress:
+        """A view for piece ``number`` of ``count`` equal ones: 0 to 1 of every step is its share of that step."""
+        return self if count == 1 else _PieceOfProgress(self, number, count)
 
-class _PartOfProgress(Progress):
-    def __init__(self, parent: Progress, step: str, start: float, end: float) -> None:
+
+class ViewOfProgress(Progress):
+    """Passes everything on to ``parent`` but what is reported."""
+
+    def __init__(self, parent: Progress) -> None:
         super().__init__()
-        self._parent, self._step, self._start, self._end = parent, step, start, end
-
-    def report(self, step: str, fraction: float, text: str = "") -> None:
-        span = self._end - self._start
-        self._parent.report(self._step, self._start + span * fraction, text or step)
+        self._parent = parent
 
     def say(self, sentence: str) -> None:
         self._parent.say(sentence)
@@ -64,6 +66,27 @@ class _PartOfProgress(Progress):
 
     def check(self) -> None:
         self._parent.check()
+
+
+class _PartOfProgress(ViewOfProgress):
+    def __init__(self, parent: Progress, step: str, start: float, end: float) -> None:
+        super().__init__(parent)
+        self._step, self._start, self._end = step, start, end
+
+    def report(self, step: str, fraction: float, text: str = "") -> None:
+        span = self._end - self._start
+        self._parent.report(self._step, self._start + span * fraction, text or step)
+
+
+class _PieceOfProgress(ViewOfProgress):
+    def __init__(self, parent: Progress, number: int, count: int) -> None:
+        super().__init__(parent)
+        self._number, self._count = number, count
+
+    def report(self, step: str, fraction: float, text: str = "") -> None:
+        counted = f"{self._number + 1}/{self._count}"
+        done = (self._number + fraction) / self._count
+        self._parent.report(step, done, f"{text} ({counted})" if text else counted)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def test_each_quality_has_its_time_and_what_it_needs(capsys: pytest.CaptureFixtu
     assert set(report["seconds"]) == set(report["missing_bytes"]) == qualities
     assert report["auto"] in qualities
     assert 0 < report["seconds"]["fast"] < report["seconds"]["best"]
-    assert report["missing_bytes"]["fast"] == SEPARATION_MODELS["demucs"].bytes
+    assert report["missing_bytes"]["fast"] == SEPARATION_MODELS["mdx-light"].bytes
     table = told(capsys)
     assert "A song of 3 minutes on cpu" in table
-    assert "84.1 MB" in table
+    assert "29.7 MB" in table

@@ -120,7 +120,7 @@ def separation(quality: str) -> list[str]:
 
 
 def test_what_is_missing_is_what_the_quality_needs() -> None:
-    assert separation("fast") == ["demucs"]
+    assert separation("fast") == ["mdx-light"]
     assert separation("balanced") == ["demucs", "mdx-karaoke"]
     assert separation("best") == ["vocals", "karaoke", "dereverb"]
 
@@ -135,7 +135,7 @@ def test_models_are_told_by_what_they_are_for_with_their_size() -> None:
     told = words(
         missing.line(missing_models("starter", expected(NOTHING, {"quality": "fast"}).models), ENGLISH)
     )
-    assert "clean vocals (demucs, 84 MB), pitch (rmvpe, " in told
+    assert "clean vocals (mdx-light, 30 MB), pitch (rmvpe, " in told
     assert words(missing.line([], ENGLISH)) == "All models for this quality and voice are here."
 
 

@@ -29,6 +29,7 @@ FloatArray = NDArray[np.float32]
 MAX_CHANNELS = 8
 MAX_PEAK = 1000.0  # +60 dBFS: beyond it a float file is damaged, or holds integers as floats
 BLOCK_SAMPLES = 1 << 20
+KEPT_BLOCKS = 2  # longer than padding, and the last may hold less
 MAX_PADDING_SAMPLES = 4096  # the most that codecs add to fill their last frames
 SHORT_FRACTION = 0.98  # of the duration the file names; below it the file is taken to be cut off
 MIN_MISSING_SECONDS = 0.25  # and this much must be missing: some durations count what encoders pad
@@ -120,21 +121,59 @@ def probe(path: Path) -> AudioInfo:
     return AudioInfo(duration, sample_rate, channels, codec)
 
 
+def decode_in_blocks(path: Path) -> Iterator[FloatArray]:
+    """What :func:`decode` gives, in blocks ``(channels, samples)``, one after the other."""
+    return _decoded_blocks(path, _Decoding(str(path)))
+
+
+def decode_sides_in_blocks(path: Path, shown_as: str | None = None) -> Iterator[tuple[FloatArray, int]]:
+    """What :func:`decode_sides` gives, in blocks ``(channels, samples)`` with their rate.
+
+    Only surround sound is held whole: how much its fold is turned down depends on all of it.
+    """
+    decoding = _Decoding(shown_as or str(path))
+    blocks = _decoded_blocks(path, decoding)
+    for block in blocks:
+        if len(block) > 2:
+            whole = np.concatenate([block, *blocks], axis=1)
+            yield downmix_stereo(whole, decoding.channel_names), decoding.sample_rate
+            return
+        yield block, decoding.sample_rate
+
+
 def _decode_named(path: Path, shown_as: str | None = None) -> tuple[FloatArray, int, tuple[str, ...]]:
     """The waveform, its rate and the names of its channels."""
-    shown = shown_as or str(path)
-    with _opened(path, shown) as container:
-        stream = _audio_stream(container, shown)
-        decoding = _Decoding(shown)
+    decoding = _Decoding(shown_as or str(path))
+    blocks = deque(_decoded_blocks(path, decoding))
+    waveform = np.empty((len(decoding.channel_names), sum(block.shape[1] for block in blocks)), np.float32)
+    filled = 0
+    while (
+        blocks
+    ):  # each is given back to the system as soon as it is copied: a song never stands in memory twice
+        block = blocks.popleft()
+        waveform[:, filled : filled + block.shape[1]] = block
+        filled += block.shape[1]
+    return waveform, decoding.sample_rate, decoding.channel_names
+
+
+def _decoded_blocks(path: Path, decoding: _Decoding) -> Iterator[FloatArray]:
+    """The sound of ``path`` in blocks, without what fills its last frames; a damaged file warns in the end."""
+    samples = 0
+    with _opened(path, decoding.shown) as container:
+        stream = _audio_stream(container, decoding.shown)
         for frame in decoding.frames(container, stream):
             decoding.add(frame)
+            for block in decoding.full_blocks():
+                samples += block.shape[1]
+                yield block
         said_seconds = _said_seconds(container, stream)
         if said_seconds is not None and container.format.name == "wav":
             said_seconds *= _promised_factor(path)
-        waveform = decoding.waveform()
-        waveform = _without_padding(waveform, decoding.sample_rate, container, said_seconds)
-    _warn_if_damaged(shown, decoding, waveform.shape[1] / decoding.sample_rate, said_seconds)
-    return waveform, decoding.sample_rate, decoding.channel_names
+        rest = decoding.rest(samples)
+        padded = samples + rest.shape[1]
+        length = _without_padding(padded, decoding.sample_rate, container, said_seconds)
+        yield rest[:, : rest.shape[1] - (padded - length)]
+    _warn_if_damaged(decoding, length / decoding.sample_rate, said_seconds)
 
 
 def _opened(path: Path, shown: str) -> InputContainer:
@@ -169,14 +208,10 @@ def _audio_stream(container: InputContainer, shown: str) -> AudioStream:
 
 
 class _Decoding:
-    """Collects decoded frames, all in the shape of the first, in blocks of :data:`BLOCK_SAMPLES`.
-
-    Blocks are given back to the system one by one while the waveform is put together, so that a
-    song never stands in memory twice.
-    """
+    """Collects decoded frames, all in the shape of the first, in blocks of :data:`BLOCK_SAMPLES`."""
 
     def __init__(self, shown: str) -> None:
-        self._shown = shown
+        self.shown = shown
         self._blocks: deque[FloatArray] = deque()
         self._filled = 0  # samples of the last block
         self.broken_packets = 0
@@ -209,19 +244,21 @@ class _Decoding:
         for uniform in self._uniform(frame):
             self._append(_scaled(uniform))
 
-    def waveform(self) -> FloatArray:
-        """All of it in one array; the blocks are gone afterwards."""
-        samples = max(len(self._blocks) - 1, 0) * BLOCK_SAMPLES + self._filled
-        if samples == 0:
+    def full_blocks(self) -> Iterator[FloatArray]:
+        """Complete blocks, which are forgotten; two stay, so that padding can be cut off the last."""
+        while len(self._blocks) > KEPT_BLOCKS:
+            yield self._checked(self._blocks.popleft())
+
+    def rest(self, given: int) -> FloatArray:
+        """What is left after ``given`` samples."""
+        if self._blocks:
+            self._blocks.append(self._blocks.pop()[:, : self._filled])
+        blocks = [self._checked(block) for block in self._blocks]
+        if given + sum(block.shape[1] for block in blocks) == 0:
             raise AudioError(
-                f'No audio could be decoded from "{self._shown}"; the file is damaged or has no sound.'
+                f'No audio could be decoded from "{self.shown}"; the file is damaged or has no sound.'
             )
-        joined = np.empty((len(self.channel_names), samples), np.float32)
-        for start in range(0, samples, BLOCK_SAMPLES):
-            block = self._blocks.popleft()[:, : samples - start]
-            self._check(block)
-            joined[:, start : start + BLOCK_SAMPLES] = block
-        return joined
+        return np.concatenate(blocks, axis=1)
 
     def _begin(self, frame: AudioFrame) -> None:
         self.sample_rate = frame.sample_rate
@@ -229,7 +266,7 @@ class _Decoding:
         self._layout = frame.layout.name
         if len(self.channel_names) > MAX_CHANNELS:
             raise AudioError(
-                f'The file "{self._shown}" has {len(self.channel_names)} channels, but at most '
+                f'The file "{self.shown}" has {len(self.channel_names)} channels, but at most '
                 f"{MAX_CHANNELS} can be read; export it with fewer."
             )
 
@@ -254,18 +291,19 @@ class _Decoding:
             self._filled += count
             position += count
 
-    def _check(self, block: FloatArray) -> None:
+    def _checked(self, block: FloatArray) -> FloatArray:
         loudest = max(float(block.max()), -float(block.min()))  # NaN where there is one
         if not np.isfinite(loudest):
             raise AudioError(
-                f'The file "{self._shown}" holds samples that are not numbers (NaN or infinite); '
+                f'The file "{self.shown}" holds samples that are not numbers (NaN or infinite); '
                 "export it again."
             )
         if loudest > MAX_PEAK:
             raise AudioError(
-                f'The file "{self._shown}" holds samples up to {loudest:.3g} times full scale; '
+                f'The file "{self.shown}" holds samples up to {loudest:.3g} times full scale; '
                 "export it with samples between -1 and 1."
             )
+        return block
 
 
 def _scaled(frame: AudioFrame) -> FloatArray:
@@ -308,22 +346,20 @@ def _promised_factor(path: Path) -> float:
 
 
 def _without_padding(
-    waveform: FloatArray, sample_rate: int, container: InputContainer, said_seconds: float | None
-) -> FloatArray:
-    """Cut what fills the last frame in mp4 files: their length is exact, but FFmpeg decodes whole frames."""
+    samples: int, sample_rate: int, container: InputContainer, said_seconds: float | None
+) -> int:
+    """Samples without what fills the last frame in mp4 files, whose length is exact: FFmpeg decodes whole frames."""
     if said_seconds is None or "mp4" not in container.format.name:
-        return waveform
+        return samples
     said_samples = round(said_seconds * sample_rate)
-    if 0 < waveform.shape[1] - said_samples <= MAX_PADDING_SAMPLES and said_samples > 0:
-        return np.ascontiguousarray(waveform[:, :said_samples])
-    return waveform
+    return said_samples if 0 < samples - said_samples <= MAX_PADDING_SAMPLES and said_samples > 0 else samples
 
 
-def _warn_if_damaged(shown: str, decoding: _Decoding, seconds: float, said_seconds: float | None) -> None:
+def _warn_if_damaged(decoding: _Decoding, seconds: float, said_seconds: float | None) -> None:
     if decoding.broken_packets:
         logger.warning(
             '"%s" is damaged: %d pieces could not be decoded and are left out.',
-            shown,
+            decoding.shown,
             decoding.broken_packets,
         )
     if said_seconds is None:
@@ -331,7 +367,7 @@ def _warn_if_damaged(shown: str, decoding: _Decoding, seconds: float, said_secon
     if seconds < SHORT_FRACTION * said_seconds and said_seconds - seconds > MIN_MISSING_SECONDS:
         logger.warning(
             '"%s" seems to be cut off: it holds %.1f s of the %.1f s that it names.',
-            shown,
+            decoding.shown,
             seconds,
             said_seconds,
         )

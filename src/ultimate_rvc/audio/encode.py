@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from av.container import OutputContainer
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.level import gain_to_db, limit_true_peak, peak
-from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.audio.resample import resample, resampled_blocks
 from ultimate_rvc.choices import AudioFormat, SampleFormat
 from ultimate_rvc.errors import AudioError, SettingError
 from ultimate_rvc.files import NO_ROOM, atomic_path
@@ -118,9 +118,40 @@ def encode(
     kbps = _checked_bitrate(chosen, rate, bitrate_kbps)
     if rate != sample_rate:
         channels = limit_true_peak(resample(channels, sample_rate, rate), rate, ceiling_dbtp=0.0)
+    writing = _Writing(CODECS[chosen].container, encoder, stored, kbps)
+    _write_file(path, [channels], channels.shape[0], rate, writing)
+
+
+def encode_blocks(
+    path: Path,
+    blocks: Iterable[FloatArray],
+    channel_count: int,
+    sample_rate: int,
+    *,
+    audio_format: AudioFormat,
+    bitrate_kbps: int | None = None,
+) -> None:
+    """As :func:`encode`, of a sound that comes in blocks ``(channels, samples)``, of which few are held at once.
+
+    True peaks must stay below full scale: where the format needs another rate, nothing is limited again.
+    """
+    stored = _checked_sample_format(audio_format, None)
+    encoder = _encoder_name(audio_format, stored)
+    rate = _supported_rate(
+        path, OPUS_RATES if encoder == "libopus" else CODECS[audio_format].rates, sample_rate
+    )
+    kbps = _checked_bitrate(audio_format, rate, bitrate_kbps)
+    checked = (_checked_waveform(path, block, audio_format, stored) for block in blocks if block.size)
+    writing = _Writing(CODECS[audio_format].container, encoder, stored, kbps)
+    _write_file(path, resampled_blocks(checked, sample_rate, rate), channel_count, rate, writing)
+
+
+def _write_file(
+    path: Path, blocks: Iterable[FloatArray], channel_count: int, rate: int, writing: _Writing
+) -> None:
     try:
         with atomic_path(path) as unfinished:
-            _write(unfinished, channels, rate, _Writing(CODECS[chosen].container, encoder, stored, kbps))
+            _write(unfinished, blocks, channel_count, rate, writing)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         way_out = "; make room, or choose another folder" if error.errno in NO_ROOM else ""
@@ -241,14 +272,16 @@ class _Writing:
         return "flt" if self.encoder == "libopus" else "fltp"
 
 
-def _write(path: Path, channels: FloatArray, rate: int, writing: _Writing) -> None:
+def _write(
+    path: Path, blocks: Iterable[FloatArray], channel_count: int, rate: int, writing: _Writing
+) -> None:
     # Without "bitexact", ogg files get a random serial number: the same audio would give other bytes.
     options = {"fflags": "+bitexact"}
     if writing.container == "wav":
         options["rf64"] = "auto"  # files beyond 4 GiB
     with av.open(f"file:{path.absolute()}", "w", format=writing.container, options=options) as container:
-        stream = _added_stream(container, writing, rate, channels.shape[0])
-        for frame in _frames(channels, stream):
+        stream = _added_stream(container, writing, rate, channel_count)
+        for frame in _frames(blocks, stream):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -265,11 +298,11 @@ def _added_stream(container: OutputContainer, writing: _Writing, rate: int, chan
     return stream
 
 
-def _frames(channels: FloatArray, stream: AudioStream) -> Iterator[AudioFrame]:
-    """The waveform in frames of the stream's own sample format."""
+def _frames(blocks: Iterable[FloatArray], stream: AudioStream) -> Iterator[AudioFrame]:
+    """The sound in frames of the stream's own sample format."""
     context = stream.codec_context
-    for start in range(0, channels.shape[1], BLOCK_SAMPLES):
-        block = channels[:, start : start + BLOCK_SAMPLES]
+    start = 0
+    for block in _evenly(blocks):
         samples = _stored_samples(block, context.format.name)
         if context.format.is_packed:
             samples = samples.T.reshape(1, -1)
@@ -278,7 +311,21 @@ def _frames(channels: FloatArray, stream: AudioStream) -> Iterator[AudioFrame]:
         )
         frame.sample_rate = context.sample_rate
         frame.pts = start
+        start += block.shape[1]
         yield frame
+
+
+def _evenly(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+    """The same sound in blocks of :data:`BLOCK_SAMPLES`, but for the last."""
+    rest: FloatArray | None = None
+    for block in blocks:
+        joined = block if rest is None or not rest.size else np.concatenate([rest, block], axis=1)
+        whole = joined.shape[1] // BLOCK_SAMPLES * BLOCK_SAMPLES
+        for start in range(0, whole, BLOCK_SAMPLES):
+            yield joined[:, start : start + BLOCK_SAMPLES]
+        rest = joined[:, whole:]
+    if rest is not None and rest.size:
+        yield rest
 
 
 def _stored_samples(block: FloatArray, frame_format: str) -> SampleArray:

@@ -70,6 +70,20 @@ def mix(tracks: Sequence[Track], sample_rate: int, *, ceiling_dbtp: float = CEIL
     """
     if ceiling_dbtp > 0:
         raise SettingError(f"The ceiling of a mix is {ceiling_dbtp} dBTP, but must be 0 or less.")
+    mixed = added(tracks, sample_rate)
+    if gain_db := turned_down_db(true_peak(mixed, sample_rate), ceiling_dbtp):
+        mixed *= np.float32(db_to_gain(gain_db))
+    return limit_true_peak(mixed, sample_rate, ceiling_dbtp)
+
+
+def added(tracks: Sequence[Track], sample_rate: int) -> FloatArray:
+    """The sum of tracks ``(2, samples)``, as :func:`mix` makes it before it looks at its level.
+
+    Raises
+    ------
+    AudioError
+        If no track has any samples.
+    """
     length = max((_resampled_length(track, sample_rate) for track in tracks), default=0)
     if length == 0:
         raise AudioError("There is nothing to mix: no track has any samples.")
@@ -81,10 +95,13 @@ def mix(tracks: Sequence[Track], sample_rate: int, *, ceiling_dbtp: float = CEIL
         sides = to_stereo(channels) if len(channels := np.atleast_2d(track.waveform)) > 2 else channels
         sides = resample(sides, track.sample_rate, sample_rate)
         mixed[:, : sides.shape[1]] += sides * np.float32(db_to_gain(track.gain_db))
-    over_db = gain_to_db(true_peak(mixed, sample_rate)) - ceiling_dbtp
-    if over_db > MAX_LIMITING_DB:
-        mixed *= np.float32(db_to_gain(MAX_LIMITING_DB - over_db))
-    return limit_true_peak(mixed, sample_rate, ceiling_dbtp)
+    return mixed
+
+
+def turned_down_db(peak: float, ceiling_dbtp: float = CEILING_DBTP) -> float:
+    """By how many decibels (0 or less) a sum of this true peak is turned down before it is limited."""
+    over_db = gain_to_db(peak) - ceiling_dbtp
+    return MAX_LIMITING_DB - over_db if over_db > MAX_LIMITING_DB else 0.0
 
 
 def _resampled_length(track: Track, sample_rate: int) -> int:

@@ -6,6 +6,8 @@ import them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,22 @@ def true_peak(waveform: FloatArray, sample_rate: int) -> float:
     if waveform.size == 0:
         return 0.0
     return float(_true_peaks(np.atleast_2d(waveform), sample_rate).max())
+
+
+def true_peak_of_blocks(blocks: Iterable[FloatArray], sample_rate: int) -> float:
+    """As :func:`true_peak`, of a sound that comes in blocks ``(channels, samples)``."""
+    loudest = at_end = 0.0
+    before: FloatArray | None = None
+    for block in blocks:
+        # What lies between two samples depends on those around them: peaks near a block's end are found again with
+        # the next block.
+        joined = block if before is None else np.concatenate([before, block], axis=1)
+        known = 0 if before is None else max(before.shape[1] - TAPS_PER_PHASE, 0)
+        peaks = _true_peaks(joined, sample_rate)
+        loudest = max(loudest, float(peaks[known:-TAPS_PER_PHASE].max(initial=0.0)))
+        at_end = float(peaks[-TAPS_PER_PHASE:].max(initial=0.0))
+        before = joined[:, -2 * TAPS_PER_PHASE :]
+    return max(loudest, at_end)
 
 
 def limit_true_peak(waveform: FloatArray, sample_rate: int, ceiling_dbtp: float = -0.1) -> FloatArray:

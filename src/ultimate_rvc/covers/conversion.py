@@ -12,7 +12,7 @@ from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
 from ultimate_rvc.covers.steps import Workshop
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.progress import Progress
+from ultimate_rvc.progress import Progress, ViewOfProgress
 from ultimate_rvc.rvc.infer.identity import conversion_identity
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -132,18 +132,12 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
     }
 
 
-class _ConvertProgress(Progress):
+class _ConvertProgress(ViewOfProgress):
     """Shows the pipeline's stages, pitch and convert, as one step that only moves forward."""
 
     def __init__(self, parent: Progress, step: str) -> None:
-        super().__init__()
-        self._parent, self._step = parent, step
+        super().__init__(parent)
+        self._step = step
 
     def report(self, step: str, fraction: float, text: str = "") -> None:
         self._parent.report(self._step, conversion_share(step, fraction), text or step)
-
-    def cancel(self) -> None:
-        self._parent.cancel()
-
-    def check(self) -> None:
-        self._parent.check()

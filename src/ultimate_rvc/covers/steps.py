@@ -6,7 +6,7 @@ when the algorithm of a step changes its output, its version here is raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.audio.decode import decode, decode_sides, probe
+from ultimate_rvc.audio.decode import decode_in_blocks, decode_sides, probe
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.audio.level import db_to_gain, gain_to_db, peak
 from ultimate_rvc.audio.mix import Track, mix
 from ultimate_rvc.audio.transpose import transpose
-from ultimate_rvc.audio.true_peak import true_peak
+from ultimate_rvc.audio.true_peak import true_peak_of_blocks
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts, StepCache
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
@@ -197,20 +197,26 @@ def mix_stems(
 
     def make(folder: Path) -> Facts:
         shop.progress.report("mix", 0.0)
-        mixed = mix([_mix_track(track, song_seconds) for track in tracks], sample_rate)
-        write_stem(folder / "mix.wav", _fitted(mixed, sample_rate, song_seconds), sample_rate)
+        mixed = mix([mix_track(track, song_seconds) for track in tracks], sample_rate)
+        write_stem(folder / "mix.wav", fitted(mixed, sample_rate, song_seconds), sample_rate)
         shop.progress.report("mix", 1.0)
         return {}
 
-    inputs = {
-        "tracks": [[track.stem.sha256, track.gain_db] for track in tracks],
-        "seconds": song_seconds,
-        "sample_rate": sample_rate,
-    }
+    inputs = mix_inputs(tracks, song_seconds, sample_rate)
     return shop.cache.get("mix", MIX_VERSION, inputs, make, shop.progress)
 
 
-def _mix_track(track: MixTrack, song_seconds: float) -> Track:
+def mix_inputs(tracks: Sequence[MixTrack], seconds: float, sample_rate: int) -> dict[str, Any]:
+    """What a mix depends on."""
+    return {
+        "tracks": [[track.stem.sha256, track.gain_db] for track in tracks],
+        "seconds": seconds,
+        "sample_rate": sample_rate,
+    }
+
+
+def mix_track(track: MixTrack, song_seconds: float) -> Track:
+    """A track with its samples, no longer than the song."""
     waveform, sample_rate = read_stem(track.stem.path)
     return Track(fit_to_song(waveform, sample_rate, song_seconds), sample_rate, track.gain_db)
 
@@ -226,8 +232,8 @@ def fit_to_song(waveform: FloatArray, sample_rate: int, song_seconds: float) -> 
     return cut
 
 
-def _fitted(mixed: FloatArray, sample_rate: int, song_seconds: float) -> FloatArray:
-    """``mixed`` with exactly the song's number of samples: rates that do not divide leave one over."""
+def fitted(mixed: FloatArray, sample_rate: int, song_seconds: float) -> FloatArray:
+    """``mixed`` ``(channels, samples)`` with exactly the song's samples: rates that do not divide leave one over."""
     length = round(song_seconds * sample_rate)
     mixed = mixed[..., :length]
     return np.pad(mixed, ((0, 0), (0, length - mixed.shape[-1])))
@@ -236,22 +242,38 @@ def _fitted(mixed: FloatArray, sample_rate: int, song_seconds: float) -> FloatAr
 def encode_mix(
     mixed: CachedFile, audio_format: AudioFormat, bitrate_kbps: int | None, shop: Workshop
 ) -> CacheEntry:
-    """Write the mix as ``cover.<format>``, with a true peak of at most 0 dBTP once decoded.
+    """Write the mix as ``cover.<format>``, with a true peak of at most 0 dBTP once decoded."""
+    waveform, sample_rate = read_stem(mixed.path)
 
-    Lossy coding adds overshoots that the mix does not have, so the file is decoded again and, where
-    it is over, written anew that much quieter.
+    def write(path: Path, gain_db: float) -> None:
+        quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
+        encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
+
+    return encoded({"mix": mixed.sha256}, write, audio_format, bitrate_kbps, shop)
+
+
+def encoded(
+    inputs: Mapping[str, Any],
+    write: Callable[[Path, float], None],
+    audio_format: AudioFormat,
+    bitrate_kbps: int | None,
+    shop: Workshop,
+) -> CacheEntry:
+    """What ``write`` writes to the path that it is given, at a gain in dB, with a true peak of at most 0 dBTP.
+
+    Lossy coding adds overshoots that the sound does not have, so the file is decoded again and, where it is over,
+    written anew that much quieter.
     """
 
     def make(folder: Path) -> Facts:
         shop.progress.report("encode", 0.0)
-        waveform, sample_rate = read_stem(mixed.path)
         path = folder / f"cover.{audio_format}"
         gain_db = 0.0
         for attempt in range(LOSSY_ATTEMPTS):
-            quieter = waveform * np.float32(db_to_gain(gain_db)) if gain_db else waveform
-            encode(path, quieter, sample_rate, audio_format=audio_format, bitrate_kbps=bitrate_kbps)
+            write(path, gain_db)
             shop.progress.report("encode", (attempt + 1) / LOSSY_ATTEMPTS)
-            over_db = gain_to_db(true_peak(*decode(path))) - LOSSY_CEILING_DBTP
+            over_db = gain_to_db(true_peak_of_blocks(decode_in_blocks(path), probe(path).sample_rate))
+            over_db -= LOSSY_CEILING_DBTP
             if over_db <= 0:
                 break
             gain_db -= over_db + LOSSY_MARGIN_DB * 2**attempt
@@ -259,5 +281,5 @@ def encode_mix(
         # Opus, which ogg may hold, knows but one rate: what was asked for is not always what is written.
         return {"gain_db": gain_db, "sample_rate": probe(path).sample_rate}
 
-    inputs = {"mix": mixed.sha256, "format": audio_format.value, "bitrate_kbps": bitrate_kbps}
-    return shop.cache.get("encode", ENCODE_VERSION, inputs, make, shop.progress)
+    form = {"format": audio_format.value, "bitrate_kbps": bitrate_kbps}
+    return shop.cache.get("encode", ENCODE_VERSION, {**inputs, **form}, make, shop.progress)

@@ -81,6 +81,7 @@ _MEL_KARAOKE = ("mel_band_roformer", "mel_band_roformer_karaoke.yaml")
 _MEL_DEREVERB = ("mel_band_roformer", "mel_band_roformer_dereverb.yaml")
 _BS, _MEL = Cost(Load.MATRICES, 6.6), Cost(Load.MATRICES, 3.0)
 _DEMUCS, _MDX, _SMALL_MDX = (Cost(Load.CONVOLUTIONS, rate) for rate in (0.5, 0.62, 0.37))
+_LIGHT_MDX = Cost(Load.CONVOLUTIONS, 0.18)
 _MDX23C, _VR, _DSP = (Cost(Load.CONVOLUTIONS, rate) for rate in (4.0, 0.5, 0.05))
 
 # fmt: off
@@ -101,6 +102,8 @@ _TABLE = (
         _MDX, 10.15, 66_762_490, "UVR-MDX-NET-Voc_FT.onnx", MDX_NET),
     SeparationModel("mdx-kim", _VOCALS, "MDX-Net Kim_Vocal_2: vocals, light, in ONNX",
         _MDX, 10.18, 66_759_214, "Kim_Vocal_2.onnx", MDX_NET),
+    SeparationModel("mdx-light", _VOCALS, "MDX-Net UVR_MDXNET_1_9703: vocals, the lightest, in ONNX",
+        _LIGHT_MDX, 9.57, 29_704_436, "UVR_MDXNET_1_9703.onnx", MDX_NET),
     SeparationModel("vr-vocals", _VOCALS, "Vocal Remover (VR) 3_HP-Vocal-UVR: older and light",
         _VR, 8.22, 126_792_647, "3_HP-Vocal-UVR.pth"),
     SeparationModel("karaoke", _LEAD,

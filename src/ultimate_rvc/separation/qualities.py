@@ -19,7 +19,7 @@ class StemPlan:
 
 # Chosen by the figures in docs/separation.md: published quality against measured time.
 PLANS: Mapping[Quality, StemPlan] = {
-    Quality.FAST: StemPlan({SeparationTask.VOCALS: "demucs"}, Effort(overlap=1 / 16)),
+    Quality.FAST: StemPlan({SeparationTask.VOCALS: "mdx-light"}, Effort(overlap=1 / 16)),
     Quality.BALANCED: StemPlan(
         {SeparationTask.VOCALS: "demucs", SeparationTask.LEAD: "mdx-karaoke"}, Effort(overlap=1 / 16)
     ),

@@ -17,7 +17,7 @@ from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import AudioError, SettingError
 from ultimate_rvc.outputs import Outputs, Target, file_title, format_of, is_ours
 from ultimate_rvc.paths import output_dir
-from ultimate_rvc.progress import Progress
+from ultimate_rvc.progress import Progress, ViewOfProgress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.stages import conversion_share
 from ultimate_rvc.voices.library import VoiceRef, find_voice
@@ -285,12 +285,11 @@ def _failed(task: Task, error: AudioError, bench: Workbench) -> _Outcome:
     return _Outcome(task.source, error=sentence)
 
 
-class _GroupProgress(Progress):
+class _GroupProgress(ViewOfProgress):
     """Shows the stages of some files of several as their part of the step ``convert``."""
 
     def __init__(self, parent: Progress, done: int, count: int, group: Sequence[Task]) -> None:
-        super().__init__()
-        self._parent = parent
+        super().__init__(parent)
         self._done, self._count, self._size = done, count, len(group)
         last = done + len(group)
         numbers = f"{last}" if len(group) == 1 else f"{done + 1}-{last}"
@@ -300,9 +299,3 @@ class _GroupProgress(Progress):
     def report(self, step: str, fraction: float, text: str = "") -> None:
         share = conversion_share(step, fraction)
         self._parent.report("convert", (self._done + share * self._size) / self._count, self._text)
-
-    def cancel(self) -> None:
-        self._parent.cancel()
-
-    def check(self) -> None:
-        self._parent.check()
