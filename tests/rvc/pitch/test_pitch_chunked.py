@@ -115,6 +115,31 @@ def test_a_piece_is_all_that_a_method_ever_sees() -> None:
     assert recorder.longest <= 34 * SAMPLE_RATE
 
 
+def test_what_nobody_hears_is_unvoiced_without_being_computed(recording: torch.Tensor) -> None:
+    dio = load_pitch_methods((F0Method.DIO,), "cpu")
+    seconds = 4
+    voice = recording[: seconds * SAMPLE_RATE]
+    song = torch.cat([voice, torch.full((10 * seconds * SAMPLE_RATE,), 1e-5), voice])
+    seen: list[int] = []
+
+    class Counting:
+        name, context_seconds = dio.name, dio.context_seconds
+
+        def for_recording(self, waveform_16k: torch.Tensor) -> Counting:
+            return self
+
+        def f0_hz(self, waveform_16k: torch.Tensor) -> torch.Tensor:
+            seen.append(len(waveform_16k))
+            return dio.f0_hz(waveform_16k)
+
+    every = extract_f0(dio, song, chunk_seconds=seconds)
+    heard = extract_f0(Counting(), song, chunk_seconds=seconds, silent_below=1e-3)
+    assert len(seen) < 6
+    ends = slice(0, seconds * 100), slice(-seconds * 100, None)
+    assert all(torch.equal(heard[end], every[end]) for end in ends)
+    assert not heard[2 * seconds * 100 : -2 * seconds * 100].any()
+
+
 def test_progress_rises_to_one_and_can_cancel(recording: torch.Tensor) -> None:
     dio = load_pitch_methods((F0Method.DIO,), "cpu")
     seen: list[float] = []

@@ -11,6 +11,7 @@ from torch import Tensor
 from ultimate_rvc.choices import F0Method
 from ultimate_rvc.device import is_out_of_memory, out_of_memory_error, release_cached_memory
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.chunks import SILENT_BELOW
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import PitchMethod, extract_f0, load_pitch_methods
 from ultimate_rvc.rvc.pitch.curve import autotune, proposed_shift, transpose_f0
@@ -24,8 +25,10 @@ SHORTEST_SECONDS = 2.0  # chunks are halved down to this for lack of memory
 class F0Finder:
     """Pitch methods on one device, each loaded when it is first wanted."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, skip_silence: bool = False) -> None:
         self._device = device
+        # A GPU would have to be waited for to know whether a piece is silent.
+        self._silent_below = SILENT_BELOW if skip_silence and device.type == "cpu" else None
         self._methods: dict[tuple[F0Method, ...], PitchMethod] = {}
 
     def find(self, waveform_16k: Tensor, names: Sequence[F0Method], progress: Progress) -> Tensor:
@@ -37,7 +40,13 @@ class F0Finder:
         while True:
             try:
                 method = self._method(tuple(names))
-                return extract_f0(method, waveform_16k, chunk_seconds=seconds, progress=progress)
+                return extract_f0(
+                    method,
+                    waveform_16k,
+                    chunk_seconds=seconds,
+                    silent_below=self._silent_below,
+                    progress=progress,
+                )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -82,7 +82,7 @@ class Pipeline:
         self.shifts_semitones: tuple[int, ...] = ()
         self._host_highpass = ScipyHighpass()
         self._device_highpass = TorchHighpass(device) if self.optimization.use_gpu_filter else None
-        self._f0 = F0Finder(device)
+        self._f0 = F0Finder(device, skip_silence=self.optimization.skip_silence)
         self._features = VocalFeatures(
             encoder,
             voice.version,

@@ -52,13 +52,16 @@ def extract_f0(
     waveform_16k: Tensor,
     *,
     chunk_seconds: float = CHUNK_SECONDS,
+    silent_below: float | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """The f0 of a recording, in memory that does not grow with its length.
 
     ``(samples,)`` at 16 kHz to ``(samples // 160 + 1,)`` in Hz, as ``method.f0_hz`` has them; docs/pitch.md says
     how closely it agrees with that of the whole. ``chunk_seconds`` is the length of the pieces, without the
-    context that each gets on both sides; ``progress`` receives the share that is done, as step "pitch".
+    context that each gets on both sides. A piece whose samples, context included, all stay below ``silent_below``
+    is unvoiced without being computed; left out, every piece is computed. ``progress`` receives the share that is
+    done, as step "pitch".
     """
     samples = waveform_16k.shape[0]
     f0_hz = torch.zeros(frame_count(samples), device=waveform_16k.device)
@@ -67,9 +70,11 @@ def extract_f0(
     for piece in pieces(samples, chunk_seconds, method.context_seconds):
         if progress is not None:
             progress.report("pitch", done / f0_hz.shape[0], method.name)
-        kept = method.f0_hz(waveform_16k[piece.samples])[piece.keep]
-        f0_hz[done : done + kept.shape[0]] = kept
-        done += kept.shape[0]
+        heard = waveform_16k[piece.samples]
+        count = piece.keep.stop - piece.keep.start
+        if silent_below is None or heard.abs().amax() >= silent_below:
+            f0_hz[done : done + count] = method.f0_hz(heard)[piece.keep]
+        done += count
     if progress is not None:
         progress.report("pitch", 1.0, method.name)
     return f0_hz
