@@ -1,6 +1,8 @@
 """A whole cover, from song to mp3, with networks of the published sizes: where the time goes at each quality.
 
     python benchmarks/cover.py [--seconds 24] [--repeats 1] [--threads 2] [--only fast,balanced] [--json]
+    python benchmarks/cover.py --seconds 15 25 35 45 60 --only fast,balanced      # how far the estimates are off
+    python benchmarks/cover.py --seconds 180 1800 10800 --music 60 --only fast    # memory of long recordings
 
 All networks have random weights, so nothing is downloaded; times do not depend on what weights say. Runs take
 turns, each in a process of its own with an empty cache, as a user's first cover of a song. Every step's seconds, the
@@ -12,6 +14,9 @@ KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the 
 own runs the first two in torch where their segment size differs from the network's, which is slower), then a
 conversion as RVC programs do it: float32, eager, the whole song computed.
 
+With ``--music`` only the first so many seconds of every half hour are music, the rest is silence, which costs next to
+no time: memory is what this is for.
+
 What random networks find is noise, so none of it is silent: the silence of real vocals, which is left out, is not in
 these figures.
 """
@@ -19,12 +24,15 @@ these figures.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +42,53 @@ SONGS_DIR = Path(__file__).resolve().parent.parent / "tests" / "data" / "songs"
 RIVAL, BEFORE = "Ultimate RVC", "before"
 NAMES = ("fast", "balanced", RIVAL, "best", BEFORE)
 USUAL_OVERLAP = 0.25
+MACHINE_FILE = "machine.json"  # what is known of this machine, in its data folder
 NETWORKS = ("demucs", "mdx-vocals", "mdx-light", "mdx-karaoke", "vocals", "karaoke", "dereverb")
 
 
-def prepare(folder: Path, seconds: float) -> None:
-    """Write the song and all networks below ``folder``."""
+def prepare(folder: Path, lengths: Sequence[float], music_seconds: float | None) -> None:
+    """Write the songs and all networks below ``folder``."""
     import numpy as np
 
     from random_models import ModelSize, write_models  # beside this file, as are the others
     from separation_networks import REVERB_FILE, write_separation_model
     from ultimate_rvc.audio.decode import decode
-    from ultimate_rvc.audio.encode import encode
+    from ultimate_rvc.audio.encode import encode_blocks
+    from ultimate_rvc.choices import AudioFormat
 
     models = folder / "models"
     for name in (*NETWORKS, REVERB_FILE):
-        write_separation_model(name, models / "separation")
+        if not (models / "separation" / file_name(name)).is_file():
+            write_separation_model(name, models / "separation")
     write_models(models, ModelSize.OFFICIAL, seed=0)
     parts = [decode(SONGS_DIR / f"{name}.ogg")[0] for name in SONG_FILES]
-    song = sum(np.resize(np.broadcast_to(part, (2, part.shape[-1])), (2, 10 * SONG_RATE)) for part in parts)
-    times = int(np.ceil(seconds / 10))
-    encode(folder / "song.wav", np.tile(song, times)[:, : round(seconds * SONG_RATE)] * 0.5, SONG_RATE)
+    ten = (
+        sum(np.resize(np.broadcast_to(part, (2, part.shape[-1])), (2, 10 * SONG_RATE)) for part in parts)
+        * 0.5
+    )
+
+    def blocks(seconds: float) -> Iterator[Any]:
+        for start in range(0, math.ceil(seconds), 10):
+            block = ten[:, : round(min(seconds - start, 10) * SONG_RATE)].astype(np.float32)
+            silent = music_seconds is not None and start % 1800 >= music_seconds
+            yield block * np.float32(not silent)
+
+    for seconds in lengths:
+        encode_blocks(song_file(folder, seconds), blocks(seconds), 2, SONG_RATE, audio_format=AudioFormat.WAV)
 
 
-def run_one(name: str, folder: Path) -> dict[str, Any]:
+def file_name(network: str) -> str:
+    from separation_networks import REVERB_FILE
+    from ultimate_rvc.separation.models import SEPARATION_MODELS
+
+    return REVERB_FILE if network == REVERB_FILE else SEPARATION_MODELS[network].file_name
+
+
+def song_file(folder: Path, seconds: float) -> Path:
+    return folder / f"song-{seconds:g}.wav"
+
+
+def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
     """One cover in this process."""
     import time
 
@@ -64,7 +96,7 @@ def run_one(name: str, folder: Path) -> dict[str, Any]:
     from separation_networks import REVERB_FILE
     from ultimate_rvc.choices import Quality, StepSwitch
     from ultimate_rvc.covers.recipe import make_cover
-    from ultimate_rvc.covers.settings import CoverSettings, StemSettings
+    from ultimate_rvc.covers.settings import CoverSettings, SourceSettings, StemSettings
     from ultimate_rvc.switches import OptimizationConfig
     from vocoder import own_peak_mb
 
@@ -87,10 +119,10 @@ def run_one(name: str, folder: Path) -> dict[str, Any]:
         quality = Quality(name)
     settings = CoverSettings(
         quality=quality, stems=stems, optimization=optimization, device="cpu", index_path=models / INDEX_FILE,
-        output_path=folder / "cover.mp3", overwrite=True,
+        output_path=folder / "cover.mp3", overwrite=True, source=SourceSettings(max_minutes=600),
     )  # fmt: skip
     started = time.perf_counter()
-    cover = make_cover(str(folder / "song.wav"), str(models / VOICE_FILE), settings)
+    cover = make_cover(str(song_file(folder, song_seconds)), str(models / VOICE_FILE), settings)
     return {
         "name": name,
         "seconds": time.perf_counter() - started,
@@ -102,12 +134,12 @@ def run_one(name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def run_in_process(name: str, folder: Path, threads: int) -> dict[str, Any]:
+def run_in_process(name: str, folder: Path, song_seconds: float, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
         # The machine's measurement is kept from run to run, the cache of covers is not.
-        known = folder / "machine.json"
+        known = folder / MACHINE_FILE
         if known.is_file():
-            (Path(home) / "machine.json").write_bytes(known.read_bytes())
+            (Path(home) / MACHINE_FILE).write_bytes(known.read_bytes())
         environment = os.environ | {
             "URVC_HOME": home,
             "URVC_MODELS_DIR": str(folder / "models"),
@@ -115,33 +147,36 @@ def run_in_process(name: str, folder: Path, threads: int) -> dict[str, Any]:
             "OMP_NUM_THREADS": str(threads),
         }
         command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
+        command += ["--seconds", f"{song_seconds:g}"]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        known.write_bytes((Path(home) / "machine.json").read_bytes())
+        known.write_bytes((Path(home) / MACHINE_FILE).read_bytes())
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Medians of each configuration, beside the rival's, as Markdown."""
-    by_name: dict[str, list[dict[str, Any]]] = {}
+    """Medians of each configuration and song, beside the rival's, as Markdown."""
+    groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for run in runs:
-        by_name.setdefault(run["name"], []).append(run)
-    medians = {name: statistics.median(run["seconds"] for run in group) for name, group in by_name.items()}
+        groups.setdefault((run["song_seconds"], run["name"]), []).append(run)
+    medians = {key: statistics.median(run["seconds"] for run in group) for key, group in groups.items()}
     lines = [
-        "| cover | s | RTF | against Ultimate RVC | against before | peak MB | said before | steps |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
+        "| song | cover | s | RTF | against Ultimate RVC | against before | peak MB | said before | steps |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for name, group in by_name.items():
-        total, last = medians[name], group[-1]
-        ratios = [f"{medians[other] / total:.2f}x" if other in medians else "-" for other in (RIVAL, BEFORE)]
+    for (song_seconds, name), group in groups.items():
+        total, last = medians[song_seconds, name], group[-1]
+        others = [medians.get((song_seconds, other)) for other in (RIVAL, BEFORE)]
+        ratios = [f"{other / total:.2f}x" if other else "-" for other in others]
         steps = ", ".join(
             f"{step} {seconds:.1f} ({seconds / last['seconds']:.0%})"
             for step, seconds in last["steps"].items()
             if seconds >= 0.05
         )
+        said = [run["estimate_seconds"] for run in group]
         lines.append(
-            f"| {name} | {total:.1f} | {total / last['song_seconds']:.2f} | {' | '.join(ratios)} | "
-            f"{max(run['peak_mb'] for run in group):.0f} | {last['estimate_seconds']:.0f} s | {steps} |"
+            f"| {song_seconds:.0f} s | {name} | {total:.1f} | {total / song_seconds:.2f} | {' | '.join(ratios)} | "
+            f"{max(run['peak_mb'] for run in group):.0f} | {said[0]:.0f} s ({said[0] / total - 1:+.0%}) | {steps} |"
         )
     return "\n".join(lines)
 
@@ -150,7 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=24.0, help="length of the song")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[24.0], help="lengths of the songs")
+    parser.add_argument("--music", type=float, help="only so many seconds of each half hour are music")
+    parser.add_argument("--forget", action="store_true", help="do not let estimates learn from run to run")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default=",".join(NAMES), help="configurations, separated by commas")
@@ -159,7 +196,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(run_one(arguments.one, arguments.folder)))
+        print(json.dumps(run_one(arguments.one, arguments.folder, *arguments.seconds)))
         return
     names = arguments.only.split(",")
     if unknown := [name for name in names if name not in NAMES]:
@@ -167,12 +204,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        prepare(folder, arguments.seconds)
+        prepare(folder, arguments.seconds, arguments.music)
         runs = []
         for _ in range(arguments.repeats):
-            for name in names:
-                print(f"{name} ...", file=sys.stderr, flush=True)
-                runs.append(run_in_process(name, folder, arguments.threads))
+            for seconds, name in itertools.product(arguments.seconds, names):
+                print(f"{seconds:g} s: {name} ...", file=sys.stderr, flush=True)
+                runs.append(run_in_process(name, folder, seconds, arguments.threads))
+                if arguments.forget:
+                    (folder / MACHINE_FILE).unlink()
     print(table(runs))
     if arguments.json:
         print(json.dumps(runs, indent=1))

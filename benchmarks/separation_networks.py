@@ -37,10 +37,28 @@ def write_separation_model(name: str, folder: Path, seed: int = 0) -> Path:
 
 
 def _write_mdx(shape: MdxShape, path: Path, stem: str, seed: int) -> Path:
-    """A random file is not in the table of hashes, so its parameters lie beside it."""
+    """A random file is not in the table of hashes, so its parameters lie beside it.
+
+    Its output is brought to the level of its input: silence would be left out of all that follows.
+    """
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from ultimate_rvc.separation.mdx_net import MdxNetwork, MdxParameters
+    from ultimate_rvc.separation.models import Effort
+
     write_network(shape, path, seed)
-    path.with_suffix(".yaml").write_text(
-        f"n_fft: {shape.n_fft}\ndim_f: {shape.dim_f}\ndim_t: {shape.dim_t}\ncompensate: 1.0\nstem: {stem}\n",
-        encoding="utf-8",
-    )
+    config = path.with_suffix(".yaml")
+
+    def describe(compensate: float) -> None:
+        parameters = MdxParameters(shape.n_fft, shape.dim_f, shape.dim_t, compensate, stem)
+        config.write_text(
+            "".join(f"{name}: {value}\n" for name, value in asdict(parameters).items()), encoding="utf-8"
+        )
+
+    describe(1.0)
+    sound = (0.1 * np.random.default_rng(seed).standard_normal((2, 44_100))).astype(np.float32)
+    found = MdxNetwork(path.name, path, config, "cpu", Effort()).stems(sound, lambda _: None)[stem]
+    describe(float(sound.std() / found.std()))
     return path
