@@ -13,6 +13,7 @@ import torch
 
 from ultimate_rvc.device import is_out_of_memory, out_of_memory_error
 from ultimate_rvc.errors import SpeechError, UltimateRVCError, first_line
+from ultimate_rvc.rvc.train.settings import Precision
 from ultimate_rvc.speech.llasa.folders import Reader
 from ultimate_rvc.speech.llasa.prompt import Vocabulary
 from ultimate_rvc.speech.llasa.settings import NumberFormat
@@ -23,6 +24,12 @@ DTYPES = {
     NumberFormat.FLOAT32: torch.float32,
     NumberFormat.FLOAT16: torch.float16,
     NumberFormat.BFLOAT16: torch.bfloat16,
+}
+# By the words of trainings.
+FORMATS = {
+    Precision.FP32: NumberFormat.FLOAT32,
+    Precision.FP16: NumberFormat.FLOAT16,
+    Precision.BF16: NumberFormat.BFLOAT16,
 }
 # What is tried one after the other: bfloat16 has float32's range, so nothing overflows in it.
 FALLBACKS = {
