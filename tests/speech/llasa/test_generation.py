@@ -93,16 +93,16 @@ def test_looking_at_the_end_seldom_changes_nothing(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = Generator(model, LlasaSettings())
-    seldom = [generator.speak(prompt_of(model), seed) for seed in range(3)]
+    seldom = [generator.speak(prompt_of(model), seed) for seed in (0, 2)]
     monkeypatch.setattr(generation, "CHECK_EVERY", 1)
-    often = [generator.speak(prompt_of(model), seed) for seed in range(3)]
+    often = [generator.speak(prompt_of(model), seed) for seed in (0, 2)]
     assert [each.codes.tolist() for each in seldom] == [each.codes.tolist() for each in often]
     assert all(each.is_complete for each in seldom)
     assert len({len(each.codes) for each in seldom}) > 1
 
 
 def test_a_seed_gives_the_same_samples_and_another_seed_others(model: LanguageModel) -> None:
-    generator = Generator(model, LlasaSettings())
+    generator = Generator(model, LlasaSettings(max_tokens=150))
     torch.manual_seed(1)
     first = generator.speak(prompt_of(model), 3).codes.tolist()
     torch.manual_seed(2)  # nobody else's random numbers matter

@@ -55,7 +55,8 @@ def make_dataset(
     SettingError
         ``output`` is an input, a folder, or in none.
     SpeechError
-        Folder or transcript cannot be used, ``output`` is there and no dataset, the codec is not there, or nothing could be encoded.
+        Folder or transcript cannot be used, ``output`` is there and no dataset, the codec is not there, or nothing
+        could be encoded.
     """
     wanted, left_out = _wanted(folder, read_transcript(transcript))
     output = Outputs([transcript, *(recording.path for recording in wanted)]).named_file(output).path
