@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.llasa import folders
 
 FloatArray = NDArray[np.float32]
 
@@ -78,6 +80,13 @@ ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
             lambda: any(shutil.which(program) for program in SYSTEM_PROGRAMS),
             "install espeak-ng or flite by the system's package manager",
         ),
+        EngineInfo(
+            SpeechEngineName.LLASA, "ultimate_rvc.speech.llasa.engine:Engine",
+            "a language model that speaks, and reads like the person of a recording; English, Chinese",
+            folders.LICENCE,
+            folders.is_here,
+            folders.WAY_OUT,
+        ),
     )
 }  # fmt: skip
 
@@ -116,7 +125,9 @@ def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
     names = [each.name for each in engine.speakers()]
     if speaker is None:
         return names[0]
-    if speaker not in names:
+    if speaker not in names and not (
+        getattr(engine, "takes_paths", False) and Path(speaker).expanduser().exists()
+    ):
         shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
         raise SpeechError(f"speaker '{speaker}' is unknown; choose from {shown}.", "speaker")
     return speaker
