@@ -32,6 +32,9 @@ def door(*, is_local: bool) -> Door:
         ("sources", {"sources": ["/home/me/diary.wav"]}),
         ("index", {"source": "https://example.com/a.zip", "index": "/etc/passwd"}),
         ("source", {"source": "/etc/passwd"}),
+        ("speaker", {"speaker": "/home/me/diary.wav"}),
+        ("speaker", {"speaker": "../diary.wav"}),
+        ("speaker", {"speaker": "src"}),  # a file or folder where the server was started
         ("overwrite", {"overwrite": True}),
         ("overwrite", {"cover": {"overwrite": True}}),
         ("allow_local", {"source": "http://127.0.0.1/", "allow_local": True}),
@@ -58,6 +61,7 @@ def test_every_path_of_every_kind_of_work_is_known() -> None:
     [
         {"source": "demo", "cover": {"output_path": None, "overwrite": None, "conversion": {"seed": 1}}},
         {"source": "https://example.com/song", "overwrite": False, "sources": []},
+        {"speaker": "espeak-ng:de"},
     ],
 )
 def test_what_opens_nothing_is_let_through(settings: dict[str, Any]) -> None:

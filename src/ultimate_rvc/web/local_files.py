@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.assets.links import is_link
@@ -16,6 +17,7 @@ from ultimate_rvc.work.requests import DEMO_SOURCE
 # Wherever they stand, the program takes these as files or folders, or as a name of one.
 PATHS = {entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_path}
 SOURCE = "source"  # may be a link
+SPEAKER = "speaker"  # a name, or for engines that read like a recording, a file
 NOT_FOR_OTHERS = {OVERWRITE, "allow_local"}
 
 
@@ -38,5 +40,10 @@ def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:
         elif name == SOURCE:
             if value != DEMO_SOURCE and not is_link(str(value)):
                 raise problem(desk.texts, desk.texts("error.path", name=name))
-        elif name in PATHS:
+        elif name in PATHS or (name == SPEAKER and _may_be_a_path(str(value))):
             raise problem(desk.texts, desk.texts("error.path", name=name))
+
+
+def _may_be_a_path(name: str) -> bool:
+    path = Path(name).expanduser()
+    return path.name != name or path.exists()
