@@ -17,8 +17,10 @@ from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.settings import check_range, settings_of
-from ultimate_rvc.speech.engines import open_engine
-from ultimate_rvc.speech.reading import read_aloud
+from ultimate_rvc.speech.choosing import choose
+from ultimate_rvc.speech.documents import chapters_of
+from ultimate_rvc.speech.reading import Reader, read_aloud
+from ultimate_rvc.speech.script import joined
 from ultimate_rvc.switches import OptimizationConfig, resolve_config
 from ultimate_rvc.voices.library import find_voice
 
@@ -93,6 +95,7 @@ def speak(
     *,
     engine: str = SpeechEngineName.AUTO,
     speaker: str | None = None,
+    language: str | None = None,
     rate: float = 1.0,
     progress: Progress | None = None,
     **conversion: Any,
@@ -101,12 +104,16 @@ def speak(
 
     Parameters
     ----------
+    text : str
+        Plain text, SSML (it begins with ``<speak>``) or subtitles in SubRip or WebVTT, which are said at their times.
     voice : name or path, optional
         As ``model`` of :func:`convert`; left out: as the engine's speaker reads it.
     engine : str
         ``auto``, ``hibari`` or ``system``; ``urvc speech engines`` lists them.
     speaker : str, optional
         Who reads, by the engine's name; it decides the language.
+    language : str, optional
+        Such as ``en-GB``: the engine's first speaker of it reads.
     rate : float
         Pace, 0.5 to 2.
     **conversion
@@ -133,7 +140,9 @@ def speak(
         raise SettingError(f"engine is {engine!r}; choose from {', '.join(SpeechEngineName)}.", "engine")
     progress = progress or Progress()
     seed = conversion.get("seed", ConversionSettings.seed)
-    spoken = read_aloud(text, open_engine(SpeechEngineName(engine)), speaker, rate, seed, progress)
+    reader = Reader(choose(SpeechEngineName(engine), speaker, language), rate, seed)
+    speech = read_aloud(joined(chapters_of(text)), reader, progress)
+    spoken = speech.waveform, speech.sample_rate
     return spoken if voice is None else convert(spoken, voice, progress=progress, **conversion)
 
 

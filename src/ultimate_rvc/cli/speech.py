@@ -14,31 +14,38 @@ from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli import options
 from ultimate_rvc.cli.console import show_json, show_line, show_optimization, show_table
 from ultimate_rvc.cli.doing import do
-from ultimate_rvc.errors import SettingError, SpeechError
+from ultimate_rvc.errors import SettingError
 from ultimate_rvc.work.requests import SpeechRequest
+from ultimate_rvc.work.result import WorkResult
 
 STANDARD_INPUT = "-"
-TEXT_SUFFIXES = (".txt", ".md")
-MOST_BYTES = 10_000_000
+MOST_CHARACTERS = 10_000_000  # of standard input
 
 app = typer.Typer(no_args_is_help=True, help="Engines that read text aloud, and their speakers.")
 
 
-@options.takes(SpeechRequest)
+@options.takes(SpeechRequest, own_flags={"text": "TEXT"})
 @options.takes_optimization
 def speech(
     asked: dict[str, Any],
     switches: Mapping[str, Any],
     text: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="What to read aloud, a .txt or .md file, or - for standard input.", show_default=False
+            help="What to read aloud; a .txt, .md, .srt, .vtt, .ssml or .epub file; or - for standard input, "
+            "which is also read when something is piped in.",
+            show_default=False,
         ),
-    ],
-    model: options.Model = None,
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", "--voice", help="Voice: a name in the library, or a .pth or .safetensors file."
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Read a text aloud in a voice; without --model as the engine's own speaker.
+    """Read a text or document aloud in a voice; without --model as the engine's own speaker.
 
     Example: urvc generate speech "Good morning!" --model starter --output morning.mp3
     """
@@ -47,38 +54,56 @@ def speech(
     conversion = asked.get("conversion", {})
     given = {
         **asked,
-        "text": _text_of(text),
+        **_text_or_document(text, "document" in asked),
         "voice": model,
         "conversion": conversion_for(model, conversion) if model is not None else conversion,
         "optimization": switches,
     }
     result = do("speech", given)
     if as_json:
-        show_json({"path": result.files[0].path, **result.facts, "device": result.device})
+        files = [{"role": file.role, "path": file.path} for file in result.files]
+        show_json({"path": result.files[0].path, "files": files, **result.facts, "device": result.device})
         return
-    seconds = sum(step.seconds for step in result.steps)
-    show_table(["step", "took"], [[step.name, f"{step.seconds:.1f} s"] for step in result.steps])
-    length = result.facts["duration_seconds"]
-    show_line(f"{length:.1f} s of speech in {seconds:.1f} s on {result.device} (RTF {seconds / length:.2f})")
-    show_line(f"speech: {result.files[0].path}")
+    _show(result)
+
+
+def _show(result: WorkResult) -> None:
+    """Times, files and the real-time factor."""
+    seconds: dict[str, float] = {}
+    for step in result.steps:  # of a book once a chapter
+        seconds[step.name] = seconds.get(step.name, 0.0) + step.seconds
+    show_table(["step", "took"], [[name, f"{took:.1f} s"] for name, took in seconds.items()])
+    length, took = result.facts["duration_seconds"], result.facts["elapsed_seconds"]
+    show_line(f"{length:.1f} s of speech in {took:.1f} s on {result.device} (RTF {took / length:.2f})")
+    for file in result.files:
+        show_line(f"{file.role}: {file.path}")
     show_optimization(result.facts["optimization"])
 
 
-def _text_of(given: str) -> str:
-    """The text itself, or what is in the file or comes from standard input."""
-    if given == STANDARD_INPUT:
-        return sys.stdin.read(MOST_BYTES)
-    path = Path(given)
-    if not given.lower().endswith(TEXT_SUFFIXES):
-        return given
+def _text_or_document(given: str | None, has_document: bool) -> dict[str, Any]:
+    """The fields ``text`` and ``document`` from the argument, or from what is piped in."""
+    if given is None and has_document:
+        return {"text": None}
+    if given == STANDARD_INPUT or (given is None and not sys.stdin.isatty()):
+        text = sys.stdin.read(MOST_CHARACTERS + 1)
+        if len(text) > MOST_CHARACTERS:
+            raise SettingError(f"Standard input has over {MOST_CHARACTERS:,} characters: cut it into parts.")
+        return {"text": text}
+    if given is None:
+        raise SettingError("TEXT is missing: say what is to be read aloud, or name a file.")
+    return {"text": None, "document": given} if _is_document(given) else {"text": given}
+
+
+def _is_document(given: str) -> bool:
+    """Whether the argument names a file: by its suffix, or because there is one of that name."""
+    from ultimate_rvc.speech.documents import SUFFIXES
+
+    if "\n" in given:
+        return False
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SettingError(f"{path} is larger than {MOST_BYTES // 1_000_000} MB: cut it into parts.")
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpeechError(f"{path} is not text in UTF-8: save it as that.") from error
-    except OSError as error:
-        raise SpeechError(f"{path} cannot be read: {error.strerror}.") from error
+        return given.lower().endswith(tuple(SUFFIXES)) or Path(given).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero in it
+        return False
 
 
 @app.command()
