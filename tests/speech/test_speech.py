@@ -15,40 +15,30 @@ import pytest
 from numpy.typing import NDArray
 
 import ultimate_rvc
+from tone_engine import ToneEngine, reader_of
 from ultimate_rvc.audio.decode import decode_mono, probe
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SettingError, SpeechError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech import engines, reading
-from ultimate_rvc.speech.engines import Speaker, checked_speaker, open_engine
-from ultimate_rvc.speech.reading import SPEECH_RMS, read_aloud
+from ultimate_rvc.speech.choosing import Cast, choose
+from ultimate_rvc.speech.engines import checked_speaker, open_engine
+from ultimate_rvc.speech.reading import SPEECH_RMS, Reader, read_aloud
+from ultimate_rvc.speech.script import chapter_of
 
 FloatArray = NDArray[np.float32]
 TEXT = "Good morning, singers! The quick brown fox jumps over the lazy dog."
 
 
-class ToneEngine:
-    """Reads a passage as a tone, as long as it has letters, each louder than the one before."""
-
-    rate_hz = 16_000
-
-    def __init__(self) -> None:
-        self.read: list[str] = []
-
-    def speakers(self) -> tuple[Speaker, ...]:
-        return (Speaker("tone", "en", "a tone"), Speaker("other", "en", "the same"))
-
-    def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
-        self.read.append(text)
-        count = round(len(text) * 0.05 * self.rate_hz / rate)
-        level = 0.02 * len(self.read)
-        return (level * np.sin(0.3 * np.arange(count))).astype(np.float32), self.rate_hz
+def read(text: str, reader: Reader) -> tuple[FloatArray, int]:
+    speech = read_aloud(chapter_of(text), reader, Progress())
+    return speech.waveform, speech.sample_rate
 
 
 def test_passages_are_joined_equally_loud_with_pauses_and_without_clicks() -> None:
     engine = ToneEngine()
-    speech, rate = read_aloud("First one here. Second one.\n\nThird one.", engine, None, 1.0, 0, Progress())
+    speech, rate = read("First one here. Second one.\n\nThird one.", reader_of(engine))
     assert engine.read == ["First one here.", "Second one.", "Third one."]
     seconds = [0.75, 0.3, 0.55, 0.7, 0.5]
     assert len(speech) == pytest.approx(sum(seconds) * rate, abs=5)
@@ -61,10 +51,10 @@ def test_passages_are_joined_equally_loud_with_pauses_and_without_clicks() -> No
 
 
 def test_hibari_reads_alike_with_a_seed_and_faster_when_asked() -> None:
-    engine = open_engine(SpeechEngineName.HIBARI)
-    first, rate = read_aloud(TEXT, engine, None, 1.0, 7, Progress())
-    again, _ = read_aloud(TEXT, engine, None, 1.0, 7, Progress())
-    faster, _ = read_aloud(TEXT, engine, None, 1.5, 7, Progress())
+    cast = choose(SpeechEngineName.HIBARI, None, None)
+    first, rate = read(TEXT, Reader(cast, seed=7))
+    again, _ = read(TEXT, Reader(cast, seed=7))
+    faster, _ = read(TEXT, Reader(cast, rate=1.5, seed=7))
     np.testing.assert_array_equal(first, again)
     assert rate == 24_000
     assert 3 < len(first) / rate < 8
@@ -77,7 +67,7 @@ def test_the_systems_own_voices_read(program: str) -> None:
         pytest.skip(f"{program} is not installed here")
     engine = open_engine(SpeechEngineName.SYSTEM)
     speaker = next(each for each in engine.speakers() if each.name.startswith(program))
-    speech, rate = read_aloud("--help is no option. " + TEXT, engine, speaker.name, 1.0, 0, Progress())
+    speech, rate = read("--help is no option. " + TEXT, Reader(Cast(engine, speaker)))
     assert len(speech) > 3 * rate
 
 
@@ -91,10 +81,10 @@ def test_an_unknown_speaker_and_empty_text_are_told(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SpeechError, match="speaker 'nobody' is unknown; choose from tone, other"):
         checked_speaker(ToneEngine(), "nobody")
     with pytest.raises(SpeechError, match="nothing in the text that can be read"):
-        read_aloud(" \U0001f600 ... ", ToneEngine(), None, 1.0, 0, Progress())
+        read(" \U0001f600 ... ", reader_of(ToneEngine()))
     monkeypatch.setattr(reading, "MOST_TEXT", 10)
     with pytest.raises(SpeechError, match="at most 10 are read at once"):
-        read_aloud("a" * 11, ToneEngine(), None, 1.0, 0, Progress())
+        read("a" * 11, reader_of(ToneEngine()))
 
 
 def test_python_speaks_with_and_without_a_voice() -> None:
@@ -135,7 +125,7 @@ def test_a_text_becomes_speech_in_a_voice(urvc: Urvc, tmp_path: Path) -> None:
     assert np.abs(spoken).max() > 0.05
 
 
-def test_a_file_and_standard_input_are_read_and_the_result_is_named_after_its_words(
+def test_a_file_and_standard_input_are_read(
     urvc: Urvc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "letter.txt"
@@ -143,7 +133,7 @@ def test_a_file_and_standard_input_are_read_and_the_result_is_named_after_its_wo
     code, out, _ = urvc("generate", "speech", source, "--json")
     assert code == 0
     told = json.loads(out)
-    assert Path(told["path"]).name == "Dear friend, all is well.wav"
+    assert Path(told["path"]).name == "letter.wav"
     assert told["voice"] is None
     assert probe(Path(told["path"])).sample_rate == 24_000
     monkeypatch.setattr(sys, "stdin", io.StringIO("Read from a pipe."))
@@ -154,8 +144,8 @@ def test_a_file_and_standard_input_are_read_and_the_result_is_named_after_its_wo
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["", "--json"], 2, "text is empty"),
-        (["missing.txt"], 1, "missing.txt cannot be read"),
+        (["", "--json"], 2, "TEXT is empty"),
+        (["missing.txt"], 1, "There is no file"),
         (["Hello.", "--speaker", "nobody"], 1, "--speaker 'nobody' is unknown; choose from heart"),
         (["Hello.", "--rate", "9"], 2, "--rate"),
         (["Hello.", "--model", "nobody at all"], 1, "nobody at all"),

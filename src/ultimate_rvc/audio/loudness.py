@@ -41,7 +41,8 @@ def _block_powers(channel_48k: FloatArray) -> NDArray[np.float64]:
     """Mean square of each block of a K-weighted channel."""
     hop = round(BLOCK_SECONDS * RATE / OVERLAP)
     if len(channel_48k) < OVERLAP * hop:
-        return np.array([np.square(_k_weighted(channel_48k, _at_rest())).mean()])
+        weighted = _k_weighted(channel_48k, _at_rest())
+        return np.array([np.square(weighted).sum() / max(len(weighted), 1)])
     state = _at_rest()
     hops: list[NDArray[np.float64]] = []
     # Part by part: in float64 an hour would take gigabytes.
@@ -75,7 +76,7 @@ def _lufs(power: NDArray[np.float64] | float) -> NDArray[np.float64]:
 
 
 def at_loudness(waveform: FloatArray, sample_rate: int, lufs: float) -> FloatArray:
-    """``waveform`` at that loudness, its true peaks held below -1 dBTP; silence stays as it is."""
+    """``(samples,)`` or ``(channels, samples)`` at that loudness, true peaks held below -1 dBTP; silence stays."""
     present = loudness_lufs(waveform, sample_rate)
     if not math.isfinite(present):
         return waveform

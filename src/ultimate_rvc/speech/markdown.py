@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 SPOKEN_INLINE = frozenset({"text", "code_inline", "softbreak", "hardbreak"})
-SENTENCE_ENDS = ".!?…:;,。！？：；，"  # noqa: RUF001
 
 
 def chapters_of_markdown(text: str) -> tuple[Chapter, ...]:

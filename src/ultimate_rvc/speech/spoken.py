@@ -33,7 +33,7 @@ AMOUNT = re.compile(
 HOST = re.compile(
     r"\b(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|io|dev|info|uk|de|fr|tw|jp|cn|eu|app|ai)\b", re.IGNORECASE
 )
-VERSION = re.compile(r"(?<![\d.,])\d+(?:\.\d+){2,}(?![\d,])")
+VERSION = re.compile(r"(?<![\d.,])\d+(?:\.\d+){2,}(?!\d|,\d)")
 NUMERO = re.compile(r"\bNo\.\s?(?=\d)")
 ABOUT = re.compile(r"(?<![\w~])~\s?(?=\d)")
 # Letters that a reader of English has a sound for; Greek ones and the rest stand in formulas.
@@ -128,8 +128,8 @@ def read_lexicon(path: Path) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        word, tab, respelling = (part.strip() for part in line.partition("\t"))
-        if not tab or not word or not respelling:
+        word, _, respelling = (part.strip() for part in line.partition("\t"))
+        if not word or not respelling:
             raise SpeechError(
                 f"Line {number} of the lexicon {path} is no word, tab and respelling: {line.strip()[:40]!r}.",
                 "lexicon",
