@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import ultimate_rvc
 from tone_engine import ToneEngine, reader_of
 from ultimate_rvc.audio.decode import decode_mono, probe
+from ultimate_rvc.audio.loudness import loudness_lufs
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SettingError, SpeechError
@@ -25,6 +26,7 @@ from ultimate_rvc.speech import engines, reading
 from ultimate_rvc.speech.choosing import Cast, choose
 from ultimate_rvc.speech.engines import checked_speaker, open_engine
 from ultimate_rvc.speech.reading import SPEECH_RMS, Reader, read_aloud
+from ultimate_rvc.speech.samples import sample_text
 from ultimate_rvc.speech.script import chapter_of
 
 FloatArray = NDArray[np.float32]
@@ -160,10 +162,105 @@ def test_what_cannot_be_read_is_told_in_one_sentence(
     assert "Traceback" not in err
 
 
-def test_engines_and_speakers_are_listed(urvc: Urvc) -> None:
+def onsets(path: Path) -> FloatArray:
+    """Where sound begins after at least 0.3 s of silence, in seconds."""
+    waveform = decode_mono(path, 16_000)
+    loud = np.flatnonzero(np.abs(waveform) > 0.05 * np.abs(waveform).max()) / 16_000
+    return loud[np.flatnonzero(np.diff(loud, prepend=-1.0) > 0.3)].astype(np.float32)
+
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+Good morning.
+
+2
+00:00:04,000 --> 00:00:06,000
+Birds are singing.
+"""
+
+
+def test_subtitles_keep_their_times_through_a_voice_and_stay_as_they_were(urvc: Urvc, tmp_path: Path) -> None:
+    source, output = tmp_path / "talk.srt", tmp_path / "talk.wav"
+    source.write_text(SRT, encoding="utf-8")
+    words = ["generate", "speech", source, "--voice", "starter", "--output", output, "--subtitles", "srt"]
+    for _ in range(2):
+        code, out, err = urvc(*words, "--overwrite")
+        assert code == 0, err
+    assert np.abs(onsets(output) - [1.0, 4.0]).max() < 0.1
+    assert source.read_text(encoding="utf-8") == SRT
+    beside = tmp_path / "talk (1).srt"
+    assert f"subtitles: {beside}" in out
+    assert "00:00:04,000 --> " in beside.read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk (1).srt", "talk.srt", "talk.wav"]
+
+
+def test_each_chapter_has_its_file_as_loud_as_asked(urvc: Urvc, tmp_path: Path) -> None:
+    source = tmp_path / "book.md"
+    source.write_text("# The Gate\n\nIt was **old**.\n\n# The End\n\nIt fell.\n", encoding="utf-8")
+    words = ["--split-chapters", "--loudness-lufs", "-20", "--output-format", "flac", "--subtitles", "vtt"]
+    code, out, err = urvc("generate", "speech", source, "--output", tmp_path / "parts", *words, "--json")
+    assert code == 0, err
+    files = [Path(file["path"]) for file in json.loads(out)["files"]]
+    assert [path.name for path in files] == [
+        *(
+            "book - 01 The Gate.flac",
+            "book - 01 The Gate.vtt",
+            "book - 02 The End.flac",
+            "book - 02 The End.vtt",
+        ),
+    ]
+    for path in files[::2]:
+        waveform = decode_mono(path, 24_000)
+        assert loudness_lufs(waveform, 24_000) == pytest.approx(-20, abs=0.5)
+    assert "It was old." in files[1].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["Hi.", "--document", "a.txt"], 2, "TEXT and --document are both given"),
+        (["Hi.", "--split-chapters", "--output", "a.wav"], 2, "a.wav is one file, but each chapter has its own"),
+        (["Hi.", "--lexicon", "none.tsv"], 1, "There is no file"),
+        (["Hi.", "--language", "xx"], 1, "--language 'xx' is read by nobody here"),
+        (["Hi.", "--loudness-lufs", "0"], 2, "--loudness-lufs is 0.0, but must be from -40 to -5"),
+        (["<speak>\n<b>Hi</b></speak>"], 1, "Line 2 of the SSML: <b> is not understood"),
+        (["你好"], 1, "the text is in another script"),
+        (["Hi.", "--text-format", "epub"], 1, "A book in EPUB is a file"),
+    ],
+)
+def test_wrong_wishes_are_told_in_one_sentence(urvc: Urvc, words: list[str], code: int, told: str) -> None:
+    ended, _, err = urvc("generate", "speech", *words)
+    assert ended == code
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_standard_input_that_is_too_long_is_not_cut_in_silence(
+    urvc: Urvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("word " * 2_000_001))
+    code, _, err = urvc("generate", "speech", "-")
+    assert code == 2
+    assert "over 10,000,000 characters: cut it into parts" in err
+
+
+def test_a_sample_is_written_in_the_speakers_language(urvc: Urvc, tmp_path: Path) -> None:
+    code, out, err = urvc("speech", "sample", "heart", "--output", tmp_path / "heart.wav")
+    assert code == 0, err
+    assert f"speech: {tmp_path / 'heart.wav'}" in out
+    assert 2 < probe(tmp_path / "heart.wav").duration_seconds < 9
+    assert sample_text("de-AT").startswith("Guten Morgen")
+    assert sample_text("xx") == sample_text("en-GB")
+    code, _, err = urvc("speech", "sample", "nobody")
+    assert code == 1
+    assert "'nobody' is unknown" in err
+
+
+def test_engines_and_their_voices_are_listed(urvc: Urvc) -> None:
     code, out, _ = urvc("speech", "engines", "--json")
     assert code == 0
     assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system"]
-    code, out, _ = urvc("speech", "speakers", "--engine", "hibari")
+    code, out, _ = urvc("speech", "voices", "--engine", "hibari", "--language", "en-US")
     assert code == 0
     assert "heart" in out
+    assert "en-GB" not in out

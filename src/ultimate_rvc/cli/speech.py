@@ -129,15 +129,61 @@ def engines(as_json: options.AsJson = False) -> None:
 
 
 @app.command()
-def speakers(
+def voices(
     engine: Annotated[SpeechEngineName, typer.Option(help="Of which engine.")] = SpeechEngineName.AUTO,
+    language: Annotated[
+        str | None, typer.Option(help="Of this language only, such as en-GB or zh.", show_default=False)
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List who can read: the names for --speaker."""
+    from ultimate_rvc.speech.choosing import speaks
     from ultimate_rvc.speech.engines import open_engine
 
-    found = open_engine(engine).speakers()
+    known = open_engine(engine).speakers()
+    found = [each for each in known if language is None or speaks(each, language)]
     if as_json:
         show_json([asdict(speaker) for speaker in found])
         return
     show_table(["speaker", "language", ""], [[each.name, each.language, each.description] for each in found])
+
+
+@app.command()
+def sample(
+    speaker: Annotated[str, typer.Argument(help="Who reads: a name of urvc speech voices.")],
+    engine: Annotated[SpeechEngineName, typer.Option(help="Of which engine.")] = SpeechEngineName.AUTO,
+    model: options.Model = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; left out: a free name in the output folder.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a sentence as a speaker says it, in the speaker's language.
+
+    Example: urvc speech sample heart --output heart.wav
+    """
+    from ultimate_rvc.speech.choosing import choose
+    from ultimate_rvc.speech.samples import sample_text
+    from ultimate_rvc.work.settings_parts import conversion_for
+
+    chosen = choose(engine, speaker, None).speaker
+    given = {
+        "text": sample_text(chosen.language),
+        "engine": engine,
+        "speaker": chosen.name,
+        "voice": model,
+        "conversion": conversion_for(model, {}) if model is not None else {},
+        "output": output,
+        "output_name": f"sample of {chosen.name.replace(':', ' ')}",
+    }
+    result = do("speech", given)
+    if as_json:
+        show_json({"path": result.files[0].path, **result.facts})
+        return
+    show_line(f"speech: {result.files[0].path}")

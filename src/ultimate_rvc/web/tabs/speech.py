@@ -8,10 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.speech.choosing import choose
 from ultimate_rvc.speech.documents import SUFFIXES
+from ultimate_rvc.speech.samples import sample_text
 from ultimate_rvc.web import display
 from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.panel import JobPanel, of_kind
@@ -73,22 +77,23 @@ def build(desk: Desk) -> list[JobPanel]:
 
     inputs = [text, document, voice, desk.client, desk.optimization, *form.components]
     panel.starts(go, start, inputs)
-    panel.starts(
-        sample,
-        lambda client, *values: desk.submit("speech", _sample(form.read(values), texts), client).id,
-        [desk.client, *form.components],
-    )
+
+    def hear(client: str, *values: Any) -> int:
+        return desk.submit("speech", _sample(form.read(values), texts), client).id
+
+    panel.starts(sample, hear, [desk.client, *form.components])
     return [panel]
 
 
 def _sample(asked: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
     """Settings with which the chosen speaker says a sentence, as nobody else."""
-    who = {name: asked[name] for name in ("engine", "speaker", "language", "rate") if name in asked}
-    name = texts("speech.sample.name", name=who.get("speaker") or who.get("language") or who["engine"])
-    return {"text": texts("speech.sample.text"), "voice": None, "output_name": name, **who}
+    cast = choose(SpeechEngineName(asked["engine"]), asked.get("speaker"), asked.get("language"))
+    who = {name: asked[name] for name in ("engine", "rate") if name in asked} | {"speaker": cast.speaker.name}
+    name = texts("speech.sample.name", name=cast.speaker.name.replace(":", " "))
+    return {"text": sample_text(cast.speaker.language), "voice": None, "output_name": name, **who}
 
 
-def _follow_engine(desk: Desk, form: advanced.Form) -> None:
+def _follow_engine(desk: Desk, form: Form) -> None:
     """Let the list of speakers be that of the chosen engine."""
     (engine,) = form.only("engine").components
     (speaker,) = form.only("speaker").components
