@@ -219,7 +219,11 @@ def test_each_chapter_has_its_file_as_loud_as_asked(urvc: Urvc, tmp_path: Path) 
     ("words", "code", "told"),
     [
         (["Hi.", "--document", "a.txt"], 2, "TEXT and --document are both given"),
-        (["Hi.", "--split-chapters", "--output", "a.wav"], 2, "a.wav is one file, but each chapter has its own"),
+        (
+            ["Hi.", "--split-chapters", "--output", "a.wav"],
+            2,
+            "a.wav is one file, but each chapter has its own",
+        ),
         (["Hi.", "--lexicon", "none.tsv"], 1, "There is no file"),
         (["Hi.", "--language", "xx"], 1, "--language 'xx' is read by nobody here"),
         (["Hi.", "--loudness-lufs", "0"], 2, "--loudness-lufs is 0.0, but must be from -40 to -5"),
