@@ -18,16 +18,22 @@ import ultimate_rvc
 from tone_engine import ToneEngine, reader_of
 from ultimate_rvc.audio.decode import decode_mono, probe
 from ultimate_rvc.audio.loudness import loudness_lufs
-from ultimate_rvc.choices import SpeechEngineName
+from ultimate_rvc.choices import F0Method, SpeechEngineName, SubtitleFormat
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SettingError, SpeechError
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.speech import engines, reading
 from ultimate_rvc.speech.choosing import Cast, choose
+from ultimate_rvc.speech.documents import chapters_of_file
 from ultimate_rvc.speech.engines import checked_speaker, open_engine
 from ultimate_rvc.speech.reading import SPEECH_RMS, Reader, read_aloud
 from ultimate_rvc.speech.samples import sample_text
 from ultimate_rvc.speech.script import chapter_of
+from ultimate_rvc.work.heard import published
+from ultimate_rvc.work.requests import SpeechRequest
+from ultimate_rvc.work.speech import speak
+from ultimate_rvc.work.workbench import own_workbench
 
 FloatArray = NDArray[np.float32]
 TEXT = "Good morning, singers! The quick brown fox jumps over the lazy dog."
@@ -97,6 +103,27 @@ def test_python_speaks_with_and_without_a_voice() -> None:
     assert len(voiced) / voice_rate == pytest.approx(len(plain) / rate, abs=0.01)
     with pytest.raises(SettingError, match="engine is 'robot'; choose from auto, hibari, system"):
         ultimate_rvc.speak("Hello.", engine="robot")
+
+
+def test_what_is_heard_meanwhile_is_the_result(tmp_path: Path) -> None:
+    request = SpeechRequest(
+        text="The old gate was painted green. We heard thunder behind the hills. She keeps her letters.",
+        voice="starter",
+        conversion=ConversionSettings(seed=3, f0_methods=(F0Method.DIO,)),
+        output=tmp_path / "whole.wav",
+        subtitles=SubtitleFormat.SRT,
+    )
+    with own_workbench(Progress()) as bench:
+        bench.is_heard = True
+        result = speak(request, bench)
+        heard = [decode_mono(path, 16_000) for path in published(bench.folder)]
+    whole = decode_mono(tmp_path / "whole.wav", 16_000)
+    assert len(heard) >= 2
+    assert sum(map(len, heard)) == pytest.approx(len(whole), abs=10)
+    np.testing.assert_allclose(np.concatenate(heard)[:8_000], whole[:8_000], atol=0.01)
+    assert [step.name for step in result.steps] == ["load voice", "speak", "convert", "write"]
+    cues = chapters_of_file(tmp_path / "whole.srt")[0].stretches
+    assert [cue.text for cue in cues] == request.text.replace(". ", ".|").split("|")  # type: ignore[union-attr]
 
 
 # ------------------------------------------------------------------ the command line

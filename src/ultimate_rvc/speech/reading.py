@@ -155,12 +155,9 @@ def read_aloud(chapter: Chapter, reader: Reader, progress: Progress) -> Speech:
     SpeechError
         There is nothing to read, too much, or no such speaker.
     """
-    is_timed = any(stretch.begin_seconds is not None for stretch in chapter.stretches)
-    line = (_at_times if is_timed else _one_after_another)(chapter, reader, progress)
-    if not line.cues:
-        raise nothing_to_read(reader)
+    line = (_at_times if chapter.is_timed else _one_after_another)(chapter, reader, progress)
     progress.report("speak", 1.0)
-    return Speech(line.waveform(), reader.sample_rate, tuple(line.cues), (*reader.warnings, *line.warnings))
+    return line.speech()
 
 
 def read_pieces(chapter: Chapter, reader: Reader, progress: Progress) -> Iterator[Piece]:
@@ -196,8 +193,8 @@ def nothing_to_read(reader: Reader) -> SpeechError:
     return SpeechError("There is nothing in the text that can be read aloud.")
 
 
-class _Line:
-    """The waveform while it grows."""
+class Line:
+    """The waveform of a chapter while it grows, and what is said when."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -229,21 +226,32 @@ class _Line:
         self._parts.append(part)
         self._length += len(part)
 
-    def waveform(self) -> FloatArray:
-        return np.concatenate(self._parts)[: self._end]  # the last pause is nobody's
+    def speech(self) -> Speech:
+        """What there is, without the last pause, which is nobody's.
+
+        Raises
+        ------
+        SpeechError
+            It is nothing.
+        """
+        if not self.cues:
+            raise nothing_to_read(self._reader)
+        waveform = np.concatenate(self._parts)[: self._end]
+        warnings = (*self._reader.warnings, *self.warnings)
+        return Speech(waveform, self._reader.sample_rate, tuple(self.cues), warnings)
 
 
-def _one_after_another(chapter: Chapter, reader: Reader, progress: Progress) -> _Line:
-    line = _Line(reader)
+def _one_after_another(chapter: Chapter, reader: Reader, progress: Progress) -> Line:
+    line = Line(reader)
     for piece in read_pieces(chapter, reader, progress):
         line.add(piece)
     return line
 
 
-def _at_times(chapter: Chapter, reader: Reader, progress: Progress) -> _Line:
+def _at_times(chapter: Chapter, reader: Reader, progress: Progress) -> Line:
     """Each stretch at its time; one that is too long for it is said faster, and then pushes the next."""
     reader.check(chapter)
-    line = _Line(reader)
+    line = Line(reader)
     late = 0
     begins = [stretch.begin_seconds or 0.0 for stretch in chapter.stretches]
     for number, (stretch, (begin, following)) in enumerate(

@@ -51,6 +51,11 @@ class Chapter:
     def characters(self) -> int:
         return sum(len(stretch.text) for stretch in self.stretches)
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it has times of its own, as subtitles do."""
+        return any(stretch.begin_seconds is not None for stretch in self.stretches)
+
 
 def chapter_of(text: str) -> Chapter:
     """A plain text as it is."""

@@ -263,7 +263,7 @@ KINDS: dict[str, Kind] = {
         work="ultimate_rvc.work.speech:speak",
         title=_speech_title,
         check=_check_speech,
-        shares={"speak": 0.2, "load voice": 0.1, "convert": 0.68, "write": 0.02},
+        shares={"load voice": 0.1, "speak": 0.2, "convert": 0.68, "write": 0.02},
     ),
     "separate": Kind(
         settings=SeparateRequest,

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ultimate_rvc.audio.loudness import at_loudness
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import SettingError, SpeechError
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.progress import StepTime
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.speech.choosing import choose
 from ultimate_rvc.speech.documents import chapters_of, chapters_of_file
-from ultimate_rvc.speech.reading import Reader, Speech, read_aloud
+from ultimate_rvc.speech.reading import Line, Piece, Reader, Speech, read_aloud, read_pieces
 from ultimate_rvc.speech.script import Chapter, joined
 from ultimate_rvc.speech.spoken import read_lexicon
+from ultimate_rvc.speech.streaming import portions
 from ultimate_rvc.speech.subtitles import written
 from ultimate_rvc.switches import ResolvedConfig
 from ultimate_rvc.voices.library import VoiceRef, find_voice
+from ultimate_rvc.work.heard import publish
 from ultimate_rvc.work.requests import SpeechRequest, input_paths, written_format
 from ultimate_rvc.work.result import ResultFile, WorkResult
 from ultimate_rvc.work.sound import write
 from ultimate_rvc.work.workbench import Workbench
+
+FloatArray = NDArray[np.float32]
 
 TITLE_WORDS = 6
 
@@ -36,6 +45,16 @@ class Task:
     subtitles: Target | None
 
 
+@dataclass(frozen=True)
+class Voiced:
+    """A chapter in the voice."""
+
+    speech: Speech
+    """As the engine read it."""
+    waveform: FloatArray
+    sample_rate: int
+
+
 def speak(request: SpeechRequest, bench: Workbench) -> WorkResult:
     """Passages are joined before the voice takes over: one long conversion is faster than many short ones."""
     voice = find_voice(request.voice) if request.voice is not None else None
@@ -45,19 +64,19 @@ def speak(request: SpeechRequest, bench: Workbench) -> WorkResult:
     lexicon = read_lexicon(request.lexicon) if request.lexicon is not None else {}
     cast = choose(request.engine, request.speaker, request.language)
     reader = Reader(cast, request.rate, request.conversion.seed, lexicon)
-    pipeline = None
+    for chapter in chapters:
+        reader.check(chapter)
+    pipeline = _opened(request, voice, resolved, bench) if voice is not None else None
     files: list[ResultFile] = []
-    facts = {"sample_rate": 0, "duration_seconds": 0.0}
+    length, sample_rate = 0.0, 0
     for task in tasks:
-        with bench.step("speak"):
-            speech = read_aloud(task.chapter, reader, bench.progress)
-        bench.warn(*speech.warnings)
-        if voice is not None and pipeline is None:
-            pipeline = _opened(request, voice, resolved, bench)
-        facts["duration_seconds"] += len(speech.waveform) / speech.sample_rate
-        files += _finished(request, task, speech, pipeline, bench)
-        facts["sample_rate"] = pipeline.voice.sample_rate if pipeline is not None else speech.sample_rate
-    seconds = sum(step.seconds for step in bench.steps)
+        is_streamed = bench.is_heard and len(tasks) == 1 and not task.chapter.is_timed
+        voiced = (_in_portions if is_streamed else _at_once)(task.chapter, reader, pipeline, request, bench)
+        bench.warn(*voiced.speech.warnings)
+        length += len(voiced.speech.waveform) / voiced.speech.sample_rate
+        sample_rate = voiced.sample_rate
+        with bench.step("write"):
+            files += _written(request, task, voiced, bench)
     return bench.result(
         files,
         device=str(pipeline.device) if pipeline is not None else "cpu",
@@ -66,12 +85,58 @@ def speak(request: SpeechRequest, bench: Workbench) -> WorkResult:
             "voice": voice.name if voice is not None else None,
             "speaker": cast.speaker.name,
             "language": cast.speaker.language,
-            **facts,
-            "elapsed_seconds": seconds,
+            "sample_rate": sample_rate,
+            "duration_seconds": length,
+            "elapsed_seconds": sum(step.seconds for step in bench.steps),
             "characters": sum(chapter.characters for chapter in chapters),
             "optimization": [asdict(switch) for switch in resolved.switches],
         },
     )
+
+
+def _at_once(
+    chapter: Chapter, reader: Reader, pipeline: Pipeline | None, request: SpeechRequest, bench: Workbench
+) -> Voiced:
+    """All of it read, then all of it converted: the times of subtitles stay."""
+    with bench.step("speak"):
+        speech = read_aloud(chapter, reader, bench.progress)
+    if pipeline is None:
+        return Voiced(speech, speech.waveform, speech.sample_rate)
+    with bench.step("convert"):
+        progress = bench.progress.part("convert", 0, 1)
+        waveform, rate = pipeline.convert(speech.waveform, speech.sample_rate, request.conversion, progress)
+    return Voiced(speech, waveform, rate)
+
+
+def _in_portions(
+    chapter: Chapter, reader: Reader, pipeline: Pipeline | None, request: SpeechRequest, bench: Workbench
+) -> Voiced:
+    """Portion by portion, each to be heard while the next is made."""
+    line = Line(reader)
+    reading = bench.progress.part("convert" if pipeline is not None else "speak", 0, 1)
+
+    def kept() -> Iterator[Piece]:
+        for piece in read_pieces(chapter, reader, reading):
+            line.add(piece)
+            yield piece
+
+    made: list[FloatArray] = []
+    converting, started = 0.0, time.perf_counter()
+    sample_rate = 0
+    for portion in portions(kept()):
+        sample_rate = reader.sample_rate
+        if pipeline is not None:
+            began = time.perf_counter()
+            bench.progress.check()
+            portion, sample_rate = pipeline.convert(portion, sample_rate, request.conversion)
+            converting += time.perf_counter() - began
+        publish(bench.folder, len(made), portion, sample_rate)
+        made.append(portion)
+    bench.steps.append(StepTime("speak", time.perf_counter() - started - converting))
+    if pipeline is not None:
+        bench.steps.append(StepTime("convert", converting))
+    speech = line.speech()
+    return Voiced(speech, np.concatenate(made), sample_rate)
 
 
 def _chapters(request: SpeechRequest) -> tuple[Chapter, ...]:
@@ -96,28 +161,18 @@ def _opened(request: SpeechRequest, voice: VoiceRef, resolved: ResolvedConfig, b
         )
 
 
-def _finished(
-    request: SpeechRequest, task: Task, speech: Speech, pipeline: Pipeline | None, bench: Workbench
-) -> Iterator[ResultFile]:
-    """The chapter in the voice, as loud as asked for, in its files."""
-    waveform, sample_rate = speech.waveform, speech.sample_rate
-    if pipeline is not None:
-        with bench.step("convert"):
-            progress = bench.progress.part("convert", 0, 1)
-            waveform, sample_rate = pipeline.convert(waveform, sample_rate, request.conversion, progress)
-    with bench.step("write"):
-        if request.loudness_lufs is not None:
-            waveform = at_loudness(waveform, sample_rate, request.loudness_lufs)
-        sound = write(
-            bench, waveform, sample_rate, task.sound, role="speech", bitrate_kbps=request.bitrate_kbps
-        )
-        yield sound
-        if task.subtitles is not None and request.subtitles is not None:
-            finished = bench.folder / "subtitles"
-            finished.write_text(written(speech.cues, request.subtitles), encoding="utf-8")
-            placed = place(finished, task.subtitles)
-            bench.warn(*placed.warnings)
-            yield ResultFile("subtitles", placed.path)
+def _written(request: SpeechRequest, task: Task, voiced: Voiced, bench: Workbench) -> Iterator[ResultFile]:
+    """A chapter, as loud as asked for, in its files."""
+    waveform, sample_rate = voiced.waveform, voiced.sample_rate
+    if request.loudness_lufs is not None:
+        waveform = at_loudness(waveform, sample_rate, request.loudness_lufs)
+    yield write(bench, waveform, sample_rate, task.sound, role="speech", bitrate_kbps=request.bitrate_kbps)
+    if task.subtitles is not None and request.subtitles is not None:
+        finished = bench.folder / "subtitles"
+        finished.write_text(written(voiced.speech.cues, request.subtitles), encoding="utf-8")
+        placed = place(finished, task.subtitles)
+        bench.warn(*placed.warnings)
+        yield ResultFile("subtitles", placed.path)
 
 
 # ------------------------------------------------------------------ which file goes where

@@ -18,6 +18,7 @@ from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET, Follower
+from ultimate_rvc.web.listening import LivePlayer
 from ultimate_rvc.web.panel import JobPanel, of_kind
 from ultimate_rvc.web.players import files_there, player
 from ultimate_rvc.web.tabs import advanced
@@ -37,13 +38,14 @@ def build(desk: Desk) -> list[JobPanel]:
                 label=texts("speech.document.label"), file_types=list(SUFFIXES), type="filepath", height=110,
                 elem_classes="drop",
             )  # fmt: skip
-            voice = voice_dropdown(desk)
+            voice = voice_dropdown(desk, "speech.voice")
             form = advanced.speech_form(desk)
             with gr.Row():
                 go = ActionButton(desk, texts("speech.go"), variant="primary", size="lg")
                 sample = ActionButton(desk, texts("speech.sample"), size="lg")
         with gr.Column(scale=6, min_width=320):
             panel = JobPanel(desk, of_kind("speech"), texts("speech.empty"))
+            live = LivePlayer(desk)
             heard = player(texts("speech.result.label"))
             told = gr.HTML(visible=False, padding=False)
             files = gr.File(
@@ -76,7 +78,7 @@ def build(desk: Desk) -> list[JobPanel]:
         return desk.submit("speech", settings, client).id
 
     inputs = [text, document, voice, desk.client, desk.optimization, *form.components]
-    panel.starts(go, start, inputs)
+    live.follows(panel, panel.starts(go, start, inputs))
 
     def hear(client: str, *values: Any) -> int:
         return desk.submit("speech", _sample(form.read(values), texts), client).id
