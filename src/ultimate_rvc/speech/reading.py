@@ -130,11 +130,7 @@ class Reader:
             return waveform
         self.sample_rate = self.sample_rate or own_rate
         waveform = resample(waveform, own_rate, self.sample_rate)
-        if manner.semitones:
-            from ultimate_rvc.audio.transpose import transpose
-
-            waveform = transpose(waveform, self.sample_rate, manner.semitones)
-        return waveform
+        return _shifted(waveform, self.sample_rate, manner.semitones) if manner.semitones else waveform
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -292,6 +288,14 @@ def _fitting(reader: Reader, stretch: Stretch, room_seconds: float) -> list[Piec
         pieces = list(reader.pieces(stretch, is_exact=True, haste=haste))
         reader.unreadable = counted
     return pieces
+
+
+def _shifted(waveform: FloatArray, sample_rate: int, semitones: float) -> FloatArray:
+    try:
+        from ultimate_rvc.audio.transpose import transpose
+    except ImportError as error:  # no wheel of it for Linux on ARM
+        raise SpeechError("A pitch in SSML needs the package python-stretch, which is not here.") from error
+    return transpose(waveform, sample_rate, semitones)
 
 
 def _without_silence(waveform: FloatArray, sample_rate: int) -> FloatArray:
