@@ -21,6 +21,17 @@ from ultimate_rvc.work.result import WorkResult
 STANDARD_INPUT = "-"
 MOST_CHARACTERS = 10_000_000  # of standard input
 
+SpokenIn = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", "--voice", help="Voice: a name in the library, or a .pth or .safetensors file."
+    ),
+]
+NOT_OF_A_SAMPLE = (
+    *("document", "text_format", "speaker", "language", "lexicon"),
+    *("subtitles", "split_chapters"),
+)
+
 app = typer.Typer(no_args_is_help=True, help="Engines that read text aloud, and their speakers.")
 
 
@@ -37,34 +48,28 @@ def speech(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", "--voice", help="Voice: a name in the library, or a .pth or .safetensors file."
-        ),
-    ] = None,
+    model: SpokenIn = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Read a text or document aloud in a voice; without --model as the engine's own speaker.
 
     Example: urvc generate speech "Good morning!" --model starter --output morning.mp3
     """
+    _speak({**asked, **_text_or_document(text, "document" in asked)}, model, switches, as_json)
+
+
+def _speak(given: Mapping[str, Any], model: str | None, switches: Mapping[str, Any], as_json: bool) -> None:
+    """Do it and show what came of it."""
     from ultimate_rvc.work.settings_parts import conversion_for
 
-    conversion = asked.get("conversion", {})
-    given = {
-        **asked,
-        **_text_or_document(text, "document" in asked),
-        "voice": model,
-        "conversion": conversion_for(model, conversion) if model is not None else conversion,
-        "optimization": switches,
-    }
-    result = do("speech", given)
-    if as_json:
-        files = [{"role": file.role, "path": file.path} for file in result.files]
-        show_json({"path": result.files[0].path, "files": files, **result.facts, "device": result.device})
+    conversion = given.get("conversion", {})
+    conversion = conversion_for(model, conversion) if model is not None else conversion
+    result = do("speech", {**given, "voice": model, "conversion": conversion, "optimization": switches})
+    if not as_json:
+        _show(result)
         return
-    _show(result)
+    files = [{"role": file.role, "path": file.path} for file in result.files]
+    show_json({"path": result.files[0].path, "files": files, **result.facts, "device": result.device})
 
 
 def _show(result: WorkResult) -> None:
@@ -149,19 +154,13 @@ def voices(
 
 
 @app.command()
+@options.takes(SpeechRequest, leave_out=NOT_OF_A_SAMPLE, own_flags={"speaker": "SPEAKER"})
+@options.takes_optimization
 def sample(
+    asked: dict[str, Any],
+    switches: Mapping[str, Any],
     speaker: Annotated[str, typer.Argument(help="Who reads: a name of urvc speech voices.")],
-    engine: Annotated[SpeechEngineName, typer.Option(help="Of which engine.")] = SpeechEngineName.AUTO,
-    model: options.Model = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write; left out: a free name in the output folder.",
-            show_default=False,
-        ),
-    ] = None,
+    model: SpokenIn = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a sentence as a speaker says it, in the speaker's language.
@@ -170,20 +169,12 @@ def sample(
     """
     from ultimate_rvc.speech.choosing import choose
     from ultimate_rvc.speech.samples import sample_text
-    from ultimate_rvc.work.settings_parts import conversion_for
 
-    chosen = choose(engine, speaker, None).speaker
+    chosen = choose(SpeechEngineName(asked.get("engine", SpeechEngineName.AUTO)), speaker, None).speaker
     given = {
-        "text": sample_text(chosen.language),
-        "engine": engine,
-        "speaker": chosen.name,
-        "voice": model,
-        "conversion": conversion_for(model, {}) if model is not None else {},
-        "output": output,
         "output_name": f"sample of {chosen.name.replace(':', ' ')}",
+        **asked,
+        "text": sample_text(chosen.language),
+        "speaker": chosen.name,
     }
-    result = do("speech", given)
-    if as_json:
-        show_json({"path": result.files[0].path, **result.facts})
-        return
-    show_line(f"speech: {result.files[0].path}")
+    _speak(given, model, switches, as_json)
