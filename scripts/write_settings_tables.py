@@ -49,7 +49,7 @@ class Section:
     """What stands before the name in the class that the command takes."""
     is_on_page: bool = True
     not_on_page: tuple[str, ...] = ()
-    """What the page says in another place, once for all work."""
+    """What the page says in another place: once for all work, or by an upload."""
     note: str = ""
 
 
@@ -68,7 +68,7 @@ SECTIONS = (
     Section(EffectSettings, "Effects", "generate song-cover", "cover.effects", "effects."),
     Section(SourceSettings, "Fetching a song", "generate song-cover", "cover.source", "source."),
     Section(requests.ConvertRequest, "Conversion of files", "generate convert-voice"),
-    Section(requests.SpeechRequest, "Speech", "generate speech"),
+    Section(requests.SpeechRequest, "Speech", "generate speech", not_on_page=("document",)),
     Section(requests.SeparateRequest, "Separation", "generate separate"),
     Section(requests.EffectsRequest, "Effects on a file", "generate effects"),
     Section(requests.MixRequest, "Mix", "generate mix"),

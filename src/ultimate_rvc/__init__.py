@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ultimate_rvc.api import convert, speak
+    from ultimate_rvc.api import convert, speak, speak_stream
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "convert", "speak"]
+__all__ = ["__version__", "convert", "speak", "speak_stream"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, so the engine is loaded when it is first asked for.
-    if name in ("convert", "speak"):
+    if name in ("convert", "speak", "speak_stream"):
         from ultimate_rvc import api
 
         return getattr(api, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,17 @@ from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.settings import check_range, settings_of
-from ultimate_rvc.speech.engines import open_engine
-from ultimate_rvc.speech.reading import read_aloud
+from ultimate_rvc.speech.choosing import choose
+from ultimate_rvc.speech.documents import chapters_of
+from ultimate_rvc.speech.reading import Reader, nothing_to_read, read_aloud, read_pieces
+from ultimate_rvc.speech.script import Chapter, joined
+from ultimate_rvc.speech.streaming import portions
 from ultimate_rvc.switches import OptimizationConfig, resolve_config
 from ultimate_rvc.voices.library import find_voice
 
 FloatArray = NDArray[np.float32]
+
+WARM_UP_RATE = 16_000  # samples, so a second
 
 
 def convert(
@@ -73,17 +78,8 @@ def convert(
     >>> import ultimate_rvc
     >>> song, rate = ultimate_rvc.convert("speech.wav", "my voice", n_semitones=12)  # doctest: +SKIP
     """
-    _check_names(settings)
-    voice = find_voice(str(model))
-    chosen = ConversionSettings(**voice.preset.fill(settings))
+    pipeline, chosen = _opened(model, index_path, device, optimization, settings)
     waveform, sample_rate = decode(Path(source)) if isinstance(source, (str, Path)) else source
-    pipeline = Pipeline.open(
-        voice.model_path,
-        chosen,
-        index_path=Path(index_path) if index_path is not None else voice.index_path,
-        device=device,
-        optimization=_optimization(device, optimization),
-    )
     return pipeline.convert(np.asarray(waveform, np.float32), sample_rate, chosen, progress)
 
 
@@ -93,6 +89,7 @@ def speak(
     *,
     engine: str = SpeechEngineName.AUTO,
     speaker: str | None = None,
+    language: str | None = None,
     rate: float = 1.0,
     progress: Progress | None = None,
     **conversion: Any,
@@ -101,12 +98,16 @@ def speak(
 
     Parameters
     ----------
+    text : str
+        Plain text, SSML (it begins with ``<speak>``) or subtitles in SubRip or WebVTT, which are said at their times.
     voice : name or path, optional
         As ``model`` of :func:`convert`; left out: as the engine's speaker reads it.
     engine : str
         ``auto``, ``hibari`` or ``system``; ``urvc speech engines`` lists them.
     speaker : str, optional
         Who reads, by the engine's name; it decides the language.
+    language : str, optional
+        Such as ``en-GB``: the engine's first speaker of it reads.
     rate : float
         Pace, 0.5 to 2.
     **conversion
@@ -128,13 +129,110 @@ def speak(
     >>> import ultimate_rvc
     >>> speech, rate = ultimate_rvc.speak("Good morning!", "starter")  # doctest: +SKIP
     """
+    progress = progress or Progress()
+    reader = _reader(engine, speaker, language, rate, conversion)
+    speech = read_aloud(joined(chapters_of(text)), reader, progress)
+    spoken = speech.waveform, speech.sample_rate
+    return spoken if voice is None else convert(spoken, voice, progress=progress, **conversion)
+
+
+def speak_stream(
+    text: str,
+    voice: str | Path | None = None,
+    *,
+    engine: str = SpeechEngineName.AUTO,
+    speaker: str | None = None,
+    language: str | None = None,
+    rate: float = 1.0,
+    progress: Progress | None = None,
+    **conversion: Any,
+) -> Iterator[tuple[FloatArray, int]]:
+    """As :func:`speak`, in portions to play one after the other: the first after a second or two of speech.
+
+    The voice is loaded, and the settings are checked, when this is called; each portion is made when it is asked for.
+    Portions grow up to 30 seconds, and end in pauses; the first ends in a gap between words where there is one. Times
+    of subtitles are not kept.
+
+    Yields
+    ------
+    waveform : float32, shape (samples,)
+    sample_rate : int
+        The same for all, in Hz.
+
+    Raises
+    ------
+    UltimateRVCError
+        As :func:`speak`; also while portions are made.
+
+    Examples
+    --------
+    >>> for waveform, rate in ultimate_rvc.speak_stream("Good morning!", "starter"):  # doctest: +SKIP
+    ...     play(waveform, rate)
+    """
+    progress = progress or Progress()
+    reader = _reader(engine, speaker, language, rate, conversion)
+    chapter = joined(chapters_of(text))
+    reader.check(chapter)
+    opened = None
+    if voice is not None:
+        given = dict(conversion)
+        place = {"index_path": None, "device": Device.AUTO, "optimization": None}
+        chosen = {name: given.pop(name, usual) for name, usual in place.items()}
+        opened = _opened(voice, **chosen, settings=given)
+        _warm_up(*opened)
+    return _portions(reader, chapter, opened, progress)
+
+
+def _warm_up(pipeline: Pipeline, settings: ConversionSettings) -> None:
+    """Wait now for what a first conversion loads and compiles, not before the first word."""
+    noise = np.random.default_rng(0).normal(0, 0.05, WARM_UP_RATE)
+    pipeline.convert(noise.astype(np.float32), WARM_UP_RATE, settings)
+
+
+def _portions(
+    reader: Reader, chapter: Chapter, opened: tuple[Pipeline, ConversionSettings] | None, progress: Progress
+) -> Iterator[tuple[FloatArray, int]]:
+    is_silent = True
+    for portion in portions(read_pieces(chapter, reader, progress)):
+        is_silent = False
+        if opened is None:
+            yield portion, reader.sample_rate
+        else:
+            pipeline, settings = opened
+            yield pipeline.convert(portion, reader.sample_rate, settings, progress)
+    if is_silent:
+        raise nothing_to_read(reader)
+
+
+def _reader(
+    engine: str, speaker: str | None, language: str | None, rate: float, conversion: Mapping[str, Any]
+) -> Reader:
     check_range("rate", rate, 0.5, 2.0)
     if engine not in list(SpeechEngineName):
         raise SettingError(f"engine is {engine!r}; choose from {', '.join(SpeechEngineName)}.", "engine")
-    progress = progress or Progress()
     seed = conversion.get("seed", ConversionSettings.seed)
-    spoken = read_aloud(text, open_engine(SpeechEngineName(engine)), speaker, rate, seed, progress)
-    return spoken if voice is None else convert(spoken, voice, progress=progress, **conversion)
+    return Reader(choose(SpeechEngineName(engine), speaker, language), rate, seed)
+
+
+def _opened(
+    model: str | Path,
+    index_path: str | Path | None,
+    device: str,
+    optimization: OptimizationConfig | Mapping[str, Any] | None,
+    settings: dict[str, Any],
+) -> tuple[Pipeline, ConversionSettings]:
+    """A voice, and the settings with what its preset adds."""
+    _check_names(settings)
+    voice = find_voice(str(model))
+    chosen = ConversionSettings(**voice.preset.fill(settings))
+    pipeline = Pipeline.open(
+        voice.model_path,
+        chosen,
+        index_path=Path(index_path) if index_path is not None else voice.index_path,
+        device=device,
+        optimization=_optimization(device, optimization),
+    )
+    return pipeline, chosen
 
 
 def _optimization(

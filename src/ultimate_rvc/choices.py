@@ -60,6 +60,20 @@ class SpeechEngineName(StrEnum):
     LLASA = "llasa"
 
 
+class TextFormat(StrEnum):
+    AUTO = "auto"  # by the file's suffix, or by how the text begins
+    PLAIN = "plain"
+    MARKDOWN = "markdown"
+    SUBTITLES = "subtitles"  # .srt or .vtt: each is said at its time
+    SSML = "ssml"
+    EPUB = "epub"
+
+
+class SubtitleFormat(StrEnum):
+    SRT = "srt"
+    VTT = "vtt"
+
+
 class Quality(StrEnum):
     AUTO = "auto"  # the best that this machine does in reasonable time
     FAST = "fast"

@@ -26,7 +26,11 @@ HARMLESS = {
     "download": "fetches model files of the program's own",
     "benchmark": "measures the machine; its file is the program's own",
     "doctor": "only looks",
-    "speech": "looks, adds to a dataset of its own form, and trains in a free folder: tests/speech/llasa",
+}
+HARMLESS_SPEECH = {
+    **dict.fromkeys(("engines", "voices"), "only looks"),
+    "dataset": "adds to a dataset of its own form: tests/speech/llasa",
+    "finetune": "trains in a free folder: tests/speech/llasa",
 }
 HARMLESS_VOICES = {
     **dict.fromkeys(("list", "search", "inspect", "trash"), "only looks"),
@@ -76,6 +80,11 @@ CASES = {
         ("tester.pth", "tester.index"),
         "new.wav",
     ),
+    "speech sample": Case(
+        lambda folder: ["speech", "sample", "heart", *_voice(folder)],
+        ("tester.pth", "tester.index"),
+        "new.wav",
+    ),
     **{
         f"generate {name}": Case(
             _generate(name, "take.wav", more=["--model", "dsp"]), ("take.wav",), "folder"
@@ -120,6 +129,7 @@ def leaves() -> Iterator[str]:
 def test_every_command_is_in_the_table() -> None:
     assert get_command(app) is not None
     known = set(CASES) | {f"voices {name}" for name in HARMLESS_VOICES}
+    known |= {f"speech {name}" for name in HARMLESS_SPEECH}
     known |= {f"train {name}" for name in HARMLESS_TRAINING}
     missing = [name for name in leaves() if name not in known and name.split()[0] not in HARMLESS]
     assert missing == [], "say in this table what the new command writes, and over what"
@@ -284,7 +294,8 @@ def test_a_name_that_the_program_makes_is_numbered(
         pytest.skip("it refuses: tests/voices/test_voice_exchange.py")
     assert call(words, capfd)[0] == 0
     place = folder if name == "generate wavify" else output_dir()
-    (made,) = set(place.glob("Hello*.*" if name == "generate speech" else "take*.*")) - {
+    begin = {"generate speech": "Hello", "speech sample": "sample of"}.get(name, "take")
+    (made,) = set(place.glob(f"{begin}*.*")) - {
         folder / "take.wav",
         folder / "take.flac",
     }

@@ -201,6 +201,10 @@ class JobQueue:
             raise JobError(f"There is no job {job_id}; it may have been cleared.")
         return job
 
+    def work_folder(self, job_id: int) -> Path:
+        """Where a job keeps what is unfinished while it runs."""
+        return self.folder / WORK_FOLDER / str(job_id)
+
     def list(
         self,
         *,

@@ -74,7 +74,8 @@ class Worker:
         """One job; the last message about it."""
         try:
             kind = self._kinds[order["kind"]]
-            bench = Workbench(progress, Path(order["folder"]), order["device"], self._pipelines)
+            folder = Path(order["folder"])
+            bench = Workbench(progress, folder, order["device"], self._pipelines, is_heard=True)
             result = kind.load_work()(kind.read(order["settings"]), bench)
             return {"done": result.as_dict()}
         except StoppedError as stopped:

@@ -114,20 +114,21 @@ def open_engine(name: SpeechEngineName) -> SpeechEngine:
     return engine
 
 
-def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
-    """The name of the speaker, or of the usual one.
+def find_speaker(engine: SpeechEngine, name: str | None) -> Speaker:
+    """The speaker of that name, or the usual one; an engine that takes paths also reads like a recording.
 
     Raises
     ------
     SpeechError
         The engine has no such speaker; the sentence names some that it has.
     """
-    names = [each.name for each in engine.speakers()]
-    if speaker is None:
-        return names[0]
-    if speaker not in names and not (
-        getattr(engine, "takes_paths", False) and Path(speaker).expanduser().exists()
-    ):
-        shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
-        raise SpeechError(f"speaker '{speaker}' is unknown; choose from {shown}.", "speaker")
-    return speaker
+    known = engine.speakers()
+    if name is None:
+        return known[0]
+    if (found := next((each for each in known if each.name == name), None)) is not None:
+        return found
+    if getattr(engine, "takes_paths", False) and Path(name).expanduser().exists():
+        return Speaker(name, known[0].language if known else "", "a file of yours")
+    names = [each.name for each in known]
+    shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+    raise SpeechError(f"speaker '{name}' is unknown; choose from {shown}.", "speaker")

@@ -20,7 +20,9 @@ LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 MOST_JOBS = 1000
 # Files of other kinds (voices, models) lie in folders that the server does not serve.
-KINDS_WITH_FILES = frozenset({"cover", "convert", "separate", "effects", "transpose", "wavify", "mix"})
+KINDS_WITH_FILES = frozenset(
+    {"cover", "convert", "speech", "separate", "effects", "transpose", "wavify", "mix"}
+)
 
 
 def job_json(job: Job) -> dict[str, Any]:

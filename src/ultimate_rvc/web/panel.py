@@ -69,9 +69,11 @@ class JobPanel:
         # No change event of the state: a browser fires it for every panel whenever the page is loaded.
         event.then(self._refresh, *self._held_and_places(), **QUIET)
 
-    def starts(self, button: ActionButton, start: Callable[..., int], inputs: Sequence[Any]) -> None:
+    def starts(self, button: ActionButton, start: Callable[..., int], inputs: Sequence[Any]) -> Dependency:
         """Let ``button`` start the job whose id ``start`` returns, and follow that job."""
-        self.opens(button.runs(start, inputs, self.job_id))
+        started = button.runs(start, inputs, self.job_id)
+        self.opens(started)
+        return started
 
     def _held_and_places(self) -> tuple[list[Any], list[Any]]:
         held = [self.job_id, self.shown]

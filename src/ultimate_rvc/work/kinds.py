@@ -13,7 +13,14 @@ from typing import Any
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.covers.source_checks import is_url
-from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceError, VoiceFileError
+from ultimate_rvc.errors import (
+    AudioError,
+    DatasetError,
+    SettingError,
+    SourceError,
+    SpeechError,
+    VoiceFileError,
+)
 from ultimate_rvc.plain import from_plain, to_plain
 from ultimate_rvc.rvc.train.folders import dataset_folder
 from ultimate_rvc.settings import schema
@@ -157,6 +164,9 @@ def _check_speech(settings: SpeechRequest) -> None:
     from ultimate_rvc.speech.engines import checked_engine
 
     checked_engine(settings.engine)
+    for path in (settings.document, settings.lexicon):
+        if path is not None and not path.is_file():
+            raise SpeechError(f"There is no file {path}; check its name.")
     if settings.voice is not None:
         _check_voice(settings.voice, settings.index_path)
 
@@ -214,7 +224,9 @@ def _source_name(source: str) -> str:
 
 
 def _speech_title(job: SpeechRequest) -> str:
-    words = " ".join(job.text.split()[:SHOWN_WORDS])
+    words = " ".join((job.text or "").split()[:SHOWN_WORDS])
+    if job.document is not None:
+        words = job.document.name
     return f"{words} by {job.voice}" if job.voice is not None else words
 
 
@@ -251,7 +263,7 @@ KINDS: dict[str, Kind] = {
         work="ultimate_rvc.work.speech:speak",
         title=_speech_title,
         check=_check_speech,
-        shares={"speak": 0.2, "load voice": 0.1, "convert": 0.68, "write": 0.02},
+        shares={"load voice": 0.1, "speak": 0.2, "convert": 0.68, "write": 0.02},
     ),
     "separate": Kind(
         settings=SeparateRequest,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.audio.effect_settings import EffectSettings
-from ultimate_rvc.choices import AudioFormat, Device, SpeechEngineName
+from ultimate_rvc.choices import AudioFormat, Device, SpeechEngineName, SubtitleFormat, TextFormat
 from ultimate_rvc.covers.settings import (
     MAX_GAIN_DB,
     MAX_KBPS,
@@ -107,9 +107,18 @@ class ConvertRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechRequest:
-    """A text read aloud, in a voice."""
+    """A text or document read aloud, in a voice."""
 
-    text: str = setting(REQUIRED, "What to read aloud.")
+    text: str | None = setting(REQUIRED, "What to read aloud. None: the document.")
+    document: Path | None = setting(
+        None,
+        "File to read aloud instead of a text: .txt, .md, .srt or .vtt (said at its times), .ssml, .epub.",
+    )
+    text_format: TextFormat = setting(
+        TextFormat.AUTO,
+        "How the text is written; auto: by the document's suffix, or by how the text begins.",
+        label="Text format",
+    )
     voice: str | None = setting(REQUIRED, f"{VOICE_HELP} None: as the engine's speaker reads it.")
     index_path: Path | None = setting(
         None, "Index file to use instead of the voice's own.", label="Index file"
@@ -118,14 +127,34 @@ class SpeechRequest:
         SpeechEngineName.AUTO, "Reads the text; auto: hibari (English), else the system's own voices."
     )
     speaker: str | None = setting(
-        None, "Who reads, by the engine's name; left out: its usual one. It decides the language."
+        None, "Who reads, by the engine's name; left out: the first of the language. It decides the language."
+    )
+    language: str | None = setting(
+        None, "Language that is read, such as en-GB or zh: the engine's first speaker of it reads."
     )
     rate: float = setting(1.0, "Pace: 2 is twice as fast.", 0.5, 2.0, step=0.05)
-    conversion: ConversionSettings = field(default_factory=ConversionSettings)
-    output_name: str | None = setting(
-        None, "Name of the result without folder and suffix; left out: the first words.", label="File name"
+    lexicon: Path | None = setting(
+        None, "File of respellings, a line for each: the word, a tab, what is said for it."
     )
-    output: Path | None = _output("File")
+    conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    loudness_lufs: float | None = setting(
+        None, "Loudness of the result after BS.1770; left out: as it comes. Podcasts have -16, radio -23.",
+        -40, -5, unit="LUFS", label="Loudness (LUFS)",
+    )  # fmt: skip
+    subtitles: SubtitleFormat | None = setting(
+        None, "Subtitles beside the result, with the times at which it says them; left out: none."
+    )
+    split_chapters: bool = setting(
+        False,
+        "A file for each chapter of a book, or heading of the first level; the output is then a folder.",
+        label="A file for each chapter",
+    )
+    output_name: str | None = setting(
+        None,
+        "Name of the result without folder and suffix; left out: the document's, or the first words.",
+        label="File name",
+    )
+    output: Path | None = _output("File, or folder for chapters,")
     overwrite: bool | None = overwrite_setting()
     output_format: AudioFormat | None = _format(AudioFormat.WAV)
     bitrate_kbps: int | None = _bitrate()
@@ -134,9 +163,14 @@ class SpeechRequest:
     def __post_init__(self) -> None:
         check(self)
         check_switches(self.optimization)
-        check_output_format(written_format(self, AudioFormat.WAV), self.bitrate_kbps)
-        if not self.text.strip():
+        if self.split_chapters:
+            check_output_format(self.output_format or AudioFormat.WAV, self.bitrate_kbps)
+        else:
+            check_output_format(written_format(self, AudioFormat.WAV), self.bitrate_kbps)
+        if self.document is None and not (self.text or "").strip():
             raise SettingError("text is empty; say what is to be read aloud.", "text")
+        if self.document is not None and self.text is not None:
+            raise SettingError("text and document are both given; leave one out.", "text", "document")
 
 
 @dataclass(frozen=True, kw_only=True)

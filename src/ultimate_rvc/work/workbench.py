@@ -29,6 +29,8 @@ class Workbench:
     pipelines: WarmPipelines
     switch_names: Mapping[str, str] = field(default_factory=dict)
     """What the door calls the switches, by field, for sentences."""
+    is_heard: bool = False
+    """Whether somebody may listen while it is done, to what lies in ``folder`` (``heard.py``)."""
     steps: list[StepTime] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """What the user should know, each sentence once."""

@@ -14,7 +14,7 @@ from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.speech.engines import checked_speaker, open_engine
+from ultimate_rvc.speech.engines import find_speaker, open_engine
 from ultimate_rvc.speech.llasa.engine import INTRODUCTION, Engine
 from ultimate_rvc.speech.llasa.generation import Generator, Spoken
 from ultimate_rvc.speech.llasa.settings import LlasaSettings
@@ -131,9 +131,9 @@ def test_the_pace_changes_the_length_and_nothing_is_said_for_nothing(llasa_dir: 
 def test_recordings_that_cannot_be_read_like_are_told(llasa_dir: Path, tmp_path: Path) -> None:
     engine = Engine()
     with pytest.raises(SpeechError, match=r"'me\.wav' is unknown; choose from tiny, anna\.wav"):
-        checked_speaker(engine, "me.wav")
+        find_speaker(engine, "me.wav")
     recording = write_tone(tmp_path / "me.wav")
-    assert checked_speaker(engine, str(recording)) == str(recording)
+    assert find_speaker(engine, str(recording)).name == str(recording)
     with pytest.raises(SpeechError, match=r"words of the recording .*me\.wav are needed beside it.*me\.txt"):
         engine.synthesize(TEXT, str(recording), 1.0, 0)
     (tmp_path / "me.txt").write_text(" ", encoding="utf-8")

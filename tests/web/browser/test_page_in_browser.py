@@ -155,6 +155,35 @@ def test_a_text_is_spoken_by_a_voice(page: Page, texts: Texts) -> None:
     page.wait_for_function("(audio) => audio.duration > 1", arg=player.element_handle())
 
 
+LONG_TEXT = "The old gate was painted green last summer, and nobody knew why. " * 12
+NOTE_WHAT_IS_HEARD = """() => {
+    window.heardSeconds = [];
+    const play = HTMLMediaElement.prototype.play;
+    HTMLMediaElement.prototype.play = function () {
+        window.heardSeconds.push(this.duration);
+        this.playbackRate = 8;
+        return play.call(this);
+    };
+}"""
+
+
+def test_a_speech_is_heard_while_it_is_made(page: Page, texts: Texts) -> None:
+    """The beginning plays by itself before the job is done, then the next portions; afterwards its pace is shown."""
+    page.evaluate(NOTE_WHAT_IS_HEARD)
+    tab = open_tab(page, texts, "speech")
+    text_box(tab, texts("speech.text.label")).fill(LONG_TEXT)
+    choose_voice(tab, texts, VOICE)
+    press(tab, texts("speech.go"))
+    page.wait_for_function("heardSeconds.length > 0")
+    assert state_of(tab, "running").is_visible()
+    page.wait_for_function("heardSeconds.length > 1")
+    first, second, *_ = page.evaluate("heardSeconds")
+    assert 0.5 < first < 3
+    assert second > first
+    state_of(tab, "done").wait_for()
+    tab.get_by_text("real-time factor").wait_for()
+
+
 def test_a_job_is_still_shown_after_a_reload_and_cancelled_within_two_seconds(
     page: Page, texts: Texts, long_song: Path, client: Client
 ) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.covers.settings import BackingVoice, CoverSettings
+from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.settings import settings_of
+from ultimate_rvc.speech.engines import open_engine
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk
@@ -35,7 +38,13 @@ COVER_FOLDS = {
 }
 CONVERT_FOLDS = {"pitch": PITCH, "conversion": CONVERSION, "output": ("output_format", "bitrate_kbps", "")}
 
-SPEECH_FOLDS = {"pitch": PITCH, "reading": ("speaker", "engine", "rate"), **CONVERT_FOLDS}
+SPEECH_FOLDS = {
+    "pitch": PITCH,
+    "reading": ("engine", "language", "rate"),
+    "text": ("text_format", "lexicon"),
+    **CONVERT_FOLDS,
+}
+SPEECH_APART = ("document", "speaker")  # uploaded, and chosen from a list
 
 
 @dataclass(frozen=True)
@@ -139,15 +148,39 @@ def convert_form(desk: Desk) -> Form:
 
 def speech_form(desk: Desk) -> Form:
     """Lay out every setting of speech: who reads and the pitch, the rest folded."""
-    parts = controls.groups(SpeechRequest, SPEECH_FOLDS)
+    parts = controls.groups(SpeechRequest, SPEECH_FOLDS, leave_out=SPEECH_APART)
     audio_format, *output = parts["output"]
     return controls.joined(
+        speaker_form(desk),
         controls.lay_out(desk, parts["pitch"]),
         controls.lay_out(desk, parts["reading"]),
+        folded(desk, "text", parts["text"]),
         folded(desk, "conversion", parts["conversion"]),
         controls.lay_out(desk, [audio_format]),
         folded(desk, "output", output),
     )
+
+
+def speaker_form(desk: Desk) -> Form:
+    """Lay out a list of who can read; any other name can be typed."""
+    entry = settings_of(SpeechRequest)["speaker"]
+    dropdown = gr.Dropdown(
+        speaker_choices(desk, SpeechEngineName.AUTO),
+        value=controls.NOTHING,
+        allow_custom_value=True,
+        **controls.words(desk.texts, entry),
+    )
+    return Form([Control("speaker", entry)], [dropdown])
+
+
+def speaker_choices(desk: Desk, engine: str) -> list[tuple[str, str]]:
+    """Who of an engine can read, with the language; first the one that it takes unasked."""
+    try:
+        known = open_engine(SpeechEngineName(engine)).speakers()
+    except UltimateRVCError:  # Speak will say how to get it
+        known = ()
+    named = [(f"{each.name} ({each.language})", each.name) for each in known]
+    return [(desk.texts("setting.automatic"), controls.NOTHING), *named]
 
 
 def folded(desk: Desk, name: str, group: Sequence[Control], given: Mapping[str, Any] | None = None) -> Form:

@@ -1,0 +1,83 @@
+"""Hearing a speech while it is made: a player that goes on with the next portion when one has been heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.events import Dependency
+from numpy.typing import NDArray
+
+from ultimate_rvc.audio.decode import decode_mono, probe
+from ultimate_rvc.errors import UltimateRVCError
+from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.following import QUIET, Follower
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import files_there
+from ultimate_rvc.work.heard import published
+
+FloatArray = NDArray[np.float32]
+
+IDLE: dict[str, Any] = {"job": None, "seconds": 0.0, "plays": False}
+LEAST_SECONDS = 0.1  # less is the rounding of a format, not sound that was missed
+
+
+class LivePlayer:
+    """Plays what a job has made so far, portion after portion; hidden while there is nothing to hear.
+
+    It begins with the first portion, and only for a job that this page started: after a reload nothing plays unasked.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._state = gr.State(IDLE)
+        self._audio = gr.Audio(
+            label=desk.texts("speech.live.label"), type="filepath", interactive=False, visible=False, autoplay=True,
+            editable=False, buttons=[],
+        )  # fmt: skip
+
+    def follows(self, panel: JobPanel, started: Dependency) -> None:
+        """Play the job that ``started`` has put into the panel."""
+        places = [self._state, self._audio]
+        began = started.success(lambda job_id: {**IDLE, "job": job_id}, panel.job_id, self._state, **QUIET)
+        began.then(self._look, self._state, places, **QUIET)
+        self._desk.job_followers.append(Follower(self._look, [self._state], places))
+        self._audio.stop(self._heard, self._state, places, **QUIET)
+
+    def _look(self, state: dict[str, Any]) -> list[Any]:
+        """The next portion, unless one is being heard."""
+        if state["job"] is None or state["plays"]:
+            return [gr.skip(), gr.skip()]
+        try:
+            job = self._desk.queue.get(state["job"])
+            sound, rate = self._sound_after(job, state["seconds"])
+        except (UltimateRVCError, OSError):  # cleared, or a portion that went as the job ended
+            return [gr.skip(), gr.skip()]
+        if job.state.is_finished and (len(sound) < LEAST_SECONDS * rate or not state["seconds"]):
+            return [IDLE, gr.Audio(value=None, visible=False)]  # the player of the result has it all
+        if not sound.size:
+            return [gr.skip(), gr.skip()]
+        state = {**state, "seconds": state["seconds"] + len(sound) / rate, "plays": True}
+        return [state, gr.Audio(value=(rate, _as_pcm(sound)), visible=True, autoplay=True)]
+
+    def _heard(self, state: dict[str, Any]) -> list[Any]:
+        state = {**state, "plays": False}
+        found = self._look(state)
+        return found if isinstance(found[0], dict) else [state, found[1]]
+
+    def _sound_after(self, job: Job, seconds: float) -> tuple[FloatArray, int]:
+        """What can be heard from so many seconds on, and its rate: of the portions, or of the finished result."""
+        paths = published(self._desk.queue.work_folder(job.id))
+        if job.state.is_finished:
+            paths = [file.path for file in files_there(job) if file.role == "speech"][:1]
+        if not paths:
+            return np.zeros(0, np.float32), 1
+        rate = probe(paths[0]).sample_rate
+        return np.concatenate([decode_mono(path, rate) for path in paths])[round(seconds * rate) :], rate
+
+
+def _as_pcm(sound: FloatArray) -> NDArray[np.int16]:
+    """16-bit samples, as the player takes them without changing their level."""
+    return np.round(np.clip(sound, -1, 1) * np.float32(32767)).astype(np.int16)
