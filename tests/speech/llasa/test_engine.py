@@ -14,11 +14,13 @@ from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.speech.engines import find_speaker, open_engine
+from ultimate_rvc.speech.choosing import choose
+from ultimate_rvc.speech.engines import find_speaker
 from ultimate_rvc.speech.llasa.engine import INTRODUCTION, Engine
 from ultimate_rvc.speech.llasa.generation import Generator, Spoken
 from ultimate_rvc.speech.llasa.settings import LlasaSettings
-from ultimate_rvc.speech.reading import read_aloud
+from ultimate_rvc.speech.reading import Reader, read_aloud
+from ultimate_rvc.speech.script import chapter_of
 
 TEXT = "Good morning, singers! All is well."
 
@@ -44,11 +46,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def test_it_is_an_engine_like_the_others(llasa_dir: Path) -> None:
-    engine = open_engine(SpeechEngineName.LLASA)
-    assert [speaker.name for speaker in engine.speakers()] == ["tiny", "anna.wav"]
-    first, rate = read_aloud(TEXT, engine, None, 1.0, 7, Progress())
-    again, _ = read_aloud(TEXT, open_engine(SpeechEngineName.LLASA), None, 1.0, 7, Progress())
-    other, _ = read_aloud(TEXT, engine, None, 1.0, 8, Progress())
+    def read(seed: int) -> tuple[np.ndarray, int]:
+        cast = choose(SpeechEngineName.LLASA, None, "en")
+        assert [speaker.name for speaker in cast.engine.speakers()] == ["tiny", "anna.wav"]
+        speech = read_aloud(chapter_of(TEXT), Reader(cast, seed=seed), Progress())
+        return speech.waveform, speech.sample_rate
+
+    first, rate = read(7)
+    again, _ = read(7)
+    other, _ = read(8)
     assert rate == 16_000
     assert len(first) > rate / 4
     np.testing.assert_array_equal(first, again)
@@ -168,7 +174,7 @@ def test_the_command_line_reads_with_it(llasa_dir: Path, urvc: Urvc, tmp_path: P
     assert code == 0, err
     assert "RTF" in out
     assert probe(path).sample_rate == 16_000
-    code, out, _ = urvc("speech", "speakers", "--engine", "llasa")
+    code, out, _ = urvc("speech", "voices", "--engine", "llasa")
     assert (code, "anna.wav" in out) == (0, True)
 
 
