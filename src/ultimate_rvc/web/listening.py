@@ -21,13 +21,15 @@ from ultimate_rvc.work.heard import published
 FloatArray = NDArray[np.float32]
 
 IDLE: dict[str, Any] = {"job": None, "seconds": 0.0, "plays": False}
+MOST_SECONDS = 60.0  # sent at once
 LEAST_SECONDS = 0.1  # less is the rounding of a format, not sound that was missed
 
 
 class LivePlayer:
     """Plays what a job has made so far, portion after portion; hidden while there is nothing to hear.
 
-    It begins with the first portion, and only for a job that this page started: after a reload nothing plays unasked.
+    It begins with the first portion, goes on with the result once that is there, and plays only what this page
+    started: after a reload nothing plays unasked.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -48,24 +50,30 @@ class LivePlayer:
 
     def _look(self, state: dict[str, Any]) -> list[Any]:
         """The next portion, unless one is being heard."""
-        if state["job"] is None or state["plays"]:
-            return [gr.skip(), gr.skip()]
+        following = None if state["plays"] else self._following(state)
+        return [gr.skip(), gr.skip()] if following is None else following
+
+    def _heard(self, state: dict[str, Any]) -> list[Any]:
+        """What follows a portion; while nothing is ready, the next look finds it."""
+        state = {**state, "plays": False}
+        following = self._following(state)
+        return [state, gr.skip()] if following is None else following
+
+    def _following(self, state: dict[str, Any]) -> list[Any] | None:
+        """State and player for what follows what was heard; None while there is nothing new."""
+        if state["job"] is None:
+            return None
         try:
             job = self._desk.queue.get(state["job"])
             sound, rate = self._sound_after(job, state["seconds"])
         except (UltimateRVCError, OSError):  # cleared, or a portion that went as the job ended
-            return [gr.skip(), gr.skip()]
-        if job.state.is_finished and (len(sound) < LEAST_SECONDS * rate or not state["seconds"]):
+            return None
+        if job.state.is_finished and len(sound) < LEAST_SECONDS * rate:
             return [IDLE, gr.Audio(value=None, visible=False)]  # the player of the result has it all
         if not sound.size:
-            return [gr.skip(), gr.skip()]
+            return None
         state = {**state, "seconds": state["seconds"] + len(sound) / rate, "plays": True}
         return [state, gr.Audio(value=(rate, _as_pcm(sound)), visible=True, autoplay=True)]
-
-    def _heard(self, state: dict[str, Any]) -> list[Any]:
-        state = {**state, "plays": False}
-        found = self._look(state)
-        return found if isinstance(found[0], dict) else [state, found[1]]
 
     def _sound_after(self, job: Job, seconds: float) -> tuple[FloatArray, int]:
         """What can be heard from so many seconds on, and its rate: of the portions, or of the finished result."""
@@ -75,7 +83,8 @@ class LivePlayer:
         if not paths:
             return np.zeros(0, np.float32), 1
         rate = probe(paths[0]).sample_rate
-        return np.concatenate([decode_mono(path, rate) for path in paths])[round(seconds * rate) :], rate
+        sound = np.concatenate([decode_mono(path, rate) for path in paths])
+        return sound[round(seconds * rate) :][: round(MOST_SECONDS * rate)], rate
 
 
 def _as_pcm(sound: FloatArray) -> NDArray[np.int16]:
