@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,13 +110,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Hand the allocator's unused blocks back, so that a smaller attempt finds room."""
+    """Hand the allocator's unused blocks back, so that a smaller attempt, or the next network, finds room."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif device.type == "cpu" and sys.platform == "linux":
+        # glibc keeps what a network freed: 160 MB after a separation.
+        with suppress(OSError, AttributeError):  # another C library has no such function
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def wait_for(device: torch.device) -> None:

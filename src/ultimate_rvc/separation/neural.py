@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.device import is_out_of_memory
+from ultimate_rvc.device import is_out_of_memory, release_cached_memory, resolve_device
 from ultimate_rvc.errors import OutOfMemoryError, SeparationError, UltimateRVCError, first_line
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.blocks import fit_length, map_blocks_at
@@ -73,6 +73,8 @@ def extract(
                 return _extract_by(network, files.name, task, waveform, sample_rate, progress)
             finally:
                 network.close()
+                del network
+                release_cached_memory(resolve_device("cpu"))
         except UltimateRVCError:
             raise
         except Exception as error:  # pymss raises whatever torch, yaml or the model raised

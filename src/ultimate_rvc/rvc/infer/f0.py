@@ -59,6 +59,11 @@ class F0Finder:
                 "Out of memory on %s while finding f0; trying chunks of %.0f s.", self._device, seconds
             )
 
+    def forget(self) -> None:
+        """Give back the memory of the networks; they are loaded again when they are wanted."""
+        self._methods.clear()
+        release_cached_memory(self._device)
+
     def _method(self, names: tuple[F0Method, ...]) -> PitchMethod:
         if names not in self._methods:
             self._methods[names] = load_pitch_methods(names, self._device)

@@ -48,6 +48,7 @@ from ultimate_rvc.rvc.pitch.curve import coarse_pitch
 from ultimate_rvc.rvc.voice_file.read import VoiceModel, load_voice_model
 from ultimate_rvc.switches import OptimizationConfig, config_for
 
+LONG_SAMPLES = 60 * 16_000  # from here on the time to load a pitch network does not matter
 FEATURE_REPEAT = 2  # content frames come at 50 Hz, the synthesizer runs at 100 Hz
 
 FloatArray = NDArray[np.float32]
@@ -190,6 +191,8 @@ class Pipeline:
         self._check_settings(settings)
         try:
             prepared = [self._prepare(*recording, settings, progress) for recording in recordings]
+            if sum(len(each.waveform_16k) for each in prepared) > LONG_SAMPLES and self.device.type == "cpu":
+                self._f0.forget()  # to load them again takes a second, and their room is needed now
             self.shifts_semitones = tuple(each.shift_semitones for each in prepared)
             skip_silence = self.optimization.skip_silence
             windows = [w for each in prepared for w in plan_windows(each, skip_silence=skip_silence)]
