@@ -57,6 +57,7 @@ class SpeechEngineName(StrEnum):
     AUTO = "auto"  # hibari, else the system's own voices
     HIBARI = "hibari"
     SYSTEM = "system"
+    MOCKINGBIRD = "mockingbird"
 
 
 class Quality(StrEnum):

@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.mockingbird.folder import model_folders
 
 FloatArray = NDArray[np.float32]
 
@@ -43,6 +44,14 @@ class SpeechEngine(Protocol):
         ``speaker`` left out is the usual one. The same seed gives the same samples. Text without anything that can be
         read gives no samples.
         """
+
+
+@runtime_checkable
+class TakesRecordings(Protocol):
+    """An engine that reads in the voice of a recording: its speakers are not all known beforehand."""
+
+    def takes(self, speaker: str) -> bool:
+        """Whether ``speaker`` is the path of a recording, or else somebody it knows."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,14 @@ ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
             lambda: any(shutil.which(program) for program in SYSTEM_PROGRAMS),
             "install espeak-ng or flite by the system's package manager",
         ),
+        EngineInfo(
+            SpeechEngineName.MOCKINGBIRD, "ultimate_rvc.speech.mockingbird.engine:Engine",
+            "Chinese in the voice of a recording, offline, by your own MockingBird checkpoints",
+            "that of the checkpoints",
+            lambda: importlib.util.find_spec("pypinyin") is not None and bool(model_folders()),
+            "install the extra mockingbird (the package pypinyin), and put the checkpoints of a model into a folder "
+            "in models/speech/mockingbird",
+        ),
     )
 }  # fmt: skip
 
@@ -106,13 +123,15 @@ def open_engine(name: SpeechEngineName) -> SpeechEngine:
 
 
 def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
-    """The name of the speaker, or of the usual one.
+    """The name of the speaker, or of the usual one; some engines take recordings as well.
 
     Raises
     ------
     SpeechError
         The engine has no such speaker; the sentence names some that it has.
     """
+    if speaker is not None and isinstance(engine, TakesRecordings) and engine.takes(speaker):
+        return speaker
     names = [each.name for each in engine.speakers()]
     if speaker is None:
         return names[0]

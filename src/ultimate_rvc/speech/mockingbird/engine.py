@@ -1,0 +1,90 @@
+"""The engine mockingbird: a user's own MockingBird checkpoints read Chinese in the voice of a recording."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.engines import Speaker
+from ultimate_rvc.speech.mockingbird.embeddings import embedding_of, open_embedding_cache
+from ultimate_rvc.speech.mockingbird.folder import (
+    SPEAKERS_FOLDER,
+    find_speaker,
+    model_folders,
+    stored_speakers,
+)
+from ultimate_rvc.speech.mockingbird.front_end import pieces
+from ultimate_rvc.speech.mockingbird.loading import encoder_file, load_model
+from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
+
+FloatArray = NDArray[np.float32]
+
+PIECE_PAUSE_SECONDS = 0.15  # between the pieces of a passage, as MockingBird has it
+LANGUAGE = "zh-CN"
+
+
+class Engine:
+    """Chinese, in the sample rate of the vocoder (16 kHz usually).
+
+    A speaker is ``model:name`` of a stored one, or the path of a recording; the pieces of a passage are read in one
+    batch.
+    """
+
+    def speakers(self) -> tuple[Speaker, ...]:
+        """Those stored with the models.
+
+        Raises
+        ------
+        SpeechError
+            No model has any: the sentence says where a recording belongs.
+        """
+        models = model_folders()
+        found = tuple(
+            Speaker(f"{model}:{name}", LANGUAGE, "an embedding" if path.suffix == ".npy" else "a recording")
+            for model, folder in models.items()
+            for name, path in stored_speakers(folder).items()
+        )
+        if not found:
+            place = next(iter(models.values())) / SPEAKERS_FOLDER
+            raise SpeechError(
+                "MockingBird reads in the voice of a recording: give the path of one (5 to 15 s of speech) as the "
+                f"speaker, or put recordings into {place}.",
+                "speaker",
+            )
+        return found
+
+    def takes(self, speaker: str) -> bool:
+        """Whether it can read as ``speaker``, who need not be among the :meth:`speakers`.
+
+        Raises :class:`SpeechError` where it cannot: the sentence says why.
+        """
+        find_speaker(speaker)
+        return True
+
+    def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
+        """As :meth:`SpeechEngine.synthesize`."""
+        who = find_speaker(speaker or self.speakers()[0].name)
+        model = _model(who.model, _stamp(who.model))
+        embedding = embedding_of(who.voice, lambda: encoder_file(who.model), open_embedding_cache())
+        pause = np.zeros(round(PIECE_PAUSE_SECONDS * model.sample_rate), np.float32)
+        joined = [
+            part for waveform in model.read(pieces(text), embedding, rate, seed) for part in (waveform, pause)
+        ]
+        return np.concatenate(joined[:-1]) if joined else pause[:0], model.sample_rate
+
+
+@lru_cache(maxsize=1)  # a model takes 200 MB
+def _model(folder: Path, _stamp: tuple[tuple[str, int], ...]) -> MockingBirdModel:
+    import torch
+
+    # Apple's GPU runs small recurrent steps more slowly than its processor.
+    return load_model(folder, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int], ...]:
+    """What tells that the files of a model were changed."""
+    return tuple((path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file())
