@@ -25,6 +25,9 @@ SMALL_SYNTHESIZER = SynthesizerSizes(
 SMALL_HIFI_GAN = HiFiGANSizes(mels=10, channels=32, block_kernels=(3, 5), block_dilations=((1, 3), (1, 2)))
 SMALL_WAVE_RNN = WaveRNNSizes(mels=10, compute=8, blocks=2, residual=16, rnn=16, fully_connected=12)
 Network = TypeVar("Network", bound=nn.Module)
+MEL_SPREAD = 1.5  # of real mels, whose range is [-4, 4]
+LIVELY_GAIN, LIVELY_FRAMES = 30, 40
+VOCODER_GAIN = 2.5
 FRAMES_A_STEP = 2  # of every published synthesizer
 
 
@@ -40,6 +43,7 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     network = seeded(lambda: Synthesizer(synthesizer), seed)
     network.decoder.r.fill_(FRAMES_A_STEP)
+    _liven(network)
     torch.save({"model_state": network.state_dict(), "optimizer_state": {}}, folder / "mandarin.pt")
     if isinstance(vocoder, WaveRNNSizes):
         torch.save(
@@ -47,12 +51,29 @@ def write_model(
         )
     else:
         generator = seeded(lambda: PlainHiFiGAN(vocoder), seed)
+        _liven_vocoder(generator)
         torch.save({"generator": weight_normed(generator.state_dict())}, folder / "g_hifigan.pt")
         (folder / "config_16k_.json").write_text(json.dumps(settings_of(vocoder)), encoding="utf-8")
     if encoder:
         state = {**seeded(SpeakerEncoder, seed).state_dict(), "similarity_weight": torch.tensor([10.0])}
         torch.save({"step": 1, "model_state": state}, folder / "pretrained.pt")
     return folder
+
+
+def _liven(network: Synthesizer) -> None:
+    """Let random weights make mels that move as those of speech do: what 8 bits cost depends on it."""
+    network.decoder.mel_proj.weight.mul_(LIVELY_GAIN)
+    mel = network.read([[5, 6, 7, 1]], torch.full((network.sizes.speaker,), 0.06), 0, frames=LIVELY_FRAMES)[0]
+    network.post_proj.weight.mul_(MEL_SPREAD / mel.std())
+
+
+def _liven_vocoder(network: PlainHiFiGAN) -> None:
+    """Let what comes out follow what goes in: torch's random weights damp it layer by layer to a constant."""
+    for name, weight in network.named_parameters():
+        if weight.dim() == 1:
+            weight.zero_()
+        elif not name.startswith("resblocks"):
+            weight.mul_(VOCODER_GAIN)
 
 
 def seeded(build: Callable[[], Network], seed: int) -> Network:

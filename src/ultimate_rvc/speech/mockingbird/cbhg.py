@@ -39,7 +39,7 @@ class Highway(nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         gate = torch.sigmoid(self.W2(signal))
-        return torch.lerp(signal, F.relu(self.W1(signal)), gate)
+        return signal + gate * (F.relu(self.W1(signal)) - signal)
 
 
 class CBHG(nn.Module):

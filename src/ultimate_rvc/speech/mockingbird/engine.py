@@ -71,9 +71,8 @@ class Engine:
         model = _model(who.model, _stamp(who.model))
         embedding = embedding_of(who.voice, lambda: encoder_file(who.model), open_embedding_cache())
         pause = np.zeros(round(PIECE_PAUSE_SECONDS * model.sample_rate), np.float32)
-        joined = [
-            part for waveform in model.read(pieces(text), embedding, rate, seed) for part in (waveform, pause)
-        ]
+        waveforms = model.read(pieces(text), embedding, rate, seed)
+        joined = [part for waveform in waveforms if waveform.size for part in (waveform, pause)]
         return np.concatenate(joined[:-1]) if joined else pause[:0], model.sample_rate
 
 

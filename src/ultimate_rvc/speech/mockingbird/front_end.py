@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.mockingbird.numbers import spoken_numbers
 
 PAD, END = "_", "~"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -19,8 +20,9 @@ PIECE_END = re.compile(r"[，。、；：！？,.;:!?…—\n]+")  # noqa: RUF00
 
 
 def pieces(text: str) -> list[str]:
-    """``text`` in the pieces that are read in one breath; empty where there is nothing to read."""
-    return [piece for part in PIECE_END.split(text) if any(map(str.isalnum, piece := part.strip()))]
+    """``text``, its numbers in words, in pieces for one breath each; empty where there is nothing to read."""
+    parts = PIECE_END.split(spoken_numbers(text))
+    return [piece for part in parts if any(map(str.isalnum, piece := part.strip()))]
 
 
 def pinyin(text: str) -> str:

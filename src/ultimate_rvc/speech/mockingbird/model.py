@@ -42,7 +42,7 @@ class MockingBirdModel:
         return self.vocoder.sizes.sample_rate
 
     def read(self, texts: Sequence[str], embedding: FloatArray, rate: float, seed: int) -> list[FloatArray]:
-        """``texts`` read aloud, each (samples,) and the same as if it were read alone.
+        """``texts`` read aloud, each (samples,), the same as if it were read alone; empty where no symbol is known.
 
         ``embedding`` (width,) tells whose voice it is; ``rate`` 2 is twice as fast.
         """
@@ -53,10 +53,14 @@ class MockingBirdModel:
                 f"{self.synthesizer.sizes.speaker}."
             )
         symbols = [symbols_of(text, self.synthesizer.sizes.symbols) for text in texts]
-        waveforms: list[FloatArray] = []
-        for start in range(0, len(symbols), MOST_AT_ONCE):
-            mels = self.mels(symbols[start : start + MOST_AT_ONCE], speaker, seed)
-            waveforms += self.render([_at_rate(mel, rate) for mel in mels], seed)
+        waveforms = [np.zeros(0, np.float32)] * len(symbols)
+        readable = [number for number, text in enumerate(symbols) if len(text) > 1]
+        for start in range(0, len(readable), MOST_AT_ONCE):
+            batch = readable[start : start + MOST_AT_ONCE]
+            mels = self.mels([symbols[number] for number in batch], speaker, seed)
+            rendered = self.render([_at_rate(mel, rate) for mel in mels], seed)
+            for number, waveform in zip(batch, rendered, strict=True):
+                waveforms[number] = waveform
         return waveforms
 
     def mels(

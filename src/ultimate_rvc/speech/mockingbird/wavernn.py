@@ -129,7 +129,7 @@ class WaveRNN(nn.Module):
         mels, aux = self.upsample(padded)
         count = len(mels)
         starts = range(0, max(count - overlap, 1), piece + overlap)
-        length = piece + 2 * overlap
+        length = min(piece + 2 * overlap, count)  # one piece is no longer than the sound
         pieces = self._sample(_windows(mels, starts, length), _windows(aux, starts, length), seed)
         joined = _crossfaded(pieces, starts, overlap)[:count]
         if self.sizes.classes != MIXTURE_CLASSES:

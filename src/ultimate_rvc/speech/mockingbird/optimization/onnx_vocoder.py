@@ -75,6 +75,7 @@ def write_static_int8(vocoder: PlainHiFiGAN, mels: Sequence[Tensor], path: Path)
     """
     imported_onnx()
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader:
         """One mel after another, as ONNX Runtime's calibration asks for them."""
@@ -87,12 +88,13 @@ def write_static_int8(vocoder: PlainHiFiGAN, mels: Sequence[Tensor], path: Path)
             return None if mel is None else {INPUT: mel[None].float().cpu().numpy()}
 
     with tempfile.TemporaryDirectory(prefix="urvc-") as folder, atomic_path(path) as unfinished:
-        plain = Path(folder, "vocoder.onnx")
+        plain, prepared = Path(folder, "vocoder.onnx"), Path(folder, "prepared.onnx")
         write_onnx(vocoder, plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize_static(
-            plain, unfinished, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
+            prepared, unfinished, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
             per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=[_last_convolution(plain)],
+            calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=[_last_convolution(prepared)],
         )  # fmt: skip
 
 
