@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from ultimate_rvc.speech.mockingbird.loading import load_model
 from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
 from ultimate_rvc.speech.mockingbird.optimization.making import optimize_model
 from ultimate_rvc.speech.mockingbird.optimization.settings import ModelOptimization, Precision, VocoderEngine
+from vocoder import own_peak_mb
 
 FloatArray = NDArray[np.float32]
 
@@ -44,18 +44,19 @@ SEED = 7
 BATCH = 4
 DB_A_UNIT = 12.5  # the synthesizer's mels are 100 dB in 8 units
 CONFIGURATIONS: Mapping[str, ModelOptimization] = {
-    "float32": ModelOptimization(),
+    "float32": ModelOptimization(vocoder=VocoderEngine.TORCH),
+    "vocoder compiled (as it comes)": ModelOptimization(),
     "bfloat16 (AMP)": ModelOptimization(Precision.BFLOAT16),
     "float16 (AMP)": ModelOptimization(Precision.FLOAT16),
-    "int8 dynamic, synthesizer": ModelOptimization(Precision.INT8),
+    "int8 dynamic, synthesizer": ModelOptimization(Precision.INT8, VocoderEngine.TORCH),
     "vocoder in ONNX Runtime": ModelOptimization(vocoder=VocoderEngine.ONNX),
     "vocoder in int8 static": ModelOptimization(vocoder=VocoderEngine.ONNX_INT8),
     "vocoder in TensorRT": ModelOptimization(vocoder=VocoderEngine.TENSORRT),
-    "half of the weights pruned": ModelOptimization(pruned_weights=0.5),
+    "half of the weights pruned": ModelOptimization(Precision.FLOAT32, VocoderEngine.TORCH, 0.5),
     "a quarter of the channels pruned": ModelOptimization(pruned_channels=0.25),
-    "int8 and ONNX Runtime": ModelOptimization(Precision.INT8, VocoderEngine.ONNX),
-    "int8 and int8 static": ModelOptimization(Precision.INT8, VocoderEngine.ONNX_INT8),
-    "int8, pruned, ONNX Runtime": ModelOptimization(Precision.INT8, VocoderEngine.ONNX, 0.5, 0.5),
+    "int8 and vocoder compiled": ModelOptimization(Precision.INT8),
+    "int8 dynamic and static": ModelOptimization(Precision.INT8, VocoderEngine.ONNX_INT8),
+    "all in int8, half pruned": ModelOptimization(Precision.INT8, VocoderEngine.ONNX_INT8, 0.5, 0.5),
 }
 
 
@@ -205,8 +206,7 @@ def _own_peak_mb(folder: Path, seconds: float, device: str) -> int:
     model = load_model(folder, device)
     frames = round(seconds * model.sample_rate / model.vocoder.sizes.hop_length)
     model.render([mel_of(model, frames)], SEED)
-    scale = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6)
+    return own_peak_mb()
 
 
 if __name__ == "__main__":

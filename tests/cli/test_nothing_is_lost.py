@@ -26,7 +26,7 @@ HARMLESS = {
     "download": "fetches model files of the program's own",
     "benchmark": "measures the machine; its file is the program's own",
     "doctor": "only looks",
-    "speech": "only looks",
+    "speech": "looks, or makes models and speakers of free names: tests/speech/mockingbird",
 }
 HARMLESS_VOICES = {
     **dict.fromkeys(("list", "search", "inspect", "trash"), "only looks"),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ultimate_rvc.choices import SpeechEngineName
-from ultimate_rvc.cli import options
+from ultimate_rvc.cli import options, speech_mockingbird
 from ultimate_rvc.cli.console import show_json, show_line, show_optimization, show_table
 from ultimate_rvc.cli.doing import do
 from ultimate_rvc.errors import SettingError, SpeechError
@@ -22,6 +22,7 @@ TEXT_SUFFIXES = (".txt", ".md")
 MOST_BYTES = 10_000_000
 
 app = typer.Typer(no_args_is_help=True, help="Engines that read text aloud, and their speakers.")
+speech_mockingbird.register(app)
 
 
 @options.takes(SpeechRequest)

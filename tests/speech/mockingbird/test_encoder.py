@@ -28,26 +28,16 @@ FloatArray = NDArray[np.float32]
 
 
 class Store:
-    """A Redis in memory; ``fails`` is how many answers it owes."""
+    """A Redis in memory."""
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
-        self.asked = 0
-        self.fails = False
 
     def get(self, name: str) -> bytes | None:
-        self._answer()
         return self.entries.get(name)
 
     def set(self, name: str, value: bytes, *, ex: int) -> None:
-        self._answer()
-        assert ex > 0
         self.entries[name] = value
-
-    def _answer(self) -> None:
-        self.asked += 1
-        if self.fails:
-            raise ConnectionError("refused")
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -130,34 +120,6 @@ def test_an_embedding_is_found_again_by_content(tmp_path: Path, voice: Path, enc
     assert not heard
 
 
-def test_damaged_entries_of_redis_are_computed_again(tmp_path: Path) -> None:
-    store = Store()
-    shared = SharedCache(store)
-    shared.keep("key", b"content")
-    assert shared.find("key") == b"content"
-    assert shared.find("other") is None
-    (name,) = store.entries
-    store.entries[name] = store.entries[name][:-1] + b"?"
-    assert shared.find("key") is None
-    store.entries["urvc:other"] = store.entries[name]
-    assert shared.find("other") is None
-
-
-def test_redis_away_costs_one_warning_and_is_asked_again_later(caplog: pytest.LogCaptureFixture) -> None:
-    now = [0.0]
-    store = Store()
-    shared = SharedCache(store, clock=lambda: now[0])
-    shared.keep("key", b"content")
-    store.fails = True
-    assert [shared.find("key") for _ in range(5)] == [None] * 5
-    assert store.asked == 2  # it rests after the first failure
-    now[0] = 61.0
-    assert shared.find("key") is None
-    assert [record.levelname for record in caplog.records if record.levelname == "WARNING"] == ["WARNING"]
-    store.fails, now[0] = False, 122.0
-    assert shared.find("key") == b"content"
-
-
 def test_a_stored_embedding_needs_no_encoder(tmp_path: Path) -> None:
     cache = EmbeddingCache(FeatureCache(tmp_path / "cache", 10**6), SharedCache(None))
     values = np.linspace(1, 2, 256, dtype=np.float32)
@@ -180,7 +142,7 @@ def test_a_file_that_holds_no_embedding_is_told(tmp_path: Path, content: object)
 
 def test_without_an_encoder_the_way_to_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SpeechError, match="pip install --no-deps Resemblyzer"):
+    with pytest.raises(SpeechError, match="install the package Resemblyzer without its dependencies"):
         encoder_file(tmp_path)
 
 

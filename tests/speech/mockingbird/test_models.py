@@ -17,6 +17,7 @@ import recordings
 from mockingbird_material import VOICE
 from mockingbird_models import SMALL_HIFI_GAN, SMALL_SYNTHESIZER, SMALL_WAVE_RNN, write_model
 from ultimate_rvc.choices import SpeechEngineName
+from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.engines import checked_engine, checked_speaker, open_engine
@@ -70,10 +71,9 @@ def test_the_engine_reads_in_the_voice_of_a_recording(model: Path, tmp_path: Pat
 
 def test_speakers_are_those_stored_with_the_models(model: Path, tmp_path: Path) -> None:
     engine = open_engine(SpeechEngineName.MOCKINGBIRD)
-    with pytest.raises(
-        SpeechError, match=r"give the path of one .* or put recordings into .*mandarin.speakers"
-    ):
-        checked_speaker(engine, None)
+    assert checked_speaker(engine, None) == "mandarin"
+    with pytest.raises(SpeechError, match=r"is neither a recording nor stored|give the path of one"):
+        engine.synthesize("你好", None, 1.0, 0)
     (model / "speakers").mkdir()
     write_recording(model / "speakers")
     write_embedding(model / "speakers" / "bob.npy", VOICE)
@@ -103,6 +103,45 @@ def test_a_model_that_is_changed_is_loaded_again(model: Path, tmp_path: Path) ->
     write_model(model, SMALL_SYNTHESIZER, SMALL_HIFI_GAN, seed=1, encoder=False)
     after, _ = engine.synthesize("你好", voice, 1.0, 0)
     assert not np.array_equal(before, after)
+
+
+# ------------------------------------------------------------------ the command line
+
+
+@pytest.fixture
+def urvc(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run([str(word) for word in words])
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def test_a_model_is_optimized_and_a_speaker_stored_by_command(
+    model: Path, tmp_path: Path, urvc: Callable[..., tuple[int, str, str]]
+) -> None:
+    voice = write_recording(tmp_path)
+    code, out, err = urvc("speech", "store-speaker", "mandarin", "alice", voice)
+    assert (code, "mandarin:alice" in out) == (0, True), err
+    code, _, err = urvc("speech", "store-speaker", "mandarin", "alice", voice)
+    assert (code, "'alice' is taken" in err) == (1, True)
+    code, out, err = urvc("speech", "optimize", "mandarin", "fast", "--precision", "int8", "--json")
+    assert code == 0, err
+    assert json.loads(out)["path"] == str(model.parent / "fast")
+    code, _, err = urvc("speech", "optimize", "mandarin", "fast")
+    assert (code, "is there already" in err) == (1, True)
+    code, _, err = urvc("speech", "optimize", "mandarin", "../fast")
+    assert (code, "no name for a file" in err) == (1, True)
+    code, _, err = urvc("speech", "optimize", "nobody", "faster")
+    assert (code, "no MockingBird model 'nobody' (there: fast, mandarin)" in err) == (1, True)
+    code, out, _ = urvc("speech", "speakers", "--engine", "mockingbird", "--json")
+    assert [speaker["name"] for speaker in json.loads(out)] == ["fast:alice", "mandarin:alice"]
+    spoken = tmp_path / "spoken.wav"
+    code, _, err = urvc(
+        "generate", "speech", "你好", "--engine", "mockingbird", "--speaker", "fast:alice", "--output", spoken
+    )
+    assert (code, spoken.is_file()) == (0, True), err
 
 
 # ------------------------------------------------------------------ checkpoints

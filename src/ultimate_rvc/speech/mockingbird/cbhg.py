@@ -30,7 +30,7 @@ class NormalizedConvolution(nn.Module):
 
 
 class Highway(nn.Module):
-    """A layer that decides for each channel how much of it to let through unchanged."""
+    """A layer that decides for each channel how much to let through unchanged; (..., channels) to the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -136,6 +136,6 @@ class Decoder(nn.Module):
         hidden = hidden + state.first[0]
         state.second = self.res_rnn2(hidden, state.second)
         hidden = hidden + state.second[0]
-        made = self.mel_proj(hidden).unflatten(1, (self.mels, MOST_FRAMES_A_STEP))[..., :frames]
+        made = self.mel_proj(hidden).reshape(len(hidden), self.mels, -1)[..., :frames]
         ending: Tensor = self.stop_proj(torch.cat([hidden, state.context], dim=1))
         return made, ending[:, 0]

@@ -15,7 +15,12 @@ from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.rvc.infer.optimization.feature_cache import FeatureCache, open_feature_cache
 from ultimate_rvc.shared_cache import SharedCache, open_shared_cache
-from ultimate_rvc.speech.mockingbird.folder import EMBEDDING_SUFFIX
+from ultimate_rvc.speech.mockingbird.folder import (
+    EMBEDDING_SUFFIX,
+    SPEAKERS_FOLDER,
+    checked_name,
+    stored_speakers,
+)
 from ultimate_rvc.speech.mockingbird.loading import load_encoder
 from ultimate_rvc.speech.mockingbird.recording import read_recording
 from ultimate_rvc.speech.mockingbird.speaker_encoder import SpeakerEncoder
@@ -35,7 +40,7 @@ class EmbeddingCache:
         self._shared = shared
 
     def get(self, key: str, compute: Callable[[], FloatArray]) -> FloatArray:
-        """What is kept under ``key``, else what ``compute`` gives, which is kept from now on."""
+        """The embedding (width,) kept under ``key``, else what ``compute`` gives, which is kept from now on."""
         if (found := self._disk.find(key, CPU)) is not None:
             return found.numpy()
         if (content := self._shared.find(key)) is not None and len(content) % 4 == 0:
@@ -73,6 +78,21 @@ def embedding_key(recording: str, encoder: str) -> str:
     """The name under which an embedding is kept; both are hashes of files."""
     digest = hashlib.sha256(f"{VERSION} {recording} {encoder}".encode())
     return f"speaker-{digest.hexdigest()[:KEY_LENGTH]}"
+
+
+def store_speaker(model: Path, name: str, recording: Path, encoder: Callable[[], Path]) -> Path:
+    """Hear a recording and keep its embedding with a model, under a new name; returns the file.
+
+    Raises
+    ------
+    SpeechError
+        The name is taken or no name of a file, or as :func:`embedding_of`.
+    """
+    path = model / SPEAKERS_FOLDER / f"{checked_name(name)}{EMBEDDING_SUFFIX}"
+    if name in stored_speakers(model):
+        raise SpeechError(f"The name {name!r} is taken in {path.parent}: choose another one.")
+    write_embedding(path, embedding_of(recording, encoder, open_embedding_cache()))
+    return path
 
 
 def write_embedding(path: Path, embedding: FloatArray) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.speech.engines import Speaker
 from ultimate_rvc.speech.mockingbird.embeddings import embedding_of, open_embedding_cache
 from ultimate_rvc.speech.mockingbird.folder import (
-    SPEAKERS_FOLDER,
+    EMBEDDING_SUFFIX,
     find_speaker,
     model_folders,
     stored_speakers,
@@ -35,27 +34,10 @@ class Engine:
     """
 
     def speakers(self) -> tuple[Speaker, ...]:
-        """Those stored with the models.
-
-        Raises
-        ------
-        SpeechError
-            No model has any: the sentence says where a recording belongs.
-        """
-        models = model_folders()
-        found = tuple(
-            Speaker(f"{model}:{name}", LANGUAGE, "an embedding" if path.suffix == ".npy" else "a recording")
-            for model, folder in models.items()
-            for name, path in stored_speakers(folder).items()
+        """Those stored with the models; a model that has none stands for itself, and wants a recording."""
+        return tuple(
+            speaker for model, folder in model_folders().items() for speaker in _speakers_of(model, folder)
         )
-        if not found:
-            place = next(iter(models.values())) / SPEAKERS_FOLDER
-            raise SpeechError(
-                "MockingBird reads in the voice of a recording: give the path of one (5 to 15 s of speech) as the "
-                f"speaker, or put recordings into {place}.",
-                "speaker",
-            )
-        return found
 
     def takes(self, speaker: str) -> bool:
         """Whether it can read as ``speaker``, who need not be among the :meth:`speakers`.
@@ -74,6 +56,16 @@ class Engine:
         waveforms = model.read(pieces(text), embedding, rate, seed)
         joined = [part for waveform in waveforms if waveform.size for part in (waveform, pause)]
         return np.concatenate(joined[:-1]) if joined else pause[:0], model.sample_rate
+
+
+def _speakers_of(model: str, folder: Path) -> list[Speaker]:
+    stored = stored_speakers(folder)
+    if not stored:
+        return [Speaker(model, LANGUAGE, "wants a recording: give its path as the speaker")]
+    return [
+        Speaker(f"{model}:{name}", LANGUAGE, "embedding" if path.suffix == EMBEDDING_SUFFIX else "recording")
+        for name, path in stored.items()
+    ]
 
 
 @lru_cache(maxsize=1)  # a model takes 200 MB

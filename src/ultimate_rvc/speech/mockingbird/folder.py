@@ -7,11 +7,13 @@ have any name: what they hold tells what they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ultimate_rvc.audio.found import AUDIO_SUFFIXES
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.outputs import file_title
 from ultimate_rvc.paths import models_dir
 
 EMBEDDING_SUFFIX = ".npy"
@@ -43,6 +45,27 @@ class Who:
     voice: Path
 
 
+def find_model(name: str) -> Path:
+    """The folder of a model by its name; a :class:`SpeechError` tells which there are."""
+    models = model_folders()
+    if name not in models:
+        known = ", ".join(models) or f"none; put one into {mockingbird_dir()}"
+        raise SpeechError(f"There is no MockingBird model {name!r} (there: {known}).")
+    return models[name]
+
+
+def new_model_folder(name: str) -> Path:
+    """Where a model of a new name belongs."""
+    return mockingbird_dir() / checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """``name`` of a model or speaker, if a file can be called so; else a :class:`SpeechError`."""
+    if name != file_title(name):
+        raise SpeechError(f"{name!r} is no name for a file: try {file_title(name)!r}.")
+    return name
+
+
 def stored_speakers(model: Path) -> dict[str, Path]:
     """Recordings and embeddings in the folder of a model, by name."""
     folder = model / SPEAKERS_FOLDER
@@ -68,19 +91,28 @@ def find_speaker(name: str) -> Who:
         raise SpeechError(
             f"There is no MockingBird model: put its checkpoints into a folder in {mockingbird_dir()}."
         )
-    first, _, rest = name.partition(":")
-    model, speaker = (
-        (models[first], rest) if first in models and rest else (next(iter(models.values())), name)
-    )
+    model, speaker = _model_and_speaker(models, name)
     stored = stored_speakers(model)
     if speaker in stored:
         return Who(model, stored[speaker])
     path = Path(speaker).expanduser()
     if path.is_file():
         return Who(model, path)
+    if not speaker:
+        raise SpeechError(
+            "MockingBird reads in the voice of a recording: give the path of one (5 to 15 s of speech) as the "
+            f"speaker, or put recordings into {model / SPEAKERS_FOLDER}.",
+            "speaker",
+        )
     known = ", ".join(list(stored)[:12]) or "none"
     raise SpeechError(
         f"speaker '{name}' is neither a recording nor stored with the MockingBird model '{model.name}' (stored: "
         f"{known}): name a recording of the voice, or put one into {model / SPEAKERS_FOLDER}.",
         "speaker",
     )
+
+
+def _model_and_speaker(models: Mapping[str, Path], name: str) -> tuple[Path, str]:
+    """The folder of the model that ``name`` begins with, or of the first one, and the rest of the name."""
+    first, _, rest = name.partition(":")
+    return (models[first], rest) if first in models else (next(iter(models.values())), name)

@@ -16,6 +16,7 @@ from ultimate_rvc.rvc.networks.hifigan import (
     PLAIN_LAYERS,
     SLOPE,
     ResidualBlock,
+    VocoderLayers,
     edge_convolution,
     render_stages,
     same_convolution,
@@ -57,7 +58,10 @@ class HiFiGANSizes:
 
 
 class SingleBlock(nn.Module):
-    """The smaller residual block of HiFi-GAN ("2"): dilated convolutions, each with a way around it."""
+    """The smaller residual block of HiFi-GAN ("2"): dilated convolutions, each with a way around it.
+
+    (batch, channels, samples) to the same.
+    """
 
     def __init__(self, channels: int, kernel: int, dilations: Sequence[int]) -> None:
         super().__init__()
@@ -85,13 +89,18 @@ class PlainHiFiGAN(nn.Module):
         )
         self.conv_post = edge_convolution(sizes.stage_channels(stages[-1]), 1)
 
-    def forward(self, mel: Tensor, lengths: Valid = None) -> Tensor:
+    @property
+    def fits_compiled_layers(self) -> bool:
+        """Whether RVC's compiled layers can compute it: they know transposed convolutions and whole pairs."""
+        return not self.sizes.interpolates and self.sizes.block_kind == "1" and self.sizes.inner == 1
+
+    def forward(self, mel: Tensor, lengths: Valid = None, layers: VocoderLayers = PLAIN_LAYERS) -> Tensor:
         """``lengths`` are the frames of each item; what lies behind them in ``mel`` is cleared in place."""
         count = len(self.sizes.block_kernels)
         groups = [self.resblocks[start : start + count] for start in range(0, len(self.resblocks), count)]
         stages = (self.sizes.rates, self.ups, None, groups)
         hidden = self.conv_pre(clear_tails(mel, lengths))
-        return render_stages(hidden, None, stages, self.conv_post, lengths, PLAIN_LAYERS)
+        return render_stages(hidden, None, stages, self.conv_post, lengths, layers)
 
 
 def _upsampler(sizes: HiFiGANSizes, stage: int) -> nn.Module:

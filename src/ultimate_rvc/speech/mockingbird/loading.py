@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, VocoderLayers
 from ultimate_rvc.speech.mockingbird.checkpoint import CHECKPOINT_SUFFIXES, Kind, fitted, read_state
 from ultimate_rvc.speech.mockingbird.hifigan import PlainHiFiGAN
 from ultimate_rvc.speech.mockingbird.model import AnyVocoder, MockingBirdModel
@@ -28,8 +30,9 @@ from ultimate_rvc.speech.mockingbird.sizes import (
     wavernn_sizes,
 )
 from ultimate_rvc.speech.mockingbird.speaker_encoder import SpeakerEncoder
-from ultimate_rvc.speech.mockingbird.synthesizer import Synthesizer
+from ultimate_rvc.speech.mockingbird.synthesizer import Synthesizer, without_unused_frames
 from ultimate_rvc.speech.mockingbird.wavernn import WaveRNN
+from ultimate_rvc.switches import config_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +108,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> MockingBirdM
         )
     synthesizer, scales = load_synthesizer(files)
     synthesizer.to(device)
+    scales = without_unused_frames(synthesizer, scales)
     if optimization.precision is Precision.INT8:
         quantize(synthesizer, scales)
     vocoder = load_vocoder(files, optimization)
@@ -115,7 +119,21 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> MockingBirdM
             f"The MockingBird model {folder} has a synthesizer of {synthesizer.sizes.mels} mels and a vocoder of "
             f"{vocoder.sizes.mels}: they belong to different models."
         )
-    return MockingBirdModel(synthesizer, vocoder, optimization.precision)
+    return MockingBirdModel(
+        synthesizer, vocoder, optimization.precision, _vocoder_layers(vocoder, optimization, str(device))
+    )
+
+
+def _vocoder_layers(vocoder: AnyVocoder, optimization: ModelOptimization, device: str) -> VocoderLayers:
+    fits = isinstance(vocoder, PlainHiFiGAN) and vocoder.fits_compiled_layers
+    exact = optimization.precision in (Precision.FLOAT32, Precision.INT8)
+    wanted = optimization.vocoder is VocoderEngine.COMPILED and config_for(Device.CPU, None).fast_vocoder
+    if not (fits and exact and wanted and torch.device(device).type == "cpu"):
+        return PLAIN_LAYERS
+    # Imported here, so that without the switch no compiled code is ever loaded.
+    from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
+
+    return FastLayers()
 
 
 def load_synthesizer(files: ModelFiles) -> tuple[Synthesizer, dict[str, Tensor]]:
@@ -130,7 +148,7 @@ def load_synthesizer(files: ModelFiles) -> tuple[Synthesizer, dict[str, Tensor]]
 def load_vocoder(files: ModelFiles, optimization: ModelOptimization) -> AnyVocoder:
     """The vocoder of the checkpoint, or of the ONNX file where the model was optimized so."""
     kept = 1 - optimization.pruned_channels
-    if optimization.vocoder is VocoderEngine.TORCH:
+    if not optimization.vocoder_is_onnx:
         return load_checkpoint_vocoder(files, kept)
     if files.onnx is None or files.settings is None:
         raise SpeechError(f"The MockingBird model {files.folder} has no ONNX vocoder: optimize it again.")
@@ -173,7 +191,7 @@ def encoder_file(folder: Path) -> Path:
             return path
     raise SpeechError(
         f"There is no speaker encoder to hear a recording with: put MockingBird's (pretrained.pt) into {folder}, or "
-        "install the package Resemblyzer without its dependencies (pip install --no-deps Resemblyzer)."
+        "install the package Resemblyzer without its dependencies (which would want a compiler)."
     )
 
 

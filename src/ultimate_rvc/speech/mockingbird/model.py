@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.rvc.networks.hifigan import PLAIN_LAYERS, VocoderLayers
 from ultimate_rvc.speech.mockingbird.front_end import symbols_of
 from ultimate_rvc.speech.mockingbird.hifigan import PlainHiFiGAN
 from ultimate_rvc.speech.mockingbird.optimization.onnx_vocoder import OnnxVocoder
@@ -35,6 +36,7 @@ class MockingBirdModel:
     synthesizer: Synthesizer
     vocoder: AnyVocoder
     precision: Precision = Precision.FLOAT32
+    layers: VocoderLayers = PLAIN_LAYERS
 
     @property
     def sample_rate(self) -> int:
@@ -66,7 +68,7 @@ class MockingBirdModel:
     def mels(
         self, symbols: Sequence[Sequence[int]], speaker: Tensor, seed: int, *, frames: int | None = None
     ) -> list[Tensor]:
-        """What the synthesizer makes in the model's precision; as :meth:`Synthesizer.read`."""
+        """Mels (mels, frames) in the model's precision; as :meth:`Synthesizer.read`."""
         with self._autocast():
             return self.synthesizer.read(symbols, speaker, seed, frames=frames)
 
@@ -80,7 +82,7 @@ class MockingBirdModel:
         lengths = tuple(mel.shape[1] for mel in mels)
         batch = pad_sequence([mel.T for mel in mels], batch_first=True).transpose(1, 2).contiguous()
         with self._autocast():
-            made = self.vocoder(batch, lengths)[:, 0]
+            made = self.vocoder(batch, lengths, self.layers)[:, 0]
         hop = self.vocoder.sizes.hop_length
         return [_on_host(waveform[: length * hop]) for waveform, length in zip(made, lengths, strict=True)]
 

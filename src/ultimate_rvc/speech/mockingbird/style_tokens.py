@@ -62,7 +62,7 @@ class TokenAttention(nn.Module):
 
 
 class StyleTokenLayer(nn.Module):
-    """The tokens and the attention over them."""
+    """The tokens and the attention over them; (batch, query_width) to (batch, width)."""
 
     def __init__(self, query_width: int, tokens: int, width: int, heads: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ultimate_rvc.errors import SpeechError
 
-LEAST_WEIGHTS = 1 << 14  # a smaller layer gains nothing
+LEAST_WEIGHTS = 1 << 15  # a smaller layer gains nothing
 STEPS = 127
 # Activations keep to 7 bits, as torch has it: without VNNI, sums of two products in 16 bits overflow.
 SEVEN_BITS = True
@@ -44,7 +44,7 @@ class _Int8Cell(nn.Module):
 
 
 class Int8LSTMCell(_Int8Cell):
-    """As ``nn.LSTMCell``."""
+    """As ``nn.LSTMCell``: (batch, inputs) and the state, twice (batch, hidden), to the next state."""
 
     def forward(self, signal: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         hidden, cell = state
@@ -54,7 +54,7 @@ class Int8LSTMCell(_Int8Cell):
 
 
 class Int8GRUCell(_Int8Cell):
-    """As ``nn.GRUCell``."""
+    """As ``nn.GRUCell``: (batch, inputs) and the state (batch, hidden) to the next state."""
 
     def forward(self, signal: Tensor, hidden: Tensor) -> Tensor:
         reset_in, update_in, new_in = self.inputs(signal).chunk(3, dim=1)

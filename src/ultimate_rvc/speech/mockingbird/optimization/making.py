@@ -91,7 +91,7 @@ def _write_vocoder(
     if files.settings is not None:
         shutil.copy(files.settings, folder / "vocoder.json")
     if not isinstance(vocoder, PlainHiFiGAN):
-        if optimization.vocoder is not VocoderEngine.TORCH or optimization.pruned_channels:
+        if optimization.vocoder_is_onnx or optimization.pruned_channels:
             raise SpeechError(
                 f"The vocoder of {files.folder} is a WaveRNN, and only a HiFi-GAN can be optimized."
             )
@@ -99,7 +99,7 @@ def _write_vocoder(
         return
     if optimization.pruned_channels:
         vocoder = narrowed(vocoder, optimization.pruned_channels)
-    if optimization.vocoder is VocoderEngine.TORCH:
+    if not optimization.vocoder_is_onnx:
         _save(vocoder.state_dict(), folder / "vocoder.safetensors")
         return
     providers(tensorrt=optimization.vocoder is VocoderEngine.TENSORRT)  # refuses what this machine has not

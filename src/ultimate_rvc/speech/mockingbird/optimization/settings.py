@@ -22,6 +22,7 @@ class Precision(StrEnum):
 class VocoderEngine(StrEnum):
     """What runs the vocoder."""
 
+    COMPILED = "compiled"  # torch, with layers compiled for the processor; on GPUs plain torch
     TORCH = "torch"
     ONNX = "onnx"  # ONNX Runtime, on the best provider that it has
     ONNX_INT8 = "onnx-int8"  # the same in 8 bits, with ranges measured beforehand (static)
@@ -32,12 +33,13 @@ class VocoderEngine(StrEnum):
 class ModelOptimization:
     """Everything that can be switched on for a model.
 
+    A vocoder that the compiled layers do not fit (WaveRNN, pruned channels, mixed precision) runs in plain torch.
     ``pruned_weights`` is the share of the synthesizer's weights that become zero, ``pruned_channels`` the share of
     the vocoder's inner channels that go, both in 0 to 0.95.
     """
 
     precision: Precision = Precision.FLOAT32
-    vocoder: VocoderEngine = VocoderEngine.TORCH
+    vocoder: VocoderEngine = VocoderEngine.COMPILED
     pruned_weights: float = 0.0
     pruned_channels: float = 0.0
 
@@ -49,6 +51,11 @@ class ModelOptimization:
     def to_dict(self) -> dict[str, object]:
         """As it stands in a JSON file."""
         return asdict(self)
+
+    @property
+    def vocoder_is_onnx(self) -> bool:
+        """Whether the vocoder is an ONNX file."""
+        return self.vocoder not in (VocoderEngine.COMPILED, VocoderEngine.TORCH)
 
     @classmethod
     def from_dict(cls, values: object) -> ModelOptimization:
