@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -70,6 +69,7 @@ class Row:
     vocoder_rtf: float
     rtf: float
     times_faster: float
+    synthesizer_batch_gain: float
     batch_gain: float
     mel_distance_db: float
     sound_distance_db: float
@@ -115,19 +115,19 @@ def measured(folder: Path, seconds: float, rounds: int, device: str) -> tuple[li
     mels = {name: mel_of(model, frames) for name, model in models.items()}
     times = timed(models, mels["float32"], frames, rounds)
     sounds = {name: model.render([mels["float32"].clone()], SEED)[0] for name, model in models.items()}
-    first = sum(times["float32"][:2])
     rows = []
     for name in models:
-        synthesizer, vocoder, batch = times[name]
+        took = times[name]
         rows.append(
             Row(
                 name=name,
                 megabytes=sum(path.stat().st_size for path in (folder / name).iterdir()) / 1e6,
-                synthesizer_rtf=synthesizer / seconds,
-                vocoder_rtf=vocoder / seconds,
-                rtf=(synthesizer + vocoder) / seconds,
-                times_faster=first / (synthesizer + vocoder),
-                batch_gain=BATCH * (synthesizer + vocoder) / batch,
+                synthesizer_rtf=took.synthesizer / seconds,
+                vocoder_rtf=took.vocoder / seconds,
+                rtf=took.one / seconds,
+                times_faster=times["float32"].one / took.one,
+                synthesizer_batch_gain=BATCH * took.synthesizer / took.synthesizer_batch,
+                batch_gain=BATCH * took.one / took.batch,
                 mel_distance_db=DB_A_UNIT * float((mels[name] - mels["float32"]).abs().mean()),
                 sound_distance_db=float(np.abs(log_mel(sounds[name]) - log_mel(sounds["float32"])).mean()),
                 peak_mb=_peak_mb(folder / name, seconds, device),
@@ -143,23 +143,39 @@ def mel_of(model: MockingBirdModel, frames: int, count: int = 1) -> Tensor:
     return model.mels([symbols] * count, speaker / speaker.norm(), SEED, frames=frames)[0]
 
 
-def timed(
-    models: Mapping[str, MockingBirdModel], mel: Tensor, frames: int, rounds: int
-) -> dict[str, tuple[float, float, float]]:
-    """Median seconds for synthesizer, vocoder and a batch through both, in turn, so that noise meets all of them."""
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
+@dataclass(frozen=True)
+class Times:
+    """Seconds for one text and for a batch of it, the least of all rounds: other programs only add to them."""
+
+    synthesizer: float
+    vocoder: float
+    synthesizer_batch: float
+    vocoder_batch: float
+
+    @property
+    def one(self) -> float:
+        return self.synthesizer + self.vocoder
+
+    @property
+    def batch(self) -> float:
+        return self.synthesizer_batch + self.vocoder_batch
+
+
+def timed(models: Mapping[str, MockingBirdModel], mel: Tensor, frames: int, rounds: int) -> dict[str, Times]:
+    """How long each model takes, in turn, so that what else the machine does meets all of them."""
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in models}
     for number in range(rounds + 1):
         for name, model in models.items():
-            one = _seconds(lambda model=model: mel_of(model, frames))
-            sound = _seconds(lambda model=model: model.render([mel.clone()], SEED))
-            many = _seconds(lambda model=model: mel_of(model, frames, BATCH))
-            many += _seconds(lambda model=model: model.render([mel.clone() for _ in range(BATCH)], SEED))
+            steps = (
+                lambda model=model: mel_of(model, frames),
+                lambda model=model: model.render([mel.clone()], SEED),
+                lambda model=model: mel_of(model, frames, BATCH),
+                lambda model=model: model.render([mel.clone() for _ in range(BATCH)], SEED),
+            )
+            row = tuple(_seconds(step) for step in steps)
             if number:  # the first is for warming up
-                found[name].append((one, sound, many))
-    return {
-        name: tuple(statistics.median(column) for column in zip(*rows, strict=True))
-        for name, rows in found.items()
-    }
+                found[name].append(row)
+    return {name: Times(*map(min, zip(*rows, strict=True))) for name, rows in found.items()}
 
 
 def log_mel(waveform: FloatArray) -> FloatArray:
@@ -175,15 +191,20 @@ def log_mel(waveform: FloatArray) -> FloatArray:
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| configuration | files | synthesizer | vocoder | RTF | faster | batch of 4 | mel | sound | peak |",
+        "| configuration | files | synthesizer | vocoder | both | faster | batch of 4 | mel | sound | peak |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {row.name} | {row.megabytes:.0f} MB | {row.synthesizer_rtf:.3f} | {row.vocoder_rtf:.3f} | {row.rtf:.3f} "
-        f"| {row.times_faster:.2f} | {row.batch_gain:.2f} | {row.mel_distance_db:.2f} dB "
-        f"| {row.sound_distance_db:.2f} dB | {row.peak_mb} MB |"
-        for row in rows
-    ]
+    for row in rows:
+        cells = [
+            row.name,
+            f"{row.megabytes:.0f} MB",
+            *(f"{rtf:.3f}" for rtf in (row.synthesizer_rtf, row.vocoder_rtf, row.rtf)),
+            f"{row.times_faster:.2f}",
+            f"{row.synthesizer_batch_gain:.2f}, {row.batch_gain:.2f}",  # of the synthesizer, and of both
+            *(f"{distance:.2f} dB" for distance in (row.mel_distance_db, row.sound_distance_db)),
+            f"{row.peak_mb} MB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
