@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 # Floor by floor, lowest first; a room may import from its own floor unless it is a door.
 FLOORS = (
     ("errors", "paths", "progress", "files", "choices", "openmp", "plain", "settings", "settings_files"),
-    ("device", "machine", "switches", "outputs", "audio", "assets"),
+    ("device", "machine", "switches", "outputs", "audio", "assets", "shared_cache"),
     ("rvc", "separation", "speech"),
     ("voices", "covers", "doctor"),
     ("work",),

@@ -31,6 +31,8 @@ HARMLESS_SPEECH = {
     **dict.fromkeys(("engines", "voices"), "only looks"),
     "dataset": "adds to a dataset of its own form: tests/speech/llasa",
     "finetune": "trains in a free folder: tests/speech/llasa",
+    "optimize": "makes a model of a free name: tests/speech/mockingbird",
+    "store-speaker": "makes a speaker of a free name: tests/speech/mockingbird",
 }
 HARMLESS_VOICES = {
     **dict.fromkeys(("list", "search", "inspect", "trash"), "only looks"),

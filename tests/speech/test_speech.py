@@ -290,7 +290,7 @@ def test_a_sample_is_written_in_the_speakers_language(urvc: Urvc, tmp_path: Path
 def test_engines_and_their_voices_are_listed(urvc: Urvc) -> None:
     code, out, _ = urvc("speech", "engines", "--json")
     assert code == 0
-    assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system", "llasa"]
+    assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system", "llasa", "mockingbird"]
     code, out, _ = urvc("speech", "voices", "--engine", "hibari", "--language", "en-US")
     assert code == 0
     assert "heart" in out

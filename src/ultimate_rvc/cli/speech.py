@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ultimate_rvc.choices import SpeechEngineName
-from ultimate_rvc.cli import options, speech_llasa
+from ultimate_rvc.cli import options, speech_llasa, speech_mockingbird
 from ultimate_rvc.cli.console import show_json, show_line, show_optimization, show_table
 from ultimate_rvc.cli.doing import do
 from ultimate_rvc.errors import SettingError
@@ -34,6 +34,7 @@ NOT_OF_A_SAMPLE = (
 
 app = typer.Typer(no_args_is_help=True, help="Engines that read text aloud, and their speakers.")
 speech_llasa.register(app)
+speech_mockingbird.register(app)
 
 
 @options.takes(SpeechRequest, own_flags={"text": "TEXT"})

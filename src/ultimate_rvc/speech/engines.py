@@ -11,8 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.speech.llasa import folders
+from ultimate_rvc.speech.mockingbird.folder import model_folders
 
 FloatArray = NDArray[np.float32]
 
@@ -45,6 +45,14 @@ class SpeechEngine(Protocol):
         ``speaker`` left out is the usual one. The same seed gives the same samples. Text without anything that can be
         read gives no samples.
         """
+
+
+@runtime_checkable
+class TakesRecordings(Protocol):
+    """An engine that reads in the voice of a recording: its speakers are not all known beforehand."""
+
+    def takes(self, speaker: str) -> bool:
+        """Whether ``speaker`` is the path of a recording, or else somebody it knows."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,14 @@ ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
             folders.is_here,
             folders.WAY_OUT,
         ),
+        EngineInfo(
+            SpeechEngineName.MOCKINGBIRD, "ultimate_rvc.speech.mockingbird.engine:Engine",
+            "Chinese in the voice of a recording, offline, by your own MockingBird checkpoints",
+            "that of the checkpoints",
+            lambda: importlib.util.find_spec("pypinyin") is not None and bool(model_folders()),
+            "install the extra mockingbird (the package pypinyin), and put the checkpoints of a model into a folder "
+            "in models/speech/mockingbird",
+        ),
     )
 }  # fmt: skip
 
@@ -115,7 +131,7 @@ def open_engine(name: SpeechEngineName) -> SpeechEngine:
 
 
 def find_speaker(engine: SpeechEngine, name: str | None) -> Speaker:
-    """The speaker of that name, or the usual one; an engine that takes paths also reads like a recording.
+    """The speaker of that name, or the usual one; some engines also read like a recording.
 
     Raises
     ------
@@ -127,7 +143,7 @@ def find_speaker(engine: SpeechEngine, name: str | None) -> Speaker:
         return known[0]
     if (found := next((each for each in known if each.name == name), None)) is not None:
         return found
-    if getattr(engine, "takes_paths", False) and Path(name).expanduser().exists():
+    if isinstance(engine, TakesRecordings) and engine.takes(name):
         return Speaker(name, known[0].language if known else "", "a file of yours")
     names = [each.name for each in known]
     shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")

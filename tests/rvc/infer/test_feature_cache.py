@@ -76,7 +76,7 @@ def features_of(cache: FeatureCache, key: str, compute: Callable[[], Tensor], de
 
 def f0_of(cache: FeatureCache, key: str, compute: Callable[[], Tensor], device: torch.device) -> Tensor:
     found = cache.find(key, device)
-    return cache.keep_f0(key, compute(), device) if found is None else found
+    return cache.keep_unrounded(key, compute(), device) if found is None else found
 
 
 @pytest.fixture

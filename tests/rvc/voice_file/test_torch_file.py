@@ -286,7 +286,7 @@ def sides(*values: int) -> bytes:
         (opcodes(ORDERED_DICT, "}b"), "sets the state of a Name"),
         (opcodes("]}b"), "sets the state of a list"),
         (opcodes("}}}s"), "uses a key of type dict"),
-        (opcodes("}", long1(2**40), "Ns"), "uses a key of type int"),
+        (opcodes("}", long1(2**48), "Ns"), "uses a key of type int"),
         (opcodes(ORDERED_DICT, "NNs"), "sets items of a Name"),
         (opcodes("}Na"), "appends to a dict"),
         (opcodes("\x8a\x20", b"\x7f" * 32), "80 bits"),

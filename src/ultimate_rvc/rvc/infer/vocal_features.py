@@ -111,7 +111,7 @@ class VocalFeatures:
                 if bool(features.isfinite().all()):
                     self._cache.keep_features(key, features, self._device)
             for key, f0_hz in self._new_f0.items():
-                self._cache.keep_f0(key, f0_hz, self._device)
+                self._cache.keep_unrounded(key, f0_hz, self._device)
         self.forget()
 
     def forget(self) -> None:

@@ -135,7 +135,8 @@ class Scorer:
 
 def speaker_embedder() -> SpeakerEmbedder | None:
     """Resemblyzer's, or None where it is not installed."""
-    if find_spec("resemblyzer") is None:
+    # Some install it without its dependencies, for its weights alone.
+    if find_spec("resemblyzer") is None or find_spec("webrtcvad") is None:
         log.info("Resemblyzer is not installed: the best epoch is chosen by the mel distance alone.")
         return None
     from resemblyzer import VoiceEncoder

@@ -18,6 +18,8 @@ from typing import BinaryIO
 MAX_PICKLE_BYTES = 4 << 20
 MAX_INTEGER = 2**80  # the magic number of torch's older files has 77 bits
 MAX_KEY = 2**31  # integer keys hash to themselves: crafted large ones could make a dict crawl
+# Optimizers of torch before 1.5 name weights by their addresses; few such keys make no dict crawl.
+MAX_ADDRESS, MAX_ADDRESSES = 2**48, 1024
 DAMAGED = "is cut off or damaged"
 
 
@@ -228,12 +230,16 @@ def _fill_dict(target: dict[object, object], items: list[object]) -> dict[object
         raise RefusedPickleError(DAMAGED)
     for key, value in zip(items[::2], items[1::2], strict=True):
         # A nested tuple as a key could take forever to hash, so keys are plain.
-        if not isinstance(key, str | int) or (isinstance(key, int) and abs(key) > MAX_KEY):
+        if not (isinstance(key, str) or (isinstance(key, int) and _is_harmless(key, target))):
             raise RefusedPickleError(
                 f"uses a key of type {type(key).__name__} that voices never use; refused"
             )
         target[key] = value
     return target
+
+
+def _is_harmless(key: int, target: dict[object, object]) -> bool:
+    return abs(key) <= MAX_KEY or (0 < key < MAX_ADDRESS and len(target) < MAX_ADDRESSES)
 
 
 def _printable(name: str) -> str:

@@ -48,8 +48,6 @@ MOST_INTRODUCTION_CODES = 500
 class Engine:
     """A speaker is a model's or adapter's name, a recording's name, or the path of one of these."""
 
-    takes_paths = True
-
     def __init__(self, settings: LlasaSettings | None = None) -> None:
         self._settings = LlasaSettings.from_env() if settings is None else settings
 
@@ -59,6 +57,10 @@ class Engine:
         if (usual := self._settings.model) is not None:
             named = [(usual, "asked for"), *(each for each in named if each[0] != usual)]
         return tuple(Speaker(name, LANGUAGES, about) for name, about in named)
+
+    def takes(self, speaker: str) -> bool:
+        """Whether ``speaker`` is a path of something that is there."""
+        return Path(speaker).expanduser().exists()
 
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
         recording = _recording(speaker)

@@ -128,9 +128,9 @@ class FeatureCache:
         features = features.detach().float()
         return self._keep(key, _narrowed(features) or {VALUES: features}, device)
 
-    def keep_f0(self, key: str, f0_hz: Tensor, device: torch.device) -> Tensor:
-        """Keep an f0 curve, float ``(frames,)`` in Hz, unrounded; returns it as float32 on ``device``."""
-        return self._keep(key, {VALUES: f0_hz.detach().float()}, device)
+    def keep_unrounded(self, key: str, values: Tensor, device: torch.device) -> Tensor:
+        """Keep float values, such as an f0 curve ``(frames,)`` in Hz; returns them as float32 on ``device``."""
+        return self._keep(key, {VALUES: values.detach().float()}, device)
 
     def _keep(self, key: str, tensors: dict[str, Tensor], device: torch.device) -> Tensor:
         try:
