@@ -20,14 +20,16 @@ from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.speech.engines import checked_engine, checked_speaker, open_engine
+from ultimate_rvc.speech.choosing import Cast
+from ultimate_rvc.speech.engines import checked_engine, find_speaker, open_engine
 from ultimate_rvc.speech.mockingbird.embeddings import write_embedding
 from ultimate_rvc.speech.mockingbird.folder import mockingbird_dir
 from ultimate_rvc.speech.mockingbird.loading import load_model
 from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
 from ultimate_rvc.speech.mockingbird.optimization.making import optimize_model
 from ultimate_rvc.speech.mockingbird.optimization.settings import ModelOptimization, Precision, VocoderEngine
-from ultimate_rvc.speech.reading import read_aloud
+from ultimate_rvc.speech.reading import Reader, read_aloud
+from ultimate_rvc.speech.script import chapter_of
 
 pytest.importorskip("pypinyin")
 TEXTS = ["今天天气很好", "你好", "我们去公园"]
@@ -58,9 +60,15 @@ def test_the_engine_reads_in_the_voice_of_a_recording(model: Path, tmp_path: Pat
     engine = open_engine(SpeechEngineName.MOCKINGBIRD)
     voice = str(write_recording(tmp_path))
     text = "今天天气很好，我们去公园。明天呢？"  # noqa: RUF001
-    first, rate = read_aloud(text, engine, voice, 1.0, 7, Progress())
-    again, _ = read_aloud(text, engine, voice, 1.0, 7, Progress())
-    faster, _ = read_aloud(text, engine, voice, 2.0, 7, Progress())
+
+    def read(pace: float) -> tuple[np.ndarray, int]:
+        reader = Reader(Cast(engine, find_speaker(engine, voice)), pace, seed=7)
+        speech = read_aloud(chapter_of(text), reader, Progress())
+        return speech.waveform, speech.sample_rate
+
+    first, rate = read(1.0)
+    again, _ = read(1.0)
+    faster, _ = read(2.0)
     np.testing.assert_array_equal(first, again)
     assert rate == 16_000
     pauses = round((0.15 + 0.3) * rate)  # between pieces and between sentences
@@ -71,22 +79,22 @@ def test_the_engine_reads_in_the_voice_of_a_recording(model: Path, tmp_path: Pat
 
 def test_speakers_are_those_stored_with_the_models(model: Path, tmp_path: Path) -> None:
     engine = open_engine(SpeechEngineName.MOCKINGBIRD)
-    assert checked_speaker(engine, None) == "mandarin"
+    assert find_speaker(engine, None).name == "mandarin"
     with pytest.raises(SpeechError, match=r"is neither a recording nor stored|give the path of one"):
         engine.synthesize("你好", None, 1.0, 0)
     (model / "speakers").mkdir()
     write_recording(model / "speakers")
     write_embedding(model / "speakers" / "bob.npy", VOICE)
     assert [speaker.name for speaker in engine.speakers()] == ["mandarin:alice", "mandarin:bob"]
-    assert checked_speaker(engine, None) == "mandarin:alice"
-    assert checked_speaker(engine, "bob") == "bob"
+    assert find_speaker(engine, None).name == "mandarin:alice"
+    assert find_speaker(engine, "bob").name == "bob"
     heard = {name: engine.synthesize("你好", name, 1.0, 0)[0] for name in ("mandarin:bob", "bob", "alice")}
     np.testing.assert_array_equal(heard["mandarin:bob"], heard["bob"])
     assert len(heard["alice"]) != len(heard["bob"]) or not np.array_equal(heard["alice"], heard["bob"])
     with pytest.raises(
         SpeechError, match=r"speaker 'carol' is neither a recording nor stored .*: alice, bob"
     ):
-        checked_speaker(engine, "carol")
+        find_speaker(engine, "carol")
 
 
 def test_without_a_model_the_engine_says_what_it_needs(models: Path) -> None:
@@ -135,7 +143,7 @@ def test_a_model_is_optimized_and_a_speaker_stored_by_command(
     assert (code, "no name for a file" in err) == (1, True)
     code, _, err = urvc("speech", "optimize", "nobody", "faster")
     assert (code, "no MockingBird model 'nobody' (there: fast, mandarin)" in err) == (1, True)
-    code, out, _ = urvc("speech", "speakers", "--engine", "mockingbird", "--json")
+    code, out, _ = urvc("speech", "voices", "--engine", "mockingbird", "--json")
     assert [speaker["name"] for speaker in json.loads(out)] == ["fast:alice", "mandarin:alice"]
     spoken = tmp_path / "spoken.wav"
     code, _, err = urvc(
