@@ -173,7 +173,7 @@ def test_what_cannot_be_read_is_told_in_one_sentence(
 def test_engines_and_speakers_are_listed(urvc: Urvc) -> None:
     code, out, _ = urvc("speech", "engines", "--json")
     assert code == 0
-    assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system", "llasa"]
+    assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system", "llasa", "edge"]
     code, out, _ = urvc("speech", "speakers", "--engine", "hibari")
     assert code == 0
     assert "heart" in out
