@@ -58,6 +58,7 @@ class SpeechEngineName(StrEnum):
     HIBARI = "hibari"
     SYSTEM = "system"
     LLASA = "llasa"
+    KOKORO = "kokoro"
     EDGE = "edge"
 
 

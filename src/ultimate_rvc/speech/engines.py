@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.kokoro import files as kokoro_files
 from ultimate_rvc.speech.llasa import folders
 
 FloatArray = NDArray[np.float32]
@@ -90,6 +91,13 @@ ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
             folders.WAY_OUT,
         ),
         EngineInfo(
+            SpeechEngineName.KOKORO, "ultimate_rvc.speech.kokoro.engine:Engine",
+            "English, 28 voices of women and men, American and British, offline",
+            "Apache-2.0",
+            kokoro_files.is_here,
+            kokoro_files.WAY_OUT,
+        ),
+        EngineInfo(
             SpeechEngineName.EDGE, "ultimate_rvc.speech.edge:Engine",
             "hundreds of voices in 70 languages and more, over the network: the text goes to Microsoft",
             "LGPL-3.0 (edge-tts); the service has Microsoft's terms",
@@ -132,7 +140,7 @@ def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
     Raises
     ------
     SpeechError
-        The engine has no such speaker; the sentence names some that it has.
+        The engine has no such speaker; the sentence names some that it has, or says why this one cannot read.
     """
     names = [each.name for each in engine.speakers()]
     if speaker is None:
@@ -140,6 +148,8 @@ def checked_speaker(engine: SpeechEngine, speaker: str | None) -> str:
     if speaker not in names and not (
         getattr(engine, "takes_paths", False) and Path(speaker).expanduser().exists()
     ):
+        if (reason := getattr(engine, "why_not", lambda name: None)(speaker)) is not None:
+            raise SpeechError(reason, "speaker")
         shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
         raise SpeechError(f"speaker '{speaker}' is unknown; choose from {shown}.", "speaker")
     return speaker
