@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.choosing import Cast
-from ultimate_rvc.speech.engines import Speaker
-from ultimate_rvc.speech.reading import Reader
+from ultimate_rvc.speech.engines import Speaker, SpeechEngine, find_speaker
+from ultimate_rvc.speech.reading import Reader, read_aloud
+from ultimate_rvc.speech.script import chapter_of
 
 FloatArray = NDArray[np.float32]
 
@@ -40,3 +42,12 @@ class ToneEngine:
 
 def reader_of(engine: ToneEngine, **more: object) -> Reader:
     return Reader(Cast(engine, engine.speakers()[0]), **more)  # type: ignore[arg-type]
+
+
+def read_by(
+    engine: SpeechEngine, text: str, speaker: str | None = None, pace: float = 1.0, seed: int = 0
+) -> tuple[FloatArray, int]:
+    """``text`` as every door has it read: ``(samples,)`` and their rate."""
+    reader = Reader(Cast(engine, find_speaker(engine, speaker)), pace, seed)
+    speech = read_aloud(chapter_of(text), reader, Progress())
+    return speech.waveform, speech.sample_rate

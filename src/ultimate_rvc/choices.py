@@ -59,6 +59,8 @@ class SpeechEngineName(StrEnum):
     SYSTEM = "system"
     LLASA = "llasa"
     MOCKINGBIRD = "mockingbird"
+    KOKORO = "kokoro"
+    EDGE = "edge"
 
 
 class TextFormat(StrEnum):

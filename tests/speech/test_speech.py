@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import hibari.voices
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -67,6 +68,16 @@ def test_hibari_reads_alike_with_a_seed_and_faster_when_asked() -> None:
     assert rate == 24_000
     assert 3 < len(first) / rate < 8
     assert len(faster) < 0.8 * len(first)
+
+
+def test_a_speaker_of_hibari_that_cannot_be_fetched_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIBARI_HOME", str(tmp_path))
+    monkeypatch.delenv("URVC_OFFLINE", raising=False)
+    monkeypatch.setattr(hibari.voices, "BASE_URL", "http://127.0.0.1:9/")  # nobody listens at discard
+    with pytest.raises(SpeechError, match="speaker 'emma' could not be fetched: hibari: could not download"):
+        open_engine(SpeechEngineName.HIBARI).synthesize("Hello.", "emma", 1.0, 0)
 
 
 @pytest.mark.parametrize("program", engines.SYSTEM_PROGRAMS)
@@ -290,7 +301,8 @@ def test_a_sample_is_written_in_the_speakers_language(urvc: Urvc, tmp_path: Path
 def test_engines_and_their_voices_are_listed(urvc: Urvc) -> None:
     code, out, _ = urvc("speech", "engines", "--json")
     assert code == 0
-    assert [engine["name"] for engine in json.loads(out)] == ["hibari", "system", "llasa", "mockingbird"]
+    names = [engine["name"] for engine in json.loads(out)]
+    assert names == ["hibari", "system", "llasa", "mockingbird", "kokoro", "edge"]
     code, out, _ = urvc("speech", "voices", "--engine", "hibari", "--language", "en-US")
     assert code == 0
     assert "heart" in out

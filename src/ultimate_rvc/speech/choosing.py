@@ -52,8 +52,9 @@ def choose(name: SpeechEngineName, speaker: str | None, language: str | None) ->
 
 
 def _engines_here() -> Iterator[SpeechEngine]:
+    """Those that nobody but the user chooses are left out."""
     for name, info in ENGINES.items():
-        if info.is_here():
+        if info.is_here() and not info.needs_network:
             yield open_engine(name)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.speech.kokoro import files as kokoro_files
 from ultimate_rvc.speech.llasa import folders
 from ultimate_rvc.speech.mockingbird.folder import model_folders
 
@@ -48,11 +49,11 @@ class SpeechEngine(Protocol):
 
 
 @runtime_checkable
-class TakesRecordings(Protocol):
-    """An engine that reads in the voice of a recording: its speakers are not all known beforehand."""
+class TakesOthers(Protocol):
+    """An engine whose speakers are not all listed: recordings, or voices that it has but cannot use."""
 
     def takes(self, speaker: str) -> bool:
-        """Whether ``speaker`` is the path of a recording, or else somebody it knows."""
+        """Whether it reads as ``speaker``, such as the path of a recording; a SpeechError says why it cannot."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class EngineInfo:
     is_here: Callable[[], bool]
     way_out: str
     """How to get it where it is not here."""
+    needs_network: bool = False
+    """Whether the text leaves this machine: then nothing chooses it but the user."""
 
 
 SYSTEM_PROGRAMS = ("say", "espeak-ng", "flite")
@@ -103,12 +106,28 @@ ENGINES: Mapping[SpeechEngineName, EngineInfo] = {
             "install the extra mockingbird (the package pypinyin), and put the checkpoints of a model into a folder "
             "in models/speech/mockingbird",
         ),
+        EngineInfo(
+            SpeechEngineName.KOKORO, "ultimate_rvc.speech.kokoro.engine:Engine",
+            "English, 28 voices of women and men, American and British, offline",
+            "Apache-2.0",
+            kokoro_files.is_here,
+            kokoro_files.WAY_OUT,
+        ),
+        EngineInfo(
+            SpeechEngineName.EDGE, "ultimate_rvc.speech.edge:Engine",
+            "hundreds of voices in 70 languages and more, over the network: the text goes to Microsoft",
+            "LGPL-3.0 (edge-tts); the service has Microsoft's terms",
+            lambda: importlib.util.find_spec("edge_tts") is not None,
+            "install the package edge-tts, which the extra 'edge' names",
+            needs_network=True,
+        ),
     )
 }  # fmt: skip
 
 
 def checked_engine(name: SpeechEngineName) -> EngineInfo:
-    """What is known of an engine that is here; ``auto`` is the first of :data:`ENGINES` that is.
+    """What is known of an engine that is here; ``auto`` is the first of :data:`ENGINES` that is, and that
+    needs no network.
 
     Raises
     ------
@@ -116,7 +135,8 @@ def checked_engine(name: SpeechEngineName) -> EngineInfo:
         It is not here; the sentence says how to get it.
     """
     if name is SpeechEngineName.AUTO:
-        name = next((info.name for info in ENGINES.values() if info.is_here()), SpeechEngineName.HIBARI)
+        offline = (info for info in ENGINES.values() if not info.needs_network)
+        name = next((info.name for info in offline if info.is_here()), SpeechEngineName.HIBARI)
     info = ENGINES[name]
     if not info.is_here():
         raise SpeechError(f"The speech engine '{info.name}' is not here: {info.way_out}.")
@@ -136,14 +156,14 @@ def find_speaker(engine: SpeechEngine, name: str | None) -> Speaker:
     Raises
     ------
     SpeechError
-        The engine has no such speaker; the sentence names some that it has.
+        The engine has no such speaker; the sentence names some that it has, or says why this one cannot read.
     """
     known = engine.speakers()
     if name is None:
         return known[0]
     if (found := next((each for each in known if each.name == name), None)) is not None:
         return found
-    if isinstance(engine, TakesRecordings) and engine.takes(name):
+    if isinstance(engine, TakesOthers) and engine.takes(name):
         return Speaker(name, known[0].language if known else "", "a file of yours")
     names = [each.name for each in known]
     shown = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")

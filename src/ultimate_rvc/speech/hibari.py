@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.errors import SpeechError, first_line
 from ultimate_rvc.speech.engines import Speaker
 
 FloatArray = NDArray[np.float32]
@@ -48,5 +48,5 @@ def _voice(name: str) -> Any:
         )
     try:
         return Hibari(voice=name)
-    except OSError as error:  # urllib's and the disk's
-        raise SpeechError(f"The speaker '{name}' could not be fetched: {error}.") from error
+    except (OSError, RuntimeError) as error:  # the disk's, and hibari's own of a download
+        raise SpeechError(f"The speaker '{name}' could not be fetched: {first_line(error)}") from error

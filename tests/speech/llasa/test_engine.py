@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 
 from llasa_models import WORDS, write_tone
+from tone_engine import read_by
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
-from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.choosing import choose
 from ultimate_rvc.speech.engines import find_speaker
 from ultimate_rvc.speech.llasa.engine import INTRODUCTION, Engine
 from ultimate_rvc.speech.llasa.generation import Generator, Spoken
 from ultimate_rvc.speech.llasa.settings import LlasaSettings
-from ultimate_rvc.speech.reading import Reader, read_aloud
-from ultimate_rvc.speech.script import chapter_of
 
 TEXT = "Good morning, singers! All is well."
 
@@ -49,8 +47,7 @@ def test_it_is_an_engine_like_the_others(llasa_dir: Path) -> None:
     def read(seed: int) -> tuple[np.ndarray, int]:
         cast = choose(SpeechEngineName.LLASA, None, "en")
         assert [speaker.name for speaker in cast.engine.speakers()] == ["tiny", "anna.wav"]
-        speech = read_aloud(chapter_of(TEXT), Reader(cast, seed=seed), Progress())
-        return speech.waveform, speech.sample_rate
+        return read_by(cast.engine, TEXT, seed=seed)
 
     first, rate = read(7)
     again, _ = read(7)

@@ -16,11 +16,11 @@ import torch
 import recordings
 from mockingbird_material import VOICE
 from mockingbird_models import SMALL_HIFI_GAN, SMALL_SYNTHESIZER, SMALL_WAVE_RNN, write_model
+from tone_engine import read_by
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
-from ultimate_rvc.speech.choosing import Cast
 from ultimate_rvc.speech.engines import checked_engine, find_speaker, open_engine
 from ultimate_rvc.speech.mockingbird.embeddings import write_embedding
 from ultimate_rvc.speech.mockingbird.folder import mockingbird_dir
@@ -28,8 +28,6 @@ from ultimate_rvc.speech.mockingbird.loading import load_model
 from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
 from ultimate_rvc.speech.mockingbird.optimization.making import optimize_model
 from ultimate_rvc.speech.mockingbird.optimization.settings import ModelOptimization, Precision, VocoderEngine
-from ultimate_rvc.speech.reading import Reader, read_aloud
-from ultimate_rvc.speech.script import chapter_of
 
 pytest.importorskip("pypinyin")
 TEXTS = ["今天天气很好", "你好", "我们去公园"]
@@ -60,15 +58,9 @@ def test_the_engine_reads_in_the_voice_of_a_recording(model: Path, tmp_path: Pat
     engine = open_engine(SpeechEngineName.MOCKINGBIRD)
     voice = str(write_recording(tmp_path))
     text = "今天天气很好，我们去公园。明天呢？"  # noqa: RUF001
-
-    def read(pace: float) -> tuple[np.ndarray, int]:
-        reader = Reader(Cast(engine, find_speaker(engine, voice)), pace, seed=7)
-        speech = read_aloud(chapter_of(text), reader, Progress())
-        return speech.waveform, speech.sample_rate
-
-    first, rate = read(1.0)
-    again, _ = read(1.0)
-    faster, _ = read(2.0)
+    first, rate = read_by(engine, text, voice, seed=7)
+    again, _ = read_by(engine, text, voice, seed=7)
+    faster, _ = read_by(engine, text, voice, pace=2.0, seed=7)
     np.testing.assert_array_equal(first, again)
     assert rate == 16_000
     pauses = round((0.15 + 0.3) * rate)  # between pieces and between sentences
