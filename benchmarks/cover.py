@@ -109,9 +109,10 @@ def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
             split_backing=StepSwitch.ON,
             backing_model="mdx-karaoke",
             remove_reverb=StepSwitch.ON,
-            reverb_model=str(models / "separation" / REVERB_FILE),
             overlap=USUAL_OVERLAP,
         )
+        # Covers offer the models of the table only, and this one has no download.
+        object.__setattr__(stems, "reverb_model", str(models / "separation" / REVERB_FILE))
         optimization = OptimizationConfig()
     elif name == BEFORE:
         stems = StemSettings(overlap=USUAL_OVERLAP)
