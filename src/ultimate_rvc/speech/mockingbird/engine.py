@@ -12,6 +12,7 @@ from ultimate_rvc.speech.engines import Speaker
 from ultimate_rvc.speech.mockingbird.embeddings import embedding_of, open_embedding_cache
 from ultimate_rvc.speech.mockingbird.folder import (
     EMBEDDING_SUFFIX,
+    Who,
     find_speaker,
     model_folders,
     stored_speakers,
@@ -21,6 +22,8 @@ from ultimate_rvc.speech.mockingbird.loading import encoder_file, load_model
 from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
 
 FloatArray = NDArray[np.float32]
+Stamp = tuple[tuple[str, int], ...]
+"""Names and times of files."""
 
 PIECE_PAUSE_SECONDS = 0.15  # between the pieces of a passage, as MockingBird has it
 LANGUAGE = "zh-CN"
@@ -50,8 +53,9 @@ class Engine:
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
         """As :meth:`SpeechEngine.synthesize`."""
         who = find_speaker(speaker or self.speakers()[0].name)
-        model = _model(who.model, _stamp(who.model))
-        embedding = embedding_of(who.voice, lambda: encoder_file(who.model), open_embedding_cache())
+        stamp = _stamp(who.model)
+        model = _model(who.model, stamp)
+        embedding = _embedding(who, (*stamp, (who.voice.name, who.voice.stat().st_mtime_ns)))
         pause = np.zeros(round(PIECE_PAUSE_SECONDS * model.sample_rate), np.float32)
         waveforms = model.read(pieces(text), embedding, rate, seed)
         joined = [part for waveform in waveforms if waveform.size for part in (waveform, pause)]
@@ -69,13 +73,18 @@ def _speakers_of(model: str, folder: Path) -> list[Speaker]:
 
 
 @lru_cache(maxsize=1)  # a model takes 200 MB
-def _model(folder: Path, _stamp: tuple[tuple[str, int], ...]) -> MockingBirdModel:
+def _model(folder: Path, _stamp: Stamp) -> MockingBirdModel:
     import torch
 
     # Apple's GPU runs small recurrent steps more slowly than its processor.
     return load_model(folder, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int], ...]:
+@lru_cache(maxsize=64)  # a text has many passages
+def _embedding(who: Who, _stamp: Stamp) -> FloatArray:
+    return embedding_of(who.voice, lambda: encoder_file(who.model), open_embedding_cache())
+
+
+def _stamp(folder: Path) -> Stamp:
     """What tells that the files of a model were changed."""
     return tuple((path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file())
