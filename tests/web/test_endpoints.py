@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -134,9 +135,18 @@ def test_a_voice_is_exported_renamed_deleted_and_restored(client: Client, voice:
     assert client.predict(voice, api_name="/voice")["sample_rate"] == 32000
 
 
-def test_a_waiting_job_is_cancelled_and_cleared(client: Client, short_song: Path) -> None:
+@pytest.fixture
+def long_song(short_song: Path, tmp_path: Path) -> Path:
+    """Long enough that no cover of it is done before it can be cancelled."""
+    samples, sample_rate = decode(short_song)
+    path = tmp_path / "long.wav"
+    encode(path, np.tile(samples, 150), sample_rate)
+    return path
+
+
+def test_a_waiting_job_is_cancelled_and_cleared(client: Client, long_song: Path) -> None:
     ids = [
-        client.predict(handle_file(short_song), "", "starter", {}, {}, "me", api_name="/cover")["id"]
+        client.predict(handle_file(long_song), "", "starter", {}, {}, "me", api_name="/cover")["id"]
         for _ in range(2)
     ]
     for job_id in reversed(ids):
