@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 import ultimate_rvc
+from command_line import Urvc
 from tone_engine import ToneEngine, reader_of
 from ultimate_rvc.audio.decode import decode_mono, probe
 from ultimate_rvc.audio.loudness import loudness_lufs
 from ultimate_rvc.choices import F0Method, SpeechEngineName, SubtitleFormat
-from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SettingError, SpeechError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -138,20 +137,6 @@ def test_what_is_heard_meanwhile_is_the_result(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------ the command line
-
-Urvc = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def urvc(capsys: pytest.CaptureFixture[str]) -> Urvc:
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_a_text_becomes_speech_in_a_voice(urvc: Urvc, tmp_path: Path) -> None:

@@ -147,9 +147,8 @@ def _decode_named(path: Path, shown_as: str | None = None) -> tuple[FloatArray, 
     blocks = deque(_decoded_blocks(path, decoding))
     waveform = np.empty((len(decoding.channel_names), sum(block.shape[1] for block in blocks)), np.float32)
     filled = 0
-    while (
-        blocks
-    ):  # each is given back to the system as soon as it is copied: a song never stands in memory twice
+    # Each is given back to the system as soon as it is copied: a song never stands in memory twice.
+    while blocks:
         block = blocks.popleft()
         waveform[:, filled : filled + block.shape[1]] = block
         filled += block.shape[1]

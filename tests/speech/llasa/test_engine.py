@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from command_line import Urvc
 from llasa_models import WORDS, write_tone
 from tone_engine import read_by
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import SpeechEngineName
-from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.speech.choosing import choose
 from ultimate_rvc.speech.engines import find_speaker
@@ -146,21 +145,6 @@ def test_recordings_that_cannot_be_read_like_are_told(llasa_dir: Path, tmp_path:
     write_tone(recording, seconds=21)
     with pytest.raises(SpeechError, match=r"me\.wav has 21 s, and at most 20 s leave room"):
         engine.synthesize(TEXT, str(recording), 1.0, 0)
-
-
-Urvc = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def urvc(capsys: pytest.CaptureFixture[str]) -> Urvc:
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_the_command_line_reads_with_it(llasa_dir: Path, urvc: Urvc, tmp_path: Path) -> None:

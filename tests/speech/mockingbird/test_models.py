@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import recordings
+from command_line import Urvc
 from mockingbird_material import VOICE
 from mockingbird_models import SMALL_HIFI_GAN, SMALL_SYNTHESIZER, SMALL_WAVE_RNN, write_model
 from tone_engine import read_by
 from ultimate_rvc.choices import SpeechEngineName
-from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.engines import checked_engine, find_speaker, open_engine
@@ -108,18 +108,8 @@ def test_a_model_that_is_changed_is_loaded_again(model: Path, tmp_path: Path) ->
 # ------------------------------------------------------------------ the command line
 
 
-@pytest.fixture
-def urvc(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
-
-
 def test_a_model_is_optimized_and_a_speaker_stored_by_command(
-    model: Path, tmp_path: Path, urvc: Callable[..., tuple[int, str, str]]
+    model: Path, tmp_path: Path, urvc: Urvc
 ) -> None:
     voice = write_recording(tmp_path)
     code, out, err = urvc("speech", "store-speaker", "mandarin", "alice", voice)
