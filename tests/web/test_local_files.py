@@ -32,6 +32,8 @@ def door(*, is_local: bool) -> Door:
         ("sources", {"sources": ["/home/me/diary.wav"]}),
         ("index", {"source": "https://example.com/a.zip", "index": "/etc/passwd"}),
         ("source", {"source": "/etc/passwd"}),
+        ("document", {"document": "/home/me/diary.txt"}),
+        ("lexicon", {"lexicon": "/etc/passwd"}),
         ("speaker", {"speaker": "/home/me/diary.wav"}),
         ("speaker", {"speaker": "../diary.wav"}),
         ("speaker", {"speaker": "src"}),  # a file or folder where the server was started
@@ -52,7 +54,7 @@ def test_others_may_not_name_files_and_the_sentence_names_the_field(
 def test_every_path_of_every_kind_of_work_is_known() -> None:
     assert {
         "output", "output_path", "index_path", "cookiefile", "custom_embedder_model", "sources", "source",
-        "recordings", "index", "versions", "pretrained_generator", "pretrained_discriminator",
+        "document", "lexicon", "recordings", "index", "versions", "pretrained_generator", "pretrained_discriminator",
     } == PATHS  # fmt: skip
 
 
