@@ -48,6 +48,6 @@ def read_by(
     engine: SpeechEngine, text: str, speaker: str | None = None, pace: float = 1.0, seed: int = 0
 ) -> tuple[FloatArray, int]:
     """``text`` as every door has it read: ``(samples,)`` and their rate."""
-    reader = Reader(Cast(engine, find_speaker(engine, speaker)), pace, seed)
+    reader = Reader(Cast(engine, find_speaker(engine, speaker)), pace, seed, has_consent=True)
     speech = read_aloud(chapter_of(text), reader, Progress())
     return speech.waveform, speech.sample_rate

@@ -91,6 +91,7 @@ def speak(
     speaker: str | None = None,
     language: str | None = None,
     rate: float = 1.0,
+    consent: bool = False,
     progress: Progress | None = None,
     **conversion: Any,
 ) -> tuple[FloatArray, int]:
@@ -110,6 +111,8 @@ def speak(
         Such as ``en-GB``: the engine's first speaker of it reads.
     rate : float
         Pace, 0.5 to 2.
+    consent : bool
+        Say, once on a machine, that a person whose recording is the speaker has agreed.
     **conversion
         What :func:`convert` takes, such as ``n_semitones`` or ``device``; its ``seed`` is the engine's as well.
 
@@ -130,7 +133,7 @@ def speak(
     >>> speech, rate = ultimate_rvc.speak("Good morning!", "starter")  # doctest: +SKIP
     """
     progress = progress or Progress()
-    reader = _reader(engine, speaker, language, rate, conversion)
+    reader = _reader(engine, speaker, language, rate, consent, conversion)
     speech = read_aloud(joined(chapters_of(text)), reader, progress)
     spoken = speech.waveform, speech.sample_rate
     return spoken if voice is None else convert(spoken, voice, progress=progress, **conversion)
@@ -144,6 +147,7 @@ def speak_stream(
     speaker: str | None = None,
     language: str | None = None,
     rate: float = 1.0,
+    consent: bool = False,
     progress: Progress | None = None,
     **conversion: Any,
 ) -> Iterator[tuple[FloatArray, int]]:
@@ -170,7 +174,7 @@ def speak_stream(
     ...     play(waveform, rate)
     """
     progress = progress or Progress()
-    reader = _reader(engine, speaker, language, rate, conversion)
+    reader = _reader(engine, speaker, language, rate, consent, conversion)
     chapter = joined(chapters_of(text))
     reader.check(chapter)
     opened = None
@@ -205,13 +209,19 @@ def _portions(
 
 
 def _reader(
-    engine: str, speaker: str | None, language: str | None, rate: float, conversion: Mapping[str, Any]
+    engine: str,
+    speaker: str | None,
+    language: str | None,
+    rate: float,
+    consent: bool,
+    conversion: Mapping[str, Any],
 ) -> Reader:
     check_range("rate", rate, 0.5, 2.0)
     if engine not in list(SpeechEngineName):
         raise SettingError(f"engine is {engine!r}; choose from {', '.join(SpeechEngineName)}.", "engine")
     seed = conversion.get("seed", ConversionSettings.seed)
-    return Reader(choose(SpeechEngineName(engine), speaker, language), rate, seed)
+    cast = choose(SpeechEngineName(engine), speaker, language)
+    return Reader(cast, rate, seed, has_consent=consent)
 
 
 def _opened(

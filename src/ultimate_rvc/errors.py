@@ -69,6 +69,12 @@ class SpeechError(UltimateRVCError):
     """Text that cannot be read aloud, or an engine that is not here or failed."""
 
 
+class ConsentError(SpeechError):
+    """A person's voice that is to be imitated before the user has consented."""
+
+    exit_code = 2
+
+
 class AssetMissingError(UltimateRVCError):
     """A model file that is needed, absent, and could not be fetched."""
 

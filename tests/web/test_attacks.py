@@ -22,7 +22,7 @@ from voice_factory import write_executing_voice, write_voice
 from web.server_process import PATIENCE_SECONDS, ServerProcess, server_process
 
 UPLOAD_LIMIT = 1_000_000  # bytes
-BODIES = 80  # to each endpoint
+BODIES = 40  # to each endpoint
 AT_ONCE = 16
 HOSTILE_TEXTS = (
     "/etc/passwd", "../../../../etc/passwd", "..", "demo/../../x", "%2e%2e/%2e%2e/etc/passwd",

@@ -39,6 +39,7 @@ def door(*, is_local: bool) -> Door:
         ("speaker", {"speaker": "src"}),  # a file or folder where the server was started
         ("overwrite", {"overwrite": True}),
         ("overwrite", {"cover": {"overwrite": True}}),
+        ("consent", {"consent": True}),
         ("allow_local", {"source": "http://127.0.0.1/", "allow_local": True}),
     ],
 )

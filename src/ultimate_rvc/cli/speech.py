@@ -12,6 +12,7 @@ import typer
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.cli import options, speech_llasa, speech_mockingbird
+from ultimate_rvc.cli.consent import with_consent
 from ultimate_rvc.cli.console import show_json, show_line, show_optimization, show_table
 from ultimate_rvc.cli.doing import do
 from ultimate_rvc.errors import SettingError
@@ -66,7 +67,10 @@ def _speak(given: Mapping[str, Any], model: str | None, switches: Mapping[str, A
 
     conversion = given.get("conversion", {})
     conversion = conversion_for(model, conversion) if model is not None else conversion
-    result = do("speech", {**given, "voice": model, "conversion": conversion, "optimization": switches})
+    given = {**given, "voice": model, "conversion": conversion, "optimization": switches}
+    result = with_consent(
+        lambda consent: do("speech", {**given, "consent": consent}), is_given=given.get("consent", False)
+    )
     if not as_json:
         _show(result)
         return

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ultimate_rvc.cli import options
+from ultimate_rvc.cli.consent import with_consent
 from ultimate_rvc.cli.console import megabytes, progress_bar, show_json, show_line
+from ultimate_rvc.speech.consent import WORDS
 from ultimate_rvc.speech.mockingbird.optimization.settings import ModelOptimization, Precision, VocoderEngine
 
 Model = Annotated[
@@ -61,6 +63,7 @@ def store_speaker(
     recording: Annotated[
         Path, typer.Argument(help="Recording of the voice, 5 to 15 s of speech.", show_default=False)
     ],
+    consent: Annotated[bool, typer.Option("--consent", help=f"{WORDS} Asked for once.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Hear a recording once and keep who speaks in it as a speaker of a MockingBird model.
@@ -72,7 +75,14 @@ def store_speaker(
     from ultimate_rvc.speech.mockingbird.loading import encoder_file
 
     folder = find_model(model)
-    path = embeddings.store_speaker(folder, name, recording, lambda: encoder_file(folder))
+
+    def store(has_consent: bool) -> Path:
+        return embeddings.store_speaker(
+            folder, name, recording, lambda: encoder_file(folder), has_consent=has_consent
+        )
+
+    with options.with_flags({"consent": "--consent"}):
+        path = with_consent(store, is_given=consent)
     if as_json:
         show_json({"path": str(path), "speaker": f"{model}:{name}"})
         return

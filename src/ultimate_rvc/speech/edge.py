@@ -52,6 +52,10 @@ class Engine:
     def speakers(self) -> tuple[Speaker, ...]:
         return _speakers(self._patience)
 
+    def identity(self, speaker: str) -> dict[str, object]:
+        """As :meth:`Recallable.identity`: what was read once stays as it was read."""
+        return {"engine": "edge", "speaker": speaker}
+
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
         from edge_tts import Communicate
         from edge_tts.constants import DEFAULT_VOICE

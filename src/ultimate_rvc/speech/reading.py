@@ -14,7 +14,9 @@ from ultimate_rvc.audio.resample import resample
 from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.choosing import Cast
+from ultimate_rvc.speech.consent import check_consent
 from ultimate_rvc.speech.passages import MOST_TEXT, passages
+from ultimate_rvc.speech.recall import read_passage
 from ultimate_rvc.speech.script import Chapter, Manner, Stretch
 from ultimate_rvc.speech.spoken import spoken, unreadable_letters
 from ultimate_rvc.speech.subtitles import Cue
@@ -71,6 +73,8 @@ class Reader:
     rate: float = 1.0
     seed: int = 0
     lexicon: Mapping[str, str] = field(default_factory=dict)
+    has_consent: bool = False
+    """Whether the user consents now that persons' voices are imitated."""
     unreadable: int = 0
     """Letters in scripts that the speaker does not read."""
     sample_rate: int = 0
@@ -81,18 +85,21 @@ class Reader:
         Raises
         ------
         SpeechError
-            The chapter is too long, or asks for a speaker that is not there.
+            The chapter is too long, or asks for a speaker that is not there; a :class:`ConsentError` where one is a
+            person who is imitated without consent.
         """
         if chapter.characters > MOST_TEXT:
             raise SpeechError(
                 f"The text has {chapter.characters:,} characters, and at most {MOST_TEXT:,} are read at once: "
                 "cut it into parts."
             )
+        speakers = {self.cast.speaker.name}
         for stretch in chapter.stretches:
             try:
-                self.cast.speaker_named(stretch.manner.speaker)
+                speakers.add(self.cast.speaker_named(stretch.manner.speaker).name)
             except SpeechError as error:
                 raise SpeechError(f"Line {stretch.manner.line} of the SSML: {error}") from error
+        check_consent(self.cast.engine, speakers, is_given=self.has_consent)
 
     def pieces(self, stretch: Stretch, *, is_exact: bool = False, haste: float = 1.0) -> Iterator[Piece]:
         """A stretch passage by passage; a passage without sound is left out.
@@ -125,7 +132,7 @@ class Reader:
         if not any(map(str.isalnum, text)):
             return np.zeros(0, np.float32)
         pace = min(max(self.rate * manner.rate * haste, SLOWEST), FASTEST)
-        waveform, own_rate = self.cast.engine.synthesize(text, speaker.name, pace, self.seed)
+        waveform, own_rate = read_passage(self.cast.engine, text, speaker.name, pace, self.seed)
         if not waveform.size:
             return waveform
         self.sample_rate = self.sample_rate or own_rate

@@ -18,7 +18,7 @@ from ultimate_rvc.work.requests import DEMO_SOURCE
 PATHS = {entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_path}
 SOURCE = "source"  # may be a link
 SPEAKER = "speaker"  # a name, or for engines that read like a recording, a file
-NOT_FOR_OTHERS = {OVERWRITE, "allow_local"}
+NOT_FOR_OTHERS = {OVERWRITE, "allow_local", "consent"}
 
 
 def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:

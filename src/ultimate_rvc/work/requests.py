@@ -29,6 +29,7 @@ from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSett
 from ultimate_rvc.rvc.train.settings import TrainingSettings
 from ultimate_rvc.separation.models import AUTO_MODEL, SEPARATION_MODELS, SeparationTask
 from ultimate_rvc.settings import REQUIRED, check, setting
+from ultimate_rvc.speech.consent import WORDS as CONSENT_WORDS
 from ultimate_rvc.switches import OptimizationConfig, check_switches
 from ultimate_rvc.voices.names import checked_name
 
@@ -133,6 +134,9 @@ class SpeechRequest:
         None, "Language that is read, such as en-GB or zh: the engine's first speaker of it reads."
     )
     rate: float = setting(1.0, "Pace: 2 is twice as fast.", 0.5, 2.0, step=0.05)
+    consent: bool = setting(
+        False, f"{CONSENT_WORDS} Asked for once, where the speaker is a recording of a person."
+    )
     lexicon: Path | None = setting(
         None, "File of respellings, a line for each: the word, a tab, what is said for it."
     )

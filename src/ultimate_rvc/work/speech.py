@@ -63,7 +63,7 @@ def speak(request: SpeechRequest, bench: Workbench) -> WorkResult:
     resolved = bench.optimization(request.optimization)
     lexicon = read_lexicon(request.lexicon) if request.lexicon is not None else {}
     cast = choose(request.engine, request.speaker, request.language)
-    reader = Reader(cast, request.rate, request.conversion.seed, lexicon)
+    reader = Reader(cast, request.rate, request.conversion.seed, lexicon, request.consent)
     for chapter in chapters:
         reader.check(chapter)
     pipeline = _opened(request, voice, resolved, bench) if voice is not None else None

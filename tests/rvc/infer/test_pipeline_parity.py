@@ -41,11 +41,12 @@ ALONE: dict[str, dict[str, Any]] = {
 TOGETHER = {name: value for switches in ALONE.values() for name, value in switches.items()} | {
     "batch_size": 4
 }
-HALF: dict[str, dict[str, Any]] = {
-    "float16": {"use_fp16": True},
-    "bfloat16": {"use_bf16": True},
-    "all with float16": TOGETHER | {"use_fp16": True},
-    "all with bfloat16": TOGETHER | {"use_bf16": True},
+# A processor computes float16 slowly, so each way has one of the excerpts.
+HALF: dict[str, tuple[dict[str, Any], str]] = {
+    "float16": ({"use_fp16": True}, "song"),
+    "bfloat16": ({"use_bf16": True}, "speech"),
+    "all with float16": (TOGETHER | {"use_fp16": True}, "speech"),
+    "all with bfloat16": (TOGETHER | {"use_bf16": True}, "song"),
 }
 EXCERPTS = {"song": 3.0, "speech": 2.0}  # where they begin
 SECONDS = 1.7
@@ -136,17 +137,16 @@ def test_float32_sounds_the_same_within_60_db(
     assert snr_of_switches(monkeypatch, switches, name, references[name], index_path) >= 60
 
 
-@pytest.mark.parametrize("name", EXCERPTS)
 @pytest.mark.parametrize("ways", HALF)
 def test_half_precision_sounds_the_same_within_30_db(
     monkeypatch: pytest.MonkeyPatch,
     ways: str,
-    name: str,
     references: dict[str, Reference],
     index_path: Path,
 ) -> None:
     cpu_with(monkeypatch, *EVERY_HALF)
-    snr = snr_of_switches(monkeypatch, HALF[ways], name, references[name], index_path)
+    switches, name = HALF[ways]
+    snr = snr_of_switches(monkeypatch, switches, name, references[name], index_path)
     assert snr < 90  # else nothing would have been half
     assert snr >= 30
 

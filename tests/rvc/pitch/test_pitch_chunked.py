@@ -25,7 +25,7 @@ from ultimate_rvc.rvc.pitch.fcpe import load_fcpe
 RECORDING = Path(__file__).parents[2] / "data" / "pitch" / "voices.ogg"
 SAMPLE_RATE = 16_000
 # The slow ones on their share of the recording; docs/pitch.md has all of it.
-SECONDS = {F0Method.FCPE: 30, F0Method.DIO: 67, F0Method.HARVEST: 10, F0Method.CREPE_TINY: 8}
+SECONDS = {F0Method.FCPE: 14, F0Method.DIO: 67, F0Method.HARVEST: 10, F0Method.CREPE_TINY: 8}
 
 
 @pytest.fixture(scope="module")

@@ -149,9 +149,10 @@ def test_recordings_that_cannot_be_read_like_are_told(llasa_dir: Path, tmp_path:
 
 def test_the_command_line_reads_with_it(llasa_dir: Path, urvc: Urvc, tmp_path: Path) -> None:
     path = tmp_path / "morning.wav"
-    code, out, err = urvc(
-        "generate", "speech", TEXT, "--engine", "llasa", "--speaker", "anna.wav", "--output", path
-    )
+    words = ("generate", "speech", TEXT, "--engine", "llasa", "--speaker", "anna.wav", "--output", path)
+    code, _, err = urvc(*words)
+    assert (code, "Once you set --consent, which says" in err, path.exists()) == (2, True, False), err
+    code, out, err = urvc(*words, "--consent")
     assert code == 0, err
     assert "RTF" in out
     assert probe(path).sample_rate == 16_000

@@ -112,7 +112,10 @@ def test_a_model_is_optimized_and_a_speaker_stored_by_command(
     model: Path, tmp_path: Path, urvc: Urvc
 ) -> None:
     voice = write_recording(tmp_path)
-    code, out, err = urvc("speech", "store-speaker", "mandarin", "alice", voice)
+    words = ("speech", "store-speaker", "mandarin", "alice", voice)
+    code, _, err = urvc(*words)
+    assert (code, "Once you set --consent, which says" in err) == (2, True), err
+    code, out, err = urvc(*words, "--consent")
     assert (code, "mandarin:alice" in out) == (0, True), err
     code, _, err = urvc("speech", "store-speaker", "mandarin", "alice", voice)
     assert (code, "'alice' is taken" in err) == (1, True)

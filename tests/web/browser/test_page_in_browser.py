@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from ultimate_rvc.separation.qualities import PLANS
 from ultimate_rvc.switches import SWITCHES
 from ultimate_rvc.web.display import clock, megabytes
 from ultimate_rvc.web.texts import Texts, load_texts
-from web.server_process import ServerProcess
+from web.server_process import PATIENCE_SECONDS, ServerProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -31,7 +32,7 @@ OTHER_LANGUAGE = "zh-TW"
 LONG_SECONDS = 600  # of a song that is still at work when the next thing is done
 # Two seconds; tests beside this one take their share of the machine.
 CANCEL_SECONDS = 2.0 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-CHOOSING_ATTEMPTS, CHOOSING_MS = 30, 500
+LOOK_EVERY_MS = 200
 CANCEL_ATTEMPTS = 3  # a machine that stands still for a moment says nothing about the page
 
 # Every value that a progress bar of the visible panel had since the page was opened.
@@ -83,17 +84,31 @@ def text_box(tab: Locator, label: str) -> Locator:
     return box.locator("visible=true")
 
 
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait for what is asked anew each time: Gradio puts new elements into the place of old ones."""
+    for _ in range(PATIENCE_SECONDS * 1000 // LOOK_EVERY_MS):
+        if holds():
+            return
+        page.wait_for_timeout(LOOK_EVERY_MS)
+    raise AssertionError(f"it does not hold after {PATIENCE_SECONDS} s")
+
+
+def seconds_of(player: Locator) -> float:
+    """How long a player's sound is; not a number before it is loaded."""
+    return float(player.evaluate("(audio) => audio.duration"))
+
+
 def choose_voice(tab: Locator, texts: Texts, name: str) -> None:
     """Type it until it stands: a list that is filled anew between two keys forgets what was typed."""
     chosen = tab.get_by_role("combobox", name=texts("cover.voice.label"), exact=True).locator("visible=true")
-    chosen.wait_for()
-    for _ in range(CHOOSING_ATTEMPTS):
+
+    def typed() -> bool:
         chosen.fill(name)
         chosen.press("Enter")
-        tab.page.wait_for_timeout(CHOOSING_MS)
-        if chosen.input_value() == name:
-            return
-    raise AssertionError(f"the list of voices shows {chosen.input_value()!r} instead of {name!r}")
+        tab.page.wait_for_timeout(LOOK_EVERY_MS)
+        return chosen.input_value() == name
+
+    wait_until(tab.page, typed)
 
 
 def start_conversion(page: Page, texts: Texts, song: Path, name: str = VOICE) -> Locator:
@@ -131,7 +146,7 @@ def test_a_newcomer_makes_a_cover_in_three_clicks(page: Page, texts: Texts) -> N
     tab = open_tab(page, texts, "cover")
     press(tab, texts("cover.demo"))
     link = text_box(tab, texts("cover.link.label"))
-    page.wait_for_function("(box) => box.value === 'demo'", arg=link.element_handle())
+    wait_until(page, lambda: link.input_value() == "demo")
     choose_voice(tab, texts, VOICE)
     press(tab, texts("cover.generate"))
     state_of(tab, "running").wait_for()
@@ -141,7 +156,7 @@ def test_a_newcomer_makes_a_cover_in_three_clicks(page: Page, texts: Texts) -> N
     assert seen == sorted(seen)
     player = tab.locator("#cover-result audio").last  # the first stays empty: it is for when scripts fail
     player.wait_for(state="attached")
-    page.wait_for_function("(audio) => audio.duration > 1", arg=player.element_handle())
+    wait_until(page, lambda: seconds_of(player) > 1)
     expected = probe(packaged_assets_dir() / "demo.ogg").duration_seconds
     assert player.evaluate("(audio) => audio.duration") == pytest.approx(expected, abs=0.1)
     assert tab.locator(".stages .stage-bar div").count() >= 3
@@ -159,7 +174,7 @@ def test_a_text_is_spoken_by_a_voice(page: Page, texts: Texts) -> None:
     state_of(tab, "done").wait_for()
     player = tab.locator("audio").last
     player.wait_for(state="attached")
-    page.wait_for_function("(audio) => audio.duration > 1", arg=player.element_handle())
+    wait_until(page, lambda: seconds_of(player) > 1)
 
 
 LONG_TEXT = "The old gate was painted green last summer, and nobody knew why. " * 12
@@ -185,10 +200,10 @@ def test_a_speech_is_heard_while_it_is_made(page: Page, texts: Texts) -> None:
     state_of(tab, "done").wait_for()
     tab.get_by_text("real-time factor").wait_for()
     player = tab.locator("audio").last
-    page.wait_for_function("(audio) => audio.duration > 30", arg=player.element_handle())
+    wait_until(page, lambda: seconds_of(player) > 30)
     page.wait_for_function(
         "(seconds) => Math.abs(heardSeconds.reduce((sum, part) => sum + part, 0) - seconds) < 0.5",
-        arg=player.evaluate("(audio) => audio.duration"),
+        arg=seconds_of(player),
     )
 
 
@@ -282,12 +297,12 @@ def test_a_settings_file_is_saved_and_loaded(page: Page, texts: Texts, server: S
     written = (server.home / "configs" / "evening.yaml").read_text(encoding="utf-8")
     assert "skip_silence: true" in written
     press(tab, texts("files.reset"))
-    page.wait_for_function("(radio) => radio.checked", arg=usual.element_handle())
+    wait_until(page, usual.is_checked)
     press(tab, texts("files.load"))
-    page.wait_for_function("(radio) => radio.checked", arg=on.element_handle())
+    wait_until(page, on.is_checked)
     page.reload()
     tab = open_tab(page, texts, "settings")
-    page.wait_for_function("(radio) => radio.checked", arg=on.element_handle())
+    wait_until(page, on.is_checked)
 
 
 def test_all_of_the_rail_is_reached_with_the_keyboard(page: Page, texts: Texts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from ultimate_rvc.speech.llasa.generation import Generator
 from ultimate_rvc.speech.llasa.loading import LanguageModel, load_language_model
 from ultimate_rvc.speech.llasa.prompt import CodeArray, Reference, prompt_tokens
 from ultimate_rvc.speech.llasa.settings import LlasaSettings
+from ultimate_rvc.speech.recall import stamp
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,32 @@ class Engine:
         """Whether ``speaker`` is a path of something that is there."""
         return Path(speaker).expanduser().exists()
 
+    def clones(self, speaker: str) -> bool:
+        """As :meth:`Clones.clones`."""
+        return _recording(speaker) is not None
+
+    def identity(self, speaker: str) -> dict[str, object]:
+        """As :meth:`Recallable.identity`."""
+        reader, recording = self._reader_and_recording(speaker)
+        read = [reader.model, reader.adapter, find_codec(self._settings.codec)]
+        read += [recording, transcript_path(recording)] if recording is not None else []
+        return {
+            "engine": "llasa",
+            "files": stamp(path for path in read if path is not None),
+            "settings": {name: str(value) for name, value in asdict(self._settings).items()},
+            "device": str(resolve_device(self._settings.device)),
+        }
+
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
-        recording = _recording(speaker)
-        reader = find_reader(
-            self._settings.model if recording is not None else speaker or self._settings.model
-        )
+        reader, recording = self._reader_and_recording(speaker)
         voice = _loaded(reader, find_codec(self._settings.codec), self._settings)
         waveform = voice.read(text, recording, seed)
         return change_pace(waveform, voice.sample_rate, rate), voice.sample_rate
+
+    def _reader_and_recording(self, speaker: str | None) -> tuple[Reader, Path | None]:
+        recording = _recording(speaker)
+        named = self._settings.model if recording is not None else speaker or self._settings.model
+        return find_reader(named), recording
 
 
 class Voice:

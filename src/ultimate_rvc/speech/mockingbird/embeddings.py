@@ -15,6 +15,7 @@ from ultimate_rvc.errors import SpeechError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.rvc.infer.optimization.feature_cache import FeatureCache, open_feature_cache
 from ultimate_rvc.shared_cache import SharedCache, open_shared_cache
+from ultimate_rvc.speech.consent import require_consent
 from ultimate_rvc.speech.mockingbird.folder import (
     EMBEDDING_SUFFIX,
     SPEAKERS_FOLDER,
@@ -80,17 +81,21 @@ def embedding_key(recording: str, encoder: str) -> str:
     return f"speaker-{digest.hexdigest()[:KEY_LENGTH]}"
 
 
-def store_speaker(model: Path, name: str, recording: Path, encoder: Callable[[], Path]) -> Path:
+def store_speaker(
+    model: Path, name: str, recording: Path, encoder: Callable[[], Path], *, has_consent: bool = False
+) -> Path:
     """Hear a recording and keep its embedding with a model, under a new name; returns the file.
 
     Raises
     ------
     SpeechError
-        The name is taken or no name of a file, or as :func:`embedding_of`.
+        The name is taken or no name of a file, or as :func:`embedding_of`; a :class:`ConsentError` as
+        :func:`require_consent`.
     """
     path = model / SPEAKERS_FOLDER / f"{checked_name(name)}{EMBEDDING_SUFFIX}"
     if name in stored_speakers(model):
         raise SpeechError(f"The name {name!r} is taken in {path.parent}: choose another one.")
+    require_consent(str(recording), is_given=has_consent)
     write_embedding(path, embedding_of(recording, encoder, open_embedding_cache()))
     return path
 

@@ -20,10 +20,9 @@ from ultimate_rvc.speech.mockingbird.folder import (
 from ultimate_rvc.speech.mockingbird.front_end import pieces
 from ultimate_rvc.speech.mockingbird.loading import encoder_file, load_model
 from ultimate_rvc.speech.mockingbird.model import MockingBirdModel
+from ultimate_rvc.speech.recall import Stamp, stamp
 
 FloatArray = NDArray[np.float32]
-Stamp = tuple[tuple[str, int], ...]
-"""Names and times of files."""
 
 PIECE_PAUSE_SECONDS = 0.15  # between the pieces of a passage, as MockingBird has it
 LANGUAGE = "zh-CN"
@@ -50,12 +49,20 @@ class Engine:
         find_speaker(speaker)
         return True
 
+    def clones(self, speaker: str) -> bool:
+        """Always: as :meth:`Clones.clones`."""
+        return True
+
+    def identity(self, speaker: str) -> dict[str, object]:
+        """As :meth:`Recallable.identity`."""
+        who = find_speaker(speaker)
+        return {"engine": "mockingbird", "files": stamp([who.model, who.voice])}
+
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
         """As :meth:`SpeechEngine.synthesize`."""
         who = find_speaker(speaker or self.speakers()[0].name)
-        stamp = _stamp(who.model)
-        model = _model(who.model, stamp)
-        embedding = _embedding(who, (*stamp, (who.voice.name, who.voice.stat().st_mtime_ns)))
+        model = _model(who.model, stamp([who.model]))
+        embedding = _embedding(who, stamp([who.model, who.voice]))
         pause = np.zeros(round(PIECE_PAUSE_SECONDS * model.sample_rate), np.float32)
         waveforms = model.read(pieces(text), embedding, rate, seed)
         joined = [part for waveform in waveforms if waveform.size for part in (waveform, pause)]
@@ -83,8 +90,3 @@ def _model(folder: Path, _stamp: Stamp) -> MockingBirdModel:
 @lru_cache(maxsize=64)  # a text has many passages
 def _embedding(who: Who, _stamp: Stamp) -> FloatArray:
     return embedding_of(who.voice, lambda: encoder_file(who.model), open_embedding_cache())
-
-
-def _stamp(folder: Path) -> Stamp:
-    """What tells that the files of a model were changed."""
-    return tuple((path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_file())

@@ -40,7 +40,7 @@ CONVERT_FOLDS = {"pitch": PITCH, "conversion": CONVERSION, "output": ("output_fo
 
 SPEECH_FOLDS = {
     "pitch": PITCH,
-    "reading": ("engine", "language", "rate"),
+    "reading": ("engine", "language", "rate", "consent"),
     "text": ("text_format", "lexicon"),
     **CONVERT_FOLDS,
 }

@@ -90,7 +90,9 @@ def build(desk: Desk) -> list[JobPanel]:
 def _sample(asked: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
     """Settings with which the chosen speaker says a sentence, as nobody else."""
     cast = choose(SpeechEngineName(asked["engine"]), asked.get("speaker"), asked.get("language"))
-    who = {name: asked[name] for name in ("engine", "rate") if name in asked} | {"speaker": cast.speaker.name}
+    who = {name: asked[name] for name in ("engine", "rate", "consent") if name in asked} | {
+        "speaker": cast.speaker.name
+    }
     name = texts("speech.sample.name", name=cast.speaker.name.replace(":", " "))
     return {"text": sample_text(cast.speaker.language), "voice": None, "output_name": name, **who}
 
