@@ -122,6 +122,7 @@ def _lines(section: Section) -> Iterator[str]:
     long = []
     for name, entry in settings_of(section.kind).items():
         choices = ", ".join(map(str, entry.choices))
+        choices += " or your own" if entry.is_open else ""
         if len(choices) > LONGEST_CHOICES:
             long.append(f"`{name}`: {choices}.")
             choices = "below"

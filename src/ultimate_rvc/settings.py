@@ -33,6 +33,7 @@ class _Facts:
     step: float | None
     unit: str
     choices: Sequence[Any] | Callable[[], Sequence[Any]]
+    open: bool
     variable: str
     hidden: Sequence[str]
     path: bool
@@ -48,6 +49,7 @@ def setting(
     unit: str = "",
     label: str | None = None,
     choices: Sequence[Any] | Callable[[], Sequence[Any]] = (),
+    open: bool = False,
     variable: str = "",
     hidden: Sequence[str] = (),
     path: bool = False,
@@ -69,6 +71,8 @@ def setting(
         Its short name on an English page; left out: made from the field's name.
     choices : values, or a function that gives them
         Where the type is no enumeration.
+    open : bool
+        Whether other texts are taken too, such as the user's own files: who uses the value checks it.
     variable : str
         The environment variable that sets it.
     hidden : words
@@ -77,8 +81,8 @@ def setting(
         Whether a text names a file or folder; a field of type Path does in any case.
     """
     facts = _Facts(
-        help=help, label=label, low=low, high=high, step=step, unit=unit, choices=choices, variable=variable,
-        hidden=hidden, path=path,
+        help=help, label=label, low=low, high=high, step=step, unit=unit, choices=choices, open=open,
+        variable=variable, hidden=hidden, path=path,
     )  # fmt: skip
     if default is REQUIRED:
         return field(metadata={_KEY: facts})
@@ -123,11 +127,16 @@ class Setting:
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """All values there are, or none where that is no short list."""
+        """All values there are, or the known ones where :attr:`is_open`; none where that is no short list."""
         if issubclass(self.kind, StrEnum):
             return tuple(self.kind)
         given = self.facts.choices
         return tuple(given() if callable(given) else given)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes other texts than its :attr:`choices`."""
+        return self.facts.open
 
     @property
     def range_text(self) -> str:
@@ -142,7 +151,8 @@ class Setting:
         """JSON Schema of the value."""
         one: dict[str, Any] = {"type": JSON_TYPES.get(self.kind, "string")}
         if choices := self.choices:
-            one["enum"] = [value if isinstance(value, int) else str(value) for value in choices]
+            known = [value if isinstance(value, int) else str(value) for value in choices]
+            one["examples" if self.is_open else "enum"] = known
         if self.facts.low is not None:
             one |= {"minimum": self.facts.low, "maximum": self.facts.high}
         if self.literals:
@@ -175,7 +185,7 @@ class Setting:
 
     def _one(self, value: Any) -> Any:
         choices = self.choices
-        if choices:
+        if choices and not self.is_open:
             if value not in choices:
                 raise SettingError(
                     f"{self.name} is {value}, but must be one of {listed(choices)}.", self.name

@@ -95,7 +95,7 @@ def test_a_model_asked_for_by_name_never_falls_back(separation_folder: Path, nam
 
 
 def test_unknown_models_and_models_of_other_tasks_are_named_with_the_choices(separation_folder: Path) -> None:
-    with pytest.raises(SeparationError, match=r"no separation model 'magic'.*vocals-aggressive"):
+    with pytest.raises(SeparationError, match=r"'magic' is neither known nor a file.*vocals-aggressive"):
         separate(noise(1), RATE, model="magic")
     with pytest.raises(
         SeparationError, match=r"'dereverb' is for reverb, not for vocals: choose one of auto, dsp"

@@ -39,6 +39,8 @@ def door(*, is_local: bool) -> Door:
         ("speaker", {"speaker": "src"}),  # a file or folder where the server was started
         ("overwrite", {"overwrite": True}),
         ("overwrite", {"cover": {"overwrite": True}}),
+        ("vocals_model", {"cover": {"stems": {"vocals_model": "/home/me/model.onnx"}}}),
+        ("model", {"model": "../model.onnx"}),
         ("consent", {"consent": True}),
         ("allow_local", {"source": "http://127.0.0.1/", "allow_local": True}),
     ],
@@ -65,6 +67,7 @@ def test_every_path_of_every_kind_of_work_is_known() -> None:
         {"source": "demo", "cover": {"output_path": None, "overwrite": None, "conversion": {"seed": 1}}},
         {"source": "https://example.com/song", "overwrite": False, "sources": []},
         {"speaker": "espeak-ng:de"},
+        {"cover": {"stems": {"vocals_model": "mdx-kim"}}},
     ],
 )
 def test_what_opens_nothing_is_let_through(settings: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ultimate_rvc.covers.pieces import encode_pieces, sum_stems
 from ultimate_rvc.covers.settings import CoverSettings, rest_semitones
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import MixTrack, Workshop, add_effects, encode_mix, mix_stems, transpose_stem
-from ultimate_rvc.covers.taking_apart import SongStems, take_apart
+from ultimate_rvc.covers.taking_apart import SongStems, check_models, take_apart
 from ultimate_rvc.covers.wave_file import stem_seconds
 from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
@@ -97,6 +97,7 @@ def make_cover(
     optimization = config_for(settings.device, settings.optimization)
     device = resolve_device(optimization.device)
     lead_voice, backing_voice = choose_voices(voice, settings)
+    check_models(settings.stems)
     outputs = _outputs(source, settings, (lead_voice, backing_voice))
     target_for = _target(settings, outputs)
     progress = progress or Progress()

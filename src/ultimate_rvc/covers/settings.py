@@ -50,26 +50,26 @@ def _models(task: SeparationTask) -> Callable[[], tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class StemSettings:
-    """How a song is taken apart; models by the names of ``separation.SEPARATION_MODELS``."""
+    """How a song is taken apart; models by the names of ``separation.SEPARATION_MODELS``, or the user's own."""
 
     vocals_model: str = setting(
         AUTO_MODEL,
         "Separates vocals from instruments; auto: by the quality; dsp needs no download and is rougher.",
-        choices=_models(SeparationTask.VOCALS), label="Separation model",
+        choices=_models(SeparationTask.VOCALS), open=True, label="Separation model",
     )  # fmt: skip
     split_backing: StepSwitch = setting(
         StepSwitch.AUTO, "Separate the lead from backing vocals; auto: by the quality.",
         label="Split backing vocals",
     )  # fmt: skip
     backing_model: str = setting(
-        AUTO_MODEL, "Separates the lead from backing vocals.", choices=_models(SeparationTask.LEAD),
+        AUTO_MODEL, "Separates the lead from backing vocals.", choices=_models(SeparationTask.LEAD), open=True,
         label="Backing vocals model",
     )  # fmt: skip
     remove_reverb: StepSwitch = setting(
         StepSwitch.AUTO, "Dry the lead before conversion; auto: by the quality."
     )
     reverb_model: str = setting(
-        AUTO_MODEL, "Removes the reverb of the lead.", choices=_models(SeparationTask.REVERB)
+        AUTO_MODEL, "Removes the reverb of the lead.", choices=_models(SeparationTask.REVERB), open=True
     )
     overlap: float | None = setting(
         None, "Share of a chunk that a network computes twice; left out: by the quality.", 0.01, 0.9, step=0.01,

@@ -15,7 +15,7 @@ from ultimate_rvc.covers.sources import Song, SongParts
 from ultimate_rvc.covers.steps import dry_vocals, separate_song, split_backing
 from ultimate_rvc.covers.wave_file import stem_seconds
 from ultimate_rvc.separation import SeparationTask
-from ultimate_rvc.separation.choose import Choice, choose
+from ultimate_rvc.separation.choose import Choice, check_name, choose
 from ultimate_rvc.separation.models import AUTO_MODEL
 from ultimate_rvc.separation.qualities import StemPlan
 
@@ -48,6 +48,16 @@ class SongStems:
     def seconds(self) -> float:
         """The song's length."""
         return self.pieces[0].seconds if len(self.pieces) == 1 else self.spans[-1].end
+
+
+def check_models(settings: StemSettings) -> None:
+    """Raise a SettingError unless the models that are named can be found."""
+    for task, field in (
+        (SeparationTask.VOCALS, "vocals_model"),
+        (SeparationTask.LEAD, "backing_model"),
+        (SeparationTask.REVERB, "reverb_model"),
+    ):
+        check_name(getattr(settings, field), task, field)
 
 
 def take_apart(

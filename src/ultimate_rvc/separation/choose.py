@@ -13,7 +13,7 @@ from typing import Any
 
 from ultimate_rvc.assets import registry
 from ultimate_rvc.assets.download import Patience
-from ultimate_rvc.errors import AssetMissingError, DownloadError, SeparationError
+from ultimate_rvc.errors import AssetMissingError, DownloadError, SeparationError, SettingError
 from ultimate_rvc.paths import models_dir
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.separation.models import (
@@ -35,6 +35,7 @@ CHECKPOINT_SUFFIXES = (".ckpt", ".chpt", ".pth", ".pt", ".th", ONNX_SUFFIX)
 CATALOG_HOSTS = {"huggingface": "https://huggingface.co", "modelscope": "https://www.modelscope.cn"}
 CONNECT_SECONDS = 5.0  # without a network the answer must come quickly
 TRANSFER_SECONDS = 30
+SUBJECT = "The separation model"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,40 @@ def choose(name: str, task: SeparationTask, progress: Progress, usual: str | Non
         return Choice(DSP_MODEL, None, (_fallback_warning(task, default, error),))
 
 
+def check_name(name: str, task: SeparationTask, field: str) -> None:
+    """Refuse a model that :func:`choose` would not find, before any work; ``field`` is the setting that names it.
+
+    Raises
+    ------
+    SettingError
+        It is for another task, or neither known nor a file.
+    """
+    if name in (AUTO_MODEL, DSP_MODEL):
+        return
+    model = SEPARATION_MODELS.get(name)
+    if model is not None and task not in model.tasks:
+        raise SettingError(_wrong_task(field, model, task), field)
+    if model is None and _own_files(name) is None:
+        has_catalog = importlib.util.find_spec("pymss") is not None
+        entry = _catalog_entry(name) if has_catalog else None
+        if entry is None or not entry.supported:
+            raise SettingError(_unknown(field, name, task), field)
+
+
+def _wrong_task(subject: str, model: SeparationModel, task: SeparationTask) -> str:
+    return (
+        f"{subject} '{model.name}' is for {' and '.join(model.tasks)}, not for {task}: "
+        f"choose one of {', '.join(model_names(task))}."
+    )
+
+
+def _unknown(subject: str, name: str, task: SeparationTask) -> str:
+    return (
+        f"{subject} '{name}' is neither known nor a file: choose one of {', '.join(model_names(task))}, a name of "
+        f"pymss's catalog, or a checkpoint in {separation_dir()} with its YAML beside it."
+    )
+
+
 def is_here(name: str) -> bool:
     """Whether a model can be used without a download."""
     model = SEPARATION_MODELS.get(name)
@@ -110,10 +145,7 @@ def find_files(name: str, task: SeparationTask, progress: Progress) -> ModelFile
     """Files of a neural model, from the table, pymss's catalog, or the user's own."""
     model = SEPARATION_MODELS.get(name)
     if model is not None and task not in model.tasks:
-        raise SeparationError(
-            f"The separation model '{name}' is for {' and '.join(model.tasks)}, not for {task}: "
-            f"choose one of {', '.join(model_names(task))}."
-        )
+        raise SeparationError(_wrong_task(SUBJECT, model, task))
     if model is not None and model.asset is not None:
         if model.architecture != MDX_NET:
             _require_pymss(name)
@@ -218,10 +250,7 @@ def _catalog_entry(name: str) -> Any | None:
 def _files_of_catalog(name: str, catalog_name: str, task: SeparationTask, progress: Progress) -> ModelFiles:
     entry = _catalog_entry(catalog_name)
     if entry is None or not entry.supported:
-        raise SeparationError(
-            f"There is no separation model '{name}': choose one of {', '.join(model_names(task))}, a name of "
-            f"pymss's catalog, or a checkpoint in {separation_dir()} with its YAML beside it."
-        )
+        raise SeparationError(_unknown(SUBJECT, name, task))
     checkpoint, config, others = _catalog_paths(entry)
     if not all(path.is_file() for path in (checkpoint, *([config] if config else []), *others)):
         _download_from_catalog(name, entry, progress)

@@ -38,7 +38,9 @@ class Control:
             return gr.Radio(told, **options)
         if entry.choices:
             choices = [*automatic, *offered(entry, desk.server.is_local)]
-            return gr.Dropdown(choices, multiselect=entry.is_list, **options)
+            return gr.Dropdown(
+                choices, multiselect=entry.is_list, allow_custom_value=entry.is_open, **options
+            )
         if entry.kind is bool:
             if not entry.is_optional:
                 return gr.Checkbox(**options)

@@ -17,7 +17,10 @@ from ultimate_rvc.work.requests import DEMO_SOURCE
 # Wherever they stand, the program takes these as files or folders, or as a name of one.
 PATHS = {entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_path}
 SOURCE = "source"  # may be a link
-SPEAKER = "speaker"  # a name, or for engines that read like a recording, a file
+# A name, or for engines that read like a recording, a file; so are separation models.
+NAMES = {"speaker"} | {
+    entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_open
+}
 NOT_FOR_OTHERS = {OVERWRITE, "allow_local", "consent"}
 
 
@@ -40,7 +43,7 @@ def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:
         elif name == SOURCE:
             if value != DEMO_SOURCE and not is_link(str(value)):
                 raise problem(desk.texts, desk.texts("error.path", name=name))
-        elif name in PATHS or (name == SPEAKER and _may_be_a_path(str(value))):
+        elif name in PATHS or (name in NAMES and _may_be_a_path(str(value))):
             raise problem(desk.texts, desk.texts("error.path", name=name))
 
 

@@ -185,7 +185,7 @@ class SeparateRequest:
     task: SeparationTask = setting(SeparationTask.VOCALS, "What is taken apart.")
     model: str = setting(
         AUTO_MODEL, "Model to use; auto takes the best that is here, dsp needs no download and is rougher.",
-        choices=(AUTO_MODEL, *SEPARATION_MODELS), label="Separation model",
+        choices=(AUTO_MODEL, *SEPARATION_MODELS), open=True, label="Separation model",
     )  # fmt: skip
     output: Path | None = _output("Folder")
     overwrite: bool | None = overwrite_setting()

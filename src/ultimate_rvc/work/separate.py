@@ -10,6 +10,7 @@ from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.device import resolve_device
 from ultimate_rvc.outputs import Outputs
 from ultimate_rvc.paths import output_dir
+from ultimate_rvc.separation.choose import check_name
 from ultimate_rvc.separation.models import SeparationTask
 from ultimate_rvc.work.requests import SeparateRequest, input_paths
 from ultimate_rvc.work.result import WorkResult
@@ -25,6 +26,7 @@ ROLES = {
 
 def separate(request: SeparateRequest, bench: Workbench) -> WorkResult:
     source, roles = request.source, ROLES[request.task]
+    check_name(request.model, request.task, "model")
     outputs = Outputs(input_paths(request), request.overwrite)
     folder = outputs.folder(
         request.output, output_dir(), needs_bytes=expected_bytes(source, copies=len(roles))
