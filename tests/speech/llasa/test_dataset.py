@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,22 @@ from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.cli.main import run
 from ultimate_rvc.errors import CancelledError, SettingError, SpeechError
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.speech.llasa import codec
 from ultimate_rvc.speech.llasa.codec import Codec
 from ultimate_rvc.speech.llasa.dataset import DatasetResult, make_dataset
 from ultimate_rvc.speech.llasa.lines import read_lines, read_transcript
+from ultimate_rvc.speech.llasa.settings import NumberFormat
 from ultimate_rvc.speech.llasa.tool_settings import DatasetSettings
 
 CPU = torch.device("cpu")
+
+shared_codec = cache(Codec)
+
+
+@pytest.fixture(autouse=True)
+def _codec_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading takes longer than to encode the few short recordings of a test."""
+    monkeypatch.setattr(codec, "Codec", shared_codec)
 
 
 @pytest.fixture
@@ -29,7 +40,7 @@ def recordings(tmp_path: Path) -> Path:
     folder = tmp_path / "recordings"
     (folder / "more").mkdir(parents=True)
     for number, name in enumerate(["one", "two", "three", "four", "more/five"]):
-        write_tone(folder / f"{name}.wav", 0.3 + 0.11 * number, 0.05 * (number + 1))
+        write_tone(folder / f"{name}.wav", 0.22 + 0.07 * number, 0.05 * (number + 1))
     return folder
 
 
@@ -53,7 +64,7 @@ def test_a_dataset_decodes_back_to_what_the_codec_makes_of_the_recordings(
     assert (result.lines, result.new, result.left_out) == (5, 5, ())
     written = [json.loads(line) for line in result.path.read_text("utf-8").splitlines()]
     assert [line["text"] for line in written] == ["The second: here.", "The first.", "第三。", "4", "Five."]
-    codec = Codec(llasa_dir / "xcodec2", CPU)
+    codec = shared_codec(llasa_dir / "xcodec2", CPU, NumberFormat.FLOAT32)
     for line in written:
         recording = recordings / Path(line["id"]).with_suffix(".wav")
         waveform = decode_mono(recording, 16_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,26 +26,39 @@ from ultimate_rvc.speech.llasa.lines import Line
 from ultimate_rvc.speech.llasa.loading import LanguageModel
 from ultimate_rvc.speech.llasa.tool_settings import FinetuneSettings
 
+PREPARED = ("tiny", "xcodec2")
 SETTINGS = FinetuneSettings(
     num_epochs=6, batch_size=2, accumulation=2, learning_rate=5e-3, warm_up_steps=2, dropout=0.1, save_steps=4,
     device="cpu",
 )  # fmt: skip
 
 
-@pytest.fixture
-def own_dir(llasa_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A models folder of the test's own, as a training writes there."""
-    folder = tmp_path / "models" / "speech" / "llasa"
-    shutil.copytree(llasa_dir / "tiny", folder / "tiny")
-    shutil.copytree(llasa_dir / "xcodec2", folder / "xcodec2")
-    monkeypatch.setenv("URVC_MODELS_DIR", str(tmp_path / "models"))
+@pytest.fixture(scope="module")
+def written_dir(llasa_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of LLASA that trainings write to."""
+    folder = tmp_path_factory.mktemp("models") / "speech" / "llasa"
+    for name in PREPARED:
+        shutil.copytree(llasa_home / "speech" / "llasa" / name, folder / name)
     return folder
 
 
 @pytest.fixture
+def own_dir(written_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same for one test, found by the program, and without what other tests trained."""
+    monkeypatch.setenv("URVC_MODELS_DIR", str(written_dir.parents[1]))
+    yield written_dir
+    for folder in written_dir.iterdir():
+        if folder.name not in PREPARED:
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
 def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data.jsonl")
+
+
+def write_data(path: Path) -> Path:
     """Seven lines whose codes go round in a small circle, which can be learnt."""
-    path = tmp_path / "data.jsonl"
     lines = [
         Line(str(number), "Words. " * (1 + number % 3), tuple((number + np.arange(12 + number)) % 4 + 10))
         for number in range(7)
@@ -67,9 +81,21 @@ class StoppedAt(Progress):
         super().report(step, fraction, text)
 
 
+@pytest.fixture(scope="module")
+def trained_once(written_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FinetuneResult, Path]:
+    """A training, and its folder where no test changes it."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("URVC_MODELS_DIR", str(written_dir.parents[1]))
+        result = finetune(write_data(root / "data.jsonl"), "whole", SETTINGS, Progress())
+    return result, Path(shutil.move(result.path, root))
+
+
 @pytest.fixture
-def trained(own_dir: Path, data: Path) -> FinetuneResult:
-    return finetune(data, "whole", SETTINGS, Progress())
+def trained(own_dir: Path, trained_once: tuple[FinetuneResult, Path]) -> FinetuneResult:
+    result, folder = trained_once
+    shutil.copytree(folder, result.path)
+    return result
 
 
 def test_the_loss_falls_and_the_adapter_is_a_speaker(trained: FinetuneResult, own_dir: Path) -> None:

@@ -92,17 +92,18 @@ def test_layers_spread_by_the_device_map_write_the_same_codes(llasa_dir: Path, p
 def test_looking_at_the_end_seldom_changes_nothing(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seeds = (25, 1)  # which come to an end soon: before the first look, and after it
     generator = Generator(model, LlasaSettings())
-    seldom = [generator.speak(prompt_of(model), seed) for seed in (0, 2)]
+    seldom = [generator.speak(prompt_of(model), seed) for seed in seeds]
     monkeypatch.setattr(generation, "CHECK_EVERY", 1)
-    often = [generator.speak(prompt_of(model), seed) for seed in (0, 2)]
+    often = [generator.speak(prompt_of(model), seed) for seed in seeds]
     assert [each.codes.tolist() for each in seldom] == [each.codes.tolist() for each in often]
     assert all(each.is_complete for each in seldom)
     assert len({len(each.codes) for each in seldom}) > 1
 
 
 def test_a_seed_gives_the_same_samples_and_another_seed_others(model: LanguageModel) -> None:
-    generator = Generator(model, LlasaSettings(max_tokens=150))
+    generator = Generator(model, LlasaSettings(max_tokens=128))
     torch.manual_seed(1)
     first = generator.speak(prompt_of(model), 3).codes.tolist()
     torch.manual_seed(2)  # nobody else's random numbers matter
@@ -111,8 +112,8 @@ def test_a_seed_gives_the_same_samples_and_another_seed_others(model: LanguageMo
 
 
 def test_what_is_cut_off_is_not_complete(model: LanguageModel) -> None:
-    whole = Generator(model, LlasaSettings()).speak(prompt_of(model), 3)
-    part = Generator(model, LlasaSettings()).speak(prompt_of(model), 3, most=5)
+    whole = Generator(model, LlasaSettings()).speak(prompt_of(model), 1)
+    part = Generator(model, LlasaSettings()).speak(prompt_of(model), 1, most=5)
     assert whole.is_complete
     assert not part.is_complete
     assert whole.codes.tolist()[: len(part.codes)] == part.codes.tolist()
