@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ultimate_rvc.choices import VoiceVersion
+from ultimate_rvc.rvc.networks import discriminators
+from ultimate_rvc.rvc.train import saving, sizes
 from ultimate_rvc.rvc.train.batches import Example
 from ultimate_rvc.rvc.train.mel import spectrogram
 from ultimate_rvc.rvc.train.settings import NetworkChoice, TrainingSettings
@@ -95,6 +98,19 @@ class SmallData:
             waveform=waveform,
             speaker=number % speakers,
         )
+
+
+def leave_out_what_takes_time(change: Callable[[Any, str, Any], None]) -> None:
+    """Train with fewer layers and judges, and without evaluator and plot; ``change`` is as ``setattr``.
+
+    The time of tiny networks goes by the number of their layers. Voices of so few steps resemble nobody, and the
+    evaluator takes seconds to load.
+    """
+    change(sizes, "RESBLOCK_KERNELS", (3,))
+    change(sizes, "RESBLOCK_DILATIONS", ((1, 3),))
+    change(discriminators, "PERIODS", dict.fromkeys(VoiceVersion, (2, 3)))
+    change(saving, "speaker_embedder", lambda: None)
+    change(saving, "write_plot", lambda path, scores: None)
 
 
 def tiny_settings(**changes: Any) -> TrainingSettings:

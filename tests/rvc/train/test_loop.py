@@ -19,11 +19,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from small_training import SmallData, tiny_settings
+from small_training import SmallData, leave_out_what_takes_time, tiny_settings
 from ultimate_rvc.choices import EmbedderModel, Vocoder
 from ultimate_rvc.errors import SettingError, TrainingError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.train import saving, sizes
 from ultimate_rvc.rvc.train.accelerators import open_accelerator
 from ultimate_rvc.rvc.train.checkpoints import (
     Checkpoint,
@@ -37,11 +38,13 @@ from ultimate_rvc.rvc.train.folders import TrainingFolder
 from ultimate_rvc.rvc.train.loop import LOCK_FILE, TrainingResult, train
 from ultimate_rvc.rvc.train.networks import config_of
 from ultimate_rvc.rvc.train.resuming import NETWORKS, deciding_settings, refuse_other_networks_early
+from ultimate_rvc.rvc.train.scores import write_plot
 from ultimate_rvc.rvc.train.settings import NetworkChoice, Precision
 from ultimate_rvc.rvc.train.tables import DataDescription
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 
 TESTS = Path(__file__).resolve().parents[2]
+USUAL_LAYERS = {name: getattr(sizes, name) for name in ("RESBLOCK_KERNELS", "RESBLOCK_DILATIONS")}
 PATIENCE_SECONDS = 300  # other work may stop this process for a while
 
 
@@ -54,9 +57,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Voices of so few steps resemble nobody, and the evaluator takes seconds to load."""
-    monkeypatch.setattr("ultimate_rvc.rvc.train.saving.speaker_embedder", lambda: None)
+def _in_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_what_takes_time(monkeypatch.setattr)
+
+
+@pytest.fixture
+def usual_layers(_in_little_time: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in USUAL_LAYERS.items():
+        monkeypatch.setattr(sizes, name, value)
 
 
 def run(name: str, **settings: Any) -> TrainingResult:
@@ -103,7 +111,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trainin
     home = tmp_path_factory.mktemp("finished")
     told: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ultimate_rvc.rvc.train.saving.speaker_embedder", lambda: None)
+        leave_out_what_takes_time(patch.setattr)
+        patch.setattr(saving, "write_plot", write_plot)
         patch.setenv("URVC_VOICE_MODELS_DIR", str(home / "voice_models"))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -425,6 +434,7 @@ def test_activations_computed_twice_and_preloaded_data_change_no_weight() -> Non
     assert all(torch.allclose(plain[key], thrifty[key], atol=1e-6) for key in plain)
 
 
+@pytest.mark.usefixtures("usual_layers")  # a step of fewer differs by more
 def test_bfloat16_learns_almost_the_same() -> None:
     run("single", max_steps=1)
     run("half", max_steps=1, precision="bf16")
@@ -486,6 +496,7 @@ def test_a_voice_without_f0_trains() -> None:
     assert [speaker.name for speaker in metadata.speakers] == ["singer 0", "singer 1"]
 
 
+@pytest.mark.usefixtures("usual_layers")  # which a checkpoint does not record
 @pytest.mark.parametrize("kind", ["voice", "checkpoint"])
 def test_a_training_starts_from_an_earlier_voice(kind: str) -> None:
     first = run("first", max_steps=1, warm_up_steps=9)
