@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,10 @@ from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, render_whole
 
 CPU = torch.device("cpu")
 TILES = (64, 128)
+# Each layer takes its time to compile.
+FEW_LAYERS = replace(
+    small_config((4, 2), 16), resblock_kernel_sizes=(3, 7), resblock_dilations=((1, 3), (1,))
+)
 CLOSE = {"atol": 2e-5, "rtol": 0.0}  # random weights reach full scale; float32 rounds at 6e-8 per layer
 
 Wanted = Sequence[Sequence[tuple[int, int]]]
@@ -39,7 +44,7 @@ def forget_compiled_code() -> Iterator[None]:
 
 
 def voice(vocoder: Vocoder = Vocoder.HIFI_GAN) -> Synthesizer:
-    return small_synthesizer(vocoder, config=small_config((4, 2), 16))
+    return small_synthesizer(vocoder, config=FEW_LAYERS)
 
 
 def whole(
@@ -118,7 +123,7 @@ def test_what_autograd_makes_of_the_vocoder_sounds_the_same() -> None:
 
 
 def test_a_voice_without_f0_is_compiled_too() -> None:
-    synthesizer = small_synthesizer(has_f0=False, config=small_config((4, 2), 16))
+    synthesizer = small_synthesizer(has_f0=False, config=FEW_LAYERS)
     counter = CompileCounter()
     render = CompiledRender(CPU, not_expected, backend=counter, tile_lengths=TILES)
     given = random_inputs(1, 100, has_f0=False)
