@@ -35,7 +35,7 @@ def loudness_db(waveform: FloatArray) -> NDArray[np.float64]:
 
 
 def median_hz(waveform: FloatArray) -> float:
-    f0_hz, _ = pyworld.harvest(waveform.astype(np.float64), RATE, 50.0, 500.0)
+    f0_hz, _ = pyworld.dio(waveform.astype(np.float64), RATE, 50.0, 500.0)
     return float(np.median(f0_hz[f0_hz > 0]))
 
 
