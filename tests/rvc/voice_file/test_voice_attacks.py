@@ -76,7 +76,7 @@ places = st.integers(0, 2**20) | st.integers(-600, -1)
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize("source", ["original", "rvc-next", "training"])
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=places, new=st.binary(min_size=1, max_size=6))
 def test_changed_bytes_give_a_voice_or_a_refusal(
     tmp_path: Path, sources: dict[str, bytes], source: str, place: int, new: bytes
@@ -112,7 +112,7 @@ KEYS = (
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(KEYS), value=values)
 def test_any_value_of_any_key_gives_a_voice_or_a_refusal(tmp_path: Path, key: str, value: object) -> None:
     content = {**voice_content(VoiceSpec(), "RVC"), key: value}
@@ -121,7 +121,7 @@ def test_any_value_of_any_key_gives_a_voice_or_a_refusal(tmp_path: Path, key: st
         load_voice_model(tmp_path / "voice.pth")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 17), value=st.integers(-2, 2**17) | values)
 def test_any_value_in_the_config_gives_a_voice_or_a_refusal(
     tmp_path: Path, place: int, value: object
