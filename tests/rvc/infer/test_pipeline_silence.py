@@ -23,8 +23,8 @@ from ultimate_rvc.rvc.networks.hifigan import HiFiGAN
 from ultimate_rvc.switches import OptimizationConfig
 
 FloatArray = NDArray[np.float32]
-SHARES = [0.3, 0.5, 0.7]
-SINGING_FROM, SINGING_SECONDS = 0.6, 8.0  # of the recording: without a gap of its own that is long enough
+SHARES = [0.4, 0.7]
+SINGING_FROM, SINGING_SECONDS = 2.2, 6.0  # of the recording: without a gap of its own that is long enough
 GAPS = 2
 SKIPPING = {"skip_silence": True}
 VOICE_RATE = 32_000
