@@ -88,8 +88,9 @@ def test_every_dialect_is_recognised_and_loaded(tmp_path: Path, dialect: str, ve
     assert found == described(spec)
     assert model.embedder == (spec.embedder or "contentvec")
     assert model.metadata.warnings == ()
+    loaded = model.synthesizer.state_dict()
     for key, tensor in plain_state(spec).items():
-        torch.testing.assert_close(model.synthesizer.state_dict()[key], tensor, **HALF_TOLERANCE)
+        torch.testing.assert_close(loaded[key], tensor, **HALF_TOLERANCE)
 
 
 def test_a_file_of_the_older_form_is_the_same_voice(tmp_path: Path) -> None:
@@ -404,9 +405,10 @@ def test_broken_safetensors_are_refused(tmp_path: Path) -> None:
 # --- writing -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[*DIALECTS, "MRF HiFi-GAN", "RefineGAN", "without f0"])
-def voice(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VoiceFile]:
-    kind = request.param
+@pytest.fixture(scope="module", params=[*DIALECTS, "MRF HiFi-GAN", "RefineGAN", "without f0"])
+def voice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoiceFile]:
+    """As it was read; tests only write it elsewhere."""
+    kind, tmp_path = request.param, tmp_path_factory.mktemp("voice")
     if kind in DIALECTS:
         suffix = ".safetensors" if kind == "safetensors" else ".pth"
         yield read_voice_file(write_voice(tmp_path / f"source{suffix}", kind, speaker_names=("Ann",)))
