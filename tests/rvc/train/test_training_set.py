@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -203,16 +204,22 @@ def test_copies_are_the_same_words_by_others_and_their_sound_stays_the_speakers(
     assert "perturbed" not in arrays(copied)
 
 
-@pytest.fixture
-def versions(copied: TrainingFolder, voices: TrainingFolder, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made_versions(voices: TrainingFolder) -> Path:
     """Two versions of the recordings: one by a perturbed speaker, one that is nothing but noise."""
-    dataset, folder = voices.path.parent / "dataset", tmp_path / "others"
+    dataset, folder = voices.path.parent / "dataset", voices.path.parent / "others"
     for recording in find_recordings(dataset):
         own = decode_mono(recording.path, 16_000)
         random = np.random.default_rng(2)
         write(folder / "1" / recording.name, perturbed(own, random), sample_rate=16_000)
         write(folder / "2" / recording.name, noise(len(own) / 16_000, sample_rate=16_000), sample_rate=16_000)
     return folder
+
+
+@pytest.fixture
+def versions(made_versions: Path, tmp_path: Path) -> Path:
+    """A copy of them to change."""
+    return Path(shutil.copytree(made_versions, tmp_path / "others"))
 
 
 def test_versions_are_learnt_from_piece_by_piece(copied: TrainingFolder, versions: Path) -> None:
