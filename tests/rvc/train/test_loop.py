@@ -235,7 +235,7 @@ def wait_for_checkpoint(name: str, step: int, process: subprocess.Popen[str]) ->
 
 
 def test_killed_and_interrupted_training_ends_with_the_weights_of_an_undisturbed_one() -> None:
-    settings = {"num_epochs": 2, "save_seconds": 0, "save_all_checkpoints": True}
+    settings = {"num_epochs": 3, "save_seconds": 0, "save_all_checkpoints": True}
     killed = start("disturbed", **settings)
     wait_for_checkpoint("disturbed", 1, killed)
     killed.kill()
@@ -248,12 +248,12 @@ def test_killed_and_interrupted_training_ends_with_the_weights_of_an_undisturbed
     assert interrupted.returncode == 0
     ended = json.loads(output)
     assert ended["stopped"]
-    assert 3 <= ended["step"] < 6
+    assert 3 <= ended["step"] < 9
 
     resumed = run("disturbed", **settings)
-    assert (resumed.stopped, resumed.step) == (False, 6)
+    assert (resumed.stopped, resumed.step) == (False, 9)
     undisturbed = run("undisturbed", **settings)
-    assert undisturbed.step == 6
+    assert undisturbed.step == 9
     assert_same_training("disturbed", "undisturbed")
 
 
