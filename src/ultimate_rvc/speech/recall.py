@@ -39,7 +39,7 @@ def stamp(paths: Iterable[Path]) -> Stamp:
 def read_passage(
     engine: SpeechEngine, text: str, speaker: str, rate: float, seed: int
 ) -> tuple[FloatArray, int]:
-    """As :meth:`SpeechEngine.synthesize`, which is asked only for what is not kept."""
+    """A passage as ``(samples,)`` with their rate, by :meth:`SpeechEngine.synthesize` where it is not kept."""
     if not isinstance(engine, Recallable):
         return engine.synthesize(text, speaker, rate, seed)
     import torch

@@ -86,7 +86,7 @@ def text_box(tab: Locator, label: str) -> Locator:
 
 def wait_until(page: Page, holds: Callable[[], bool]) -> None:
     """Wait for what is asked anew each time: Gradio puts new elements into the place of old ones."""
-    for _ in range(PATIENCE_SECONDS * 1000 // LOOK_EVERY_MS):
+    for _ in range(round(PATIENCE_SECONDS * 1000 / LOOK_EVERY_MS)):
         if holds():
             return
         page.wait_for_timeout(LOOK_EVERY_MS)
