@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ultimate_rvc.cli.consent import with_consent
-from ultimate_rvc.errors import ConsentError
+from ultimate_rvc.errors import ConsentError, SpeechError
 from ultimate_rvc.paths import home_dir
 from ultimate_rvc.speech import consent
 from ultimate_rvc.speech.choosing import Cast
@@ -26,6 +26,9 @@ class Imitator:
 
     def speakers(self) -> tuple[Speaker, ...]:
         return OWN, PERSON
+
+    def takes(self, speaker: str) -> bool:
+        return speaker.endswith(".wav")
 
     def clones(self, speaker: str) -> bool:
         return speaker == PERSON.name
@@ -64,6 +67,15 @@ def test_a_person_in_the_midst_of_a_text_needs_it_too() -> None:
     text = '<speak>I say: <voice name="anna.wav">I agree.</voice></speak>'
     with pytest.raises(ConsentError, match=r"anna\.wav"):
         reader(OWN).check(chapter_of_ssml(text))
+
+
+def test_a_text_opens_no_file_of_its_own_choice() -> None:
+    text = '<speak>I say: <voice name="/home/me/diary.wav">I do not.</voice></speak>'
+    with pytest.raises(
+        SpeechError, match=r"Line 1 of the SSML: speaker '/home/me/diary\.wav' is a file, and a"
+    ):
+        reader(OWN, has_consent=True).check(chapter_of_ssml(text))
+    Reader(Cast(Imitator(), Speaker("/home/me/diary.wav", "en", "")), has_consent=True).check(PLAIN)
 
 
 @pytest.mark.parametrize("kept", ["{", "[]", json.dumps({"words": "I said something else."})])

@@ -20,14 +20,21 @@ class Cast:
     speaker: Speaker
 
     def speaker_named(self, name: str | None) -> Speaker:
-        """The usual one without a name.
+        """Who a text names; the usual one without a name.
 
         Raises
         ------
         SpeechError
-            The engine has no such speaker.
+            The engine has no such speaker, or it is a file: texts come from anywhere, and open none.
         """
-        return self.speaker if name is None else find_speaker(self.engine, name)
+        if name is None or name == self.speaker.name:
+            return self.speaker
+        found = find_speaker(self.engine, name)
+        if found not in self.engine.speakers():
+            raise SpeechError(
+                f"speaker '{name}' is a file, and a text may only name speakers that `urvc speech voices` lists."
+            )
+        return found
 
 
 def choose(name: SpeechEngineName, speaker: str | None, language: str | None) -> Cast:
