@@ -11,12 +11,14 @@ from ultimate_rvc.cli.main import run
 Urvc = Callable[..., tuple[int, str, str]]
 
 
-def calls(capsys: pytest.CaptureFixture[str]) -> Urvc:
+def calls(capture: pytest.CaptureFixture[str], *first: str) -> Urvc:
+    """The command line, heard by ``capsys`` or ``capfd``; ``first`` are words that every call begins with."""
+
     def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
+        capture.readouterr()
         with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        out, err = capsys.readouterr()
+            run([*first, *map(str, words)])
+        out, err = capture.readouterr()
         return int(ended.value.code or 0), out, err
 
     return call

@@ -10,6 +10,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from mdx_network import MdxShape
 from ultimate_rvc.audio.decode import decode
 
 FloatArray = NDArray[np.float32]
@@ -17,6 +18,10 @@ FloatArray = NDArray[np.float32]
 SONGS_DIR = Path(__file__).parent / "data" / "songs"
 SONG_NAMES = ("water", "thunder", "evening")
 SONG_RATE = 44_100
+
+# A small MDX-Net in ONNX, and the YAML that says how it is to be run.
+MDX_SHAPE = MdxShape(n_fft=2048, dim_f=1024, dim_t=32, growth=4, levels=2)
+MDX_YAML = "n_fft: 2048\ndim_f: 1024\ndim_t: 32\ncompensate: 1.02\nstem: {stem}\n"
 
 AUDIO = {"chunk_size": 44_100, "num_channels": 2, "sample_rate": 44_100, "n_fft": 512, "hop_length": 128}
 ROFORMER = {

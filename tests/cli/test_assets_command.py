@@ -10,7 +10,7 @@ import pytest
 
 from assets.misbehaving_server import Loopback, says
 from assets.small_registry import PITCH, models, put, small_registry
-from ultimate_rvc.cli.main import run
+from command_line import Urvc, calls
 
 
 @pytest.fixture
@@ -20,15 +20,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback
 
 
 @pytest.fixture
-def urvc(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run(["assets", *words])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
+def urvc(capsys: pytest.CaptureFixture[str]) -> Urvc:
+    return calls(capsys, "assets")
 
 
 def test_models_are_listed_fetched_checked_and_removed(urvc, server: Loopback) -> None:  # type: ignore[no-untyped-def]

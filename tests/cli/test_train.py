@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import Urvc, calls
 from ultimate_rvc.audio.decode import decode, decode_mono
 from ultimate_rvc.audio.encode import encode
-from ultimate_rvc.cli.main import run
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
 from ultimate_rvc.rvc.train import loop
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
@@ -31,19 +31,11 @@ SMALL = (
     *("--network-size", "tiny", "--batch-size", "4", "--num-epochs", "100", "--device", "cpu"),
     *("--sample-rate", "32000", "--embedder-model", "starter", "--f0-method", "dio"),
 )
-Urvc = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
-    def call(*words: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return calls(capfd)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,15 @@ from PIL import Image
 
 from assets.misbehaving_server import by_range, loopback
 from assets.small_registry import row
+from command_line import Urvc, calls
 from ultimate_rvc.assets import registry
-from ultimate_rvc.cli.main import run
 from ultimate_rvc.paths import voice_models_dir
 from voice_factory import write_executing_voice, write_index, write_voice
-
-Urvc = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def urvc(capsys: pytest.CaptureFixture[str]) -> Urvc:
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run(["voices", *map(str, words)])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
+    return calls(capsys, "voices")
 
 
 @pytest.fixture

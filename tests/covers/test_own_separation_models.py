@@ -10,7 +10,8 @@ import pytest
 from scipy.io import wavfile
 
 from command_line import calls
-from mdx_network import MdxShape, write_network
+from mdx_network import write_network
+from separation_material import MDX_SHAPE, MDX_YAML
 from ultimate_rvc.choices import F0Method, Quality, StepSwitch
 from ultimate_rvc.covers.recipe import make_cover
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings
@@ -21,15 +22,13 @@ from ultimate_rvc.separation.choose import separation_dir
 from voice_factory import write_voice_folder
 
 RATE = 44_100
-SHAPE = MdxShape(n_fft=2048, dim_f=1024, dim_t=32, growth=4, levels=2)
-YAML = "n_fft: 2048\ndim_f: 1024\ndim_t: 32\ncompensate: 1.02\nstem: vocals\n"
 APART = StemSettings(split_backing=StepSwitch.OFF, remove_reverb=StepSwitch.OFF)
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_network(SHAPE, tmp_path_factory.mktemp("mdx") / "mine.onnx")
-    path.with_suffix(".yaml").write_text(YAML, encoding="utf-8")
+    path = write_network(MDX_SHAPE, tmp_path_factory.mktemp("mdx") / "mine.onnx")
+    path.with_suffix(".yaml").write_text(MDX_YAML.format(stem="vocals"), encoding="utf-8")
     return path
 
 

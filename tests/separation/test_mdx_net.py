@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mdx_network import MdxShape, write_network
+from mdx_network import write_network
+from separation_material import MDX_SHAPE as SHAPE
+from separation_material import MDX_YAML as YAML
 from separation_material import FloatArray, sdr_db
 from ultimate_rvc.errors import SeparationError
 from ultimate_rvc.separation import mdx_net, remove_reverb, separate, split_lead_backing
@@ -17,9 +19,7 @@ from ultimate_rvc.separation.mdx_net import MdxNetwork, MdxParameters, parameter
 from ultimate_rvc.separation.models import Effort
 
 RATE = 44_100
-SHAPE = MdxShape(n_fft=2048, dim_f=1024, dim_t=32, growth=4, levels=2)
 CHUNK = 1024 * (SHAPE.dim_t - 1)
-YAML = "n_fft: 2048\ndim_f: 1024\ndim_t: 32\ncompensate: 1.02\nstem: {stem}\n"
 
 
 def noise(samples: int, channels: int = 2) -> FloatArray:
