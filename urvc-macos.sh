@@ -33,7 +33,8 @@ Usage: ./urvc-macos.sh COMMAND [ARGUMENTS]
   run [ARGS]          start the web page
   cli [ARGS]          the command line, e.g. cli generate song-cover SONG VOICE (cli --help for more)
   benchmark [ARGS]    measure this machine: time, memory and accuracy of the configuration in force
-                      (benchmark NAME for another benchmark, benchmark --list for their names)
+                      (benchmark NAME for another benchmark, benchmark --list for their names,
+                      benchmark --all for every way to compute and a whole cover)
   test [ARGS]         lint, check types, run the tests; arguments go to pytest
   update              fetch the newest version and install what it needs
   doctor [--json]     versions, device, memory, models, and what is missing
@@ -268,6 +269,10 @@ run_benchmark() {
     --list)
       list_benchmarks
       return
+      ;;
+    --all)
+      name=everything
+      shift
       ;;
     "" | -*) ;; # options are for the default one
     *)

@@ -1,10 +1,12 @@
-"""Photograph every screen of the page, wide and narrow, light and dark, into docs/images.
+"""Photograph every screen of the page, wide and narrow, light and dark, in every language, into docs/images.
 
-python scripts/make_screenshots.py [--folder docs/images] [--whole]
+python scripts/make_screenshots.py [--folder docs/images] [--whole] [--walk]
 
 A server with folders of its own is started, a cover of the demo song is made in it by pressing the buttons,
-and a text file is imported as a voice, so that the pictures show a page in use. Needs Chromium or Chrome.
-With --whole the pictures are as long as the page: to look at, too large to keep.
+and a text file is imported as a voice, so that the pictures show a page in use. The default language's pictures
+lie in the folder itself, those of another in one of its name. Needs Chromium or Chrome.
+With --whole the pictures are as long as the page: to look at, too large to keep. With --walk only the first cover is
+recorded, as one moving picture: docs/images/walk.webp.
 """
 
 from __future__ import annotations
@@ -26,15 +28,17 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
-from ultimate_rvc.web.texts import load_texts
+from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
 
-TEXTS = load_texts("en")
+TEXTS = load_texts(DEFAULT_LANGUAGE)
 VOICE = "starter"
-TABS = ("cover", "convert", "speech", "voices", "train", "jobs", "settings")
+TABS = ("cover", "convert", "speech", "live", "voices", "train", "jobs", "settings")
 SIZES = {"wide": (1280, 900), "narrow": (400, 860)}
 THEMES = ("light", "dark")
 QUALITY = 70  # of WebP: text stays sharp
-MOST_BYTES = 150_000
+MOST_BYTES = 60_000
+WALK_WIDTH = 900
+WALK_STILL_MS, WALK_MOVING_MS = 1600, 350
 LONGEST_PAGE = 6000  # pixels
 PATIENCE_SECONDS = 600
 PROGRAM = "from ultimate_rvc.web.main import run; run()"
@@ -44,16 +48,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parents[1] / "docs/images")
     parser.add_argument("--whole", action="store_true", help="as long as the page")
+    parser.add_argument("--walk", action="store_true", help="only record the first cover")
     options = parser.parse_args()
     path = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("There is no Chromium.")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     options.folder.mkdir(parents=True, exist_ok=True)
     with served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        notes = use_the_page(browser, url)
-        for size in SIZES:
-            for theme in THEMES:
-                photograph(browser, url, notes, size, theme, options.folder, options.whole)
+        if options.walk:
+            record(browser, url, options.folder / "walk.webp")
+        else:
+            notes = use_the_page(browser, url)
+            for language in languages():
+                folder = options.folder if language == DEFAULT_LANGUAGE else options.folder / language
+                folder.mkdir(exist_ok=True)
+                for size in SIZES:
+                    for theme in THEMES:
+                        photograph(
+                            browser, url, notes, load_texts(language), size, theme, folder, options.whole
+                        )
         browser.close()
 
 
@@ -91,62 +104,119 @@ def wait_for(url: str) -> None:
             time.sleep(0.2)
 
 
-def use_the_page(browser: Browser, url: str) -> StorageState:
-    """Make a cover and fail at an import; returns what the browser keeps, so that others see the same."""
+def opened(browser: Browser, url: str) -> Page:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en")
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     page = context.new_page()
     page.goto(url)
-    cover = open_tab(page, "cover")
+    return page
+
+
+def use_the_page(browser: Browser, url: str) -> StorageState:
+    """Make a cover and fail at an import; returns what the browser keeps, so that others see the same."""
+    page = opened(browser, url)
+    cover = open_tab(page, "cover", TEXTS)
     cover.get_by_role("button", name=TEXTS("cover.demo"), exact=True).click()
-    link = cover.get_by_placeholder("https://").locator("visible=true")
-    page.wait_for_function("(box) => box.value === 'demo'", arg=link.element_handle())
-    voice = cover.get_by_role("combobox", name=TEXTS("cover.voice.label"), exact=True)
-    voice.locator("visible=true").fill(VOICE)
-    voice.locator("visible=true").press("Enter")
+    cover.get_by_text("demo", exact=True).first.wait_for()
     cover.get_by_role("button", name=TEXTS("cover.generate"), exact=True).click()
     cover.locator(".job.done").locator("visible=true").first.wait_for()
-    voices = open_tab(page, "voices")
+    voices = open_tab(page, "voices", TEXTS)
+    voices.get_by_role("button", name=TEXTS("voices.import.title")).locator("visible=true").click()
     text = {"name": "renamed.pth", "mimeType": "application/octet-stream", "buffer": b"no voice"}
     voices.locator("input[type=file]").first.set_input_files(text)
     voices.get_by_text("renamed.pth").first.wait_for()
     voices.get_by_role("button", name=TEXTS("voices.import.go"), exact=True).click()
     voices.locator(".job.failed").locator("visible=true").first.wait_for()
-    notes = context.storage_state()
-    context.close()
+    notes = page.context.storage_state()
+    page.context.close()
     return notes
 
 
-def open_tab(page: Page, name: str):  # type: ignore[no-untyped-def]
-    page.locator("#rail").get_by_role("tab", name=TEXTS(f"tab.{name}"), exact=True).click()
+def open_tab(page: Page, name: str, texts: Texts):  # type: ignore[no-untyped-def]
+    page.locator("#rail").get_by_role("tab", name=texts(f"tab.{name}"), exact=True).click()
     return page.locator(f"#tab-{name}")
 
 
 def photograph(
-    browser: Browser, url: str, notes: StorageState, size: str, theme: str, folder: Path, whole: bool
-) -> None:
-    """All tabs at one size in one theme."""
+    browser: Browser, url: str, notes: StorageState, texts: Texts, size: str, theme: str, folder: Path,
+    whole: bool,
+) -> None:  # fmt: skip
+    """All tabs in one language at one size in one theme."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height},
-        locale="en",
+        locale=texts.language,
         storage_state=notes,
         reduced_motion="reduce",
     )
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     page = context.new_page()
-    page.goto(f"{url}?__theme={theme}")
+    place = "" if texts.language == DEFAULT_LANGUAGE else texts.language
+    page.goto(f"{url}{place}?__theme={theme}")
     for name in TABS:
-        tab = open_tab(page, name)
+        tab = open_tab(page, name, texts)
         tab.locator("visible=true").first.wait_for()
         if name == "cover":
             tab.locator(".job.done").locator("visible=true").first.wait_for()
         if name == "voices":
-            tab.locator(f'button[data-voice="{VOICE}"]').click()
+            tab.locator(f'button[data-voice="{VOICE}"]').first.click()
         if name == "jobs":
-            tab.get_by_role("radio").last.check()
+            tab.locator("[data-open]").last.click()
+            tab.locator(".player").locator("visible=true").first.wait_for()
+        page.evaluate("scrollTo(0, 0)")
         write(still_picture(page, whole), folder / f"page-{name}-{size}-{theme}.webp")
     context.close()
+
+
+def record(browser: Browser, url: str, path: Path) -> None:
+    """The first cover from the empty page to the stems, as one moving picture."""
+    page = opened(browser, url)
+    frames: list[tuple[bytes, int]] = []
+
+    def keep(milliseconds: int = WALK_STILL_MS) -> None:
+        frames.append((page.screenshot(), milliseconds))
+
+    cover = open_tab(page, "cover", TEXTS)
+    cover.locator(".estimate b").wait_for()
+    keep()
+    cover.get_by_role("button", name=TEXTS("cover.demo"), exact=True).click()
+    cover.get_by_text("demo", exact=True).first.wait_for()
+    keep()
+    cover.get_by_role("button", name=TEXTS("cover.generate"), exact=True).click()
+    done = cover.locator(".job.done").locator("visible=true")
+    while not done.count():
+        keep(WALK_MOVING_MS)
+        page.wait_for_timeout(900)
+    player = cover.locator("#cover-result .player")
+    player.wait_for()
+    page.evaluate("scrollTo(0, 0)")
+    keep()
+    player.get_by_role("button", name=TEXTS("player.play"), exact=True).click()
+    for side in ("cover.result.label", "player.original", "cover.result.label"):
+        player.get_by_role("button", name=TEXTS(side), exact=True).click()
+        for _ in range(4):
+            keep(WALK_MOVING_MS)
+            page.wait_for_timeout(400)
+    player.get_by_role("button", name=TEXTS("player.pause")).click()
+    cover.get_by_role("button", name=TEXTS("cover.stems.label")).click()
+    keep()
+    cover.locator("urvc-mixer .play").click()
+    for _ in range(6):
+        page.wait_for_timeout(700)
+        keep(WALK_MOVING_MS)
+    frames[-1] = (frames[-1][0], 2 * WALK_STILL_MS)
+    pictures = [small(picture) for picture, _ in frames]
+    pictures[0].save(
+        path, "WEBP", save_all=True, append_images=pictures[1:], duration=[length for _, length in frames],
+        loop=0, quality=QUALITY, method=4, minimize_size=True,
+    )  # fmt: skip
+    print(f"{path.name} {path.stat().st_size // 1000} kB, {sum(length for _, length in frames) / 1000:.0f} s")
+
+
+def small(picture: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(picture)) as image:
+        height = round(image.height * WALK_WIDTH / image.width)
+        return image.convert("RGB").resize((WALK_WIDTH, height), Image.Resampling.LANCZOS)
 
 
 def still_picture(page: Page, whole: bool) -> bytes:

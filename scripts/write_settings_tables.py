@@ -15,6 +15,7 @@ from typing import Any
 from ultimate_rvc.audio.effect_settings import EffectSettings
 from ultimate_rvc.cli import options
 from ultimate_rvc.covers.settings import BackingVoice, CoverSettings, SourceSettings, StemSettings
+from ultimate_rvc.rvc.infer.live_settings import LiveSettings
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.train.data_settings import ExtractSettings, PreprocessSettings
 from ultimate_rvc.rvc.train.settings import TrainingSettings
@@ -68,6 +69,7 @@ SECTIONS = (
     Section(EffectSettings, "Effects", "generate song-cover", "cover.effects", "effects."),
     Section(SourceSettings, "Fetching a song", "generate song-cover", "cover.source", "source."),
     Section(requests.ConvertRequest, "Conversion of files", "generate convert-voice"),
+    Section(LiveSettings, "Live", "live"),
     Section(requests.SpeechRequest, "Speech", "generate speech", not_on_page=("document",)),
     Section(requests.SeparateRequest, "Separation", "generate separate"),
     Section(requests.EffectsRequest, "Effects on a file", "generate effects"),

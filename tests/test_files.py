@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from full_disk import file_size_limit
-from ultimate_rvc.files import atomic_path
+from ultimate_rvc.files import atomic_folder, atomic_path
 
 
 def test_a_write_without_room_names_the_final_file_and_leaves_the_old_one(tmp_path: Path) -> None:
@@ -70,3 +70,23 @@ def test_a_disk_that_is_really_full_is_told_by_the_name_of_the_file(tmp_path: Pa
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder"
+    with atomic_folder(target) as unfinished:
+        (unfinished / "file").write_text("content")
+        assert not target.exists()
+    assert (target / "file").read_text() == "content"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_interrupted_folder_leaves_nothing(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_folder(tmp_path / "folder") as unfinished:
+            (unfinished / "file").write_text("content")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == []

@@ -17,14 +17,16 @@ from ultimate_rvc.audio.encode import encode
 PACKAGE = "ultimate_rvc"
 SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
+SHARED = ("shared_cache", "shared_folder", "shared_locks")
 # Floor by floor, lowest first; a room may import from its own floor unless it is a door.
 FLOORS = (
     ("errors", "paths", "progress", "files", "choices", "openmp", "plain", "settings", "settings_files"),
-    ("device", "machine", "switches", "outputs", "audio", "assets", "shared_cache"),
+    ("device", "machine", "onnx_session", "switches", "outputs", "audio", "assets", *SHARED),
     ("rvc", "separation", "speech"),
     ("voices", "covers", "doctor"),
     ("work",),
-    ("jobs",),
+    ("jobs", "cluster"),
+    ("server",),
     ("cli", "web", "api"),
 )
 DOOR_FLOOR = len(FLOORS) - 1

@@ -420,6 +420,13 @@ def test_the_benchmark_without_a_name_measures_the_configurations(launcher: Laun
     assert out.endswith("/benchmarks/configurations.py --configs a,b --json my file.json\n")
 
 
+def test_all_runs_every_way_to_compute(launcher: Launcher) -> None:
+    add_benchmarks(launcher)
+    (launcher.checkout / "benchmarks" / "everything.py").write_text("if __name__ == '__main__':\n    pass\n")
+    code, out, _ = launcher.run("benchmark", "--all", "--out", "here")
+    assert (code, out.endswith("/benchmarks/everything.py --out here\n")) == (0, True)
+
+
 def test_benchmarks_are_listed_and_found_by_name(launcher: Launcher) -> None:
     add_benchmarks(launcher)
     assert launcher.run("benchmark", "--list")[1] == "Benchmarks:\n  configurations\n  speed\n"

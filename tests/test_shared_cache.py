@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from ultimate_rvc.errors import SettingError
-from ultimate_rvc.shared_cache import VARIABLE, SharedCache, open_shared_cache
+from ultimate_rvc.shared_cache import VARIABLE, SharedCache, open_shared_cache, redis_client
+from ultimate_rvc.shared_folder import open_shared_folder
 
 
 class Store:
@@ -35,7 +36,8 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    open_shared_cache.cache_clear()
+    for opened in (open_shared_cache, redis_client, open_shared_folder):
+        opened.cache_clear()
 
 
 def test_damaged_entries_are_not_found() -> None:
@@ -95,7 +97,12 @@ def test_without_the_package_it_is_warned_of(
 
 @pytest.mark.parametrize(
     ("address", "told"),
-    [("memcached://here", "must begin with redis://"), ("redis://here:port/0", "is no address of a Redis")],
+    [
+        ("memcached://here", "must begin with redis://"),
+        ("redis://here:port/0", "is no address of a Redis"),
+        ("redis://here, redis://there", "names more than one Redis"),
+        ("/nas/urvc", "such as redis://localhost:6379/0 or file:///nas/urvc"),
+    ],
 )
 def test_an_address_of_something_else_is_refused(
     monkeypatch: pytest.MonkeyPatch, address: str, told: str

@@ -95,9 +95,11 @@ def test_a_wrong_batch_size_names_variable_value_and_choices(text: str) -> None:
 # Each variable with a value that a CPU does not choose by itself, and what then is in force.
 CHANGES = {
     "RVC_DEVICE": ("cpu", {"device": "cpu"}),
+    "RVC_BACKEND": ("onnx", {"backend": "onnx"}),
     "RVC_GPU_RETRIEVAL": ("on", {"use_gpu_retrieval": True}),
     "RVC_USE_FP16": ("on", {"use_fp16": True}),
     "RVC_USE_BF16": ("on", {"use_bf16": True}),
+    "RVC_USE_INT8": ("on", {"use_int8": True}),
     "RVC_USE_TF32": ("on", {"use_tf32": True}),
     "RVC_GPU_FILTER": ("on", {"use_gpu_filter": True}),
     "RVC_BATCH_SIZE": ("auto", {"batch_size": "auto"}),
@@ -190,7 +192,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "cuda": {"use_gpu_retrieval": True, "use_gpu_filter": True, "use_fp16": True, "batch_size": 4},
     "cpu": {"fast_vocoder": True},
 }
-EVERYWHERE = {"feature_cache": True, "skip_silence": True}
+EVERYWHERE = {"backend": "auto", "feature_cache": True, "skip_silence": True}
 
 
 def column(hardware: str, **changes: Any) -> OptimizationConfig:
@@ -218,7 +220,7 @@ def test_constructors_are_the_columns_of_the_table() -> None:
 
 def test_without_arguments_it_is_the_plain_reference() -> None:
     reference = asdict(OptimizationConfig())
-    assert (reference.pop("device"), reference.pop("batch_size")) == ("auto", 1)
+    assert [reference.pop(name) for name in ("device", "backend", "batch_size")] == ["auto", "torch", 1]
     assert not any(reference.values())
 
 
@@ -281,7 +283,7 @@ def test_a_switch_of_python_is_true_or_false(value: Any) -> None:
         ("use_bf16: true", "bfloat16"),
     ],
 )
-def test_precision_is_the_readable_form_of_two_switches(
+def test_precision_is_the_readable_form_of_three_switches(
     own_surroundings: Path, monkeypatch: pytest.MonkeyPatch, content: str, precision: str
 ) -> None:
     machine_with(monkeypatch, "cuda")
@@ -292,8 +294,8 @@ def test_precision_is_the_readable_form_of_two_switches(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("precision: fp8", "precision in {path} is 'fp8', but must be float32, float16 or bfloat16."),
-        ("precision:", "precision in {path} is None, but must be float32, float16 or bfloat16."),
+        ("precision: fp8", "precision in {path} is 'fp8', but must be float32, float16, bfloat16 or int8."),
+        ("precision:", "precision in {path} is None, but must be float32, float16, bfloat16 or int8."),
         (
             "precision: float32\nuse_fp16: yes",
             "{path} has precision float32 and use_fp16 true, which contradict each other; leave one out.",
@@ -326,7 +328,7 @@ def test_a_missing_settings_file_names_file_and_choices(own_surroundings: Path) 
     ("content", "said"),
     [
         ("use_gpu_filtre: true", "mine.yaml has the key 'use_gpu_filtre', which is none; did you mean"),
-        ("bits: 4", "has the key 'bits', which is none; choose from device, use_gpu_retrieval"),
+        ("bits: 4", "has the key 'bits', which is none; choose from device, backend, use_gpu_retrieval"),
         ("use_gpu_filter: perhaps", "use_gpu_filter in .*mine.yaml is 'perhaps', but must be one of true"),
         ("batch_size: 0", "batch_size in .*mine.yaml is 0, but must be 1 to 64 or auto"),
         ("device: gpu", "device in .*mine.yaml is 'gpu', but must be auto, mps"),

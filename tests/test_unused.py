@@ -21,6 +21,8 @@ PUBLIC = {
     f"{PACKAGE}.cli.main.run": "the script urvc",
     f"{PACKAGE}.web.main.run": "the script urvc-web",
     f"{PACKAGE}.api.convert": "the Python interface",
+    f"{PACKAGE}.cluster.serving.serve_voice": "the Python interface (docs/cluster.md)",
+    f"{PACKAGE}.cluster.serving.voice_served_at": "the Python interface (docs/cluster.md)",
     f"{PACKAGE}.switches.get_default_config": "the Python interface (docs/optimization.md)",
 }
 

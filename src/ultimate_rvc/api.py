@@ -47,7 +47,7 @@ def convert(
     source : path, or (waveform, sample_rate)
         Any file with audio, or float samples of shape (samples,) or (channels, samples) in [-1, 1].
     model : name or path
-        A voice of the library, or a ``.pth`` or ``.safetensors`` file.
+        A voice of the library, or a ``.pth``, ``.safetensors`` or ``.onnx`` file.
     index_path : path, optional
         An index file to use instead of the voice's own.
     device : str

@@ -12,6 +12,20 @@ class Device(StrEnum):
     CPU = "cpu"
 
 
+class Backend(StrEnum):
+    """What runs the networks of a conversion."""
+
+    AUTO = "auto"  # the fastest that is exact, by what was measured on this machine; else torch
+    TORCH = "torch"
+    COMPILE = "compile"
+    TORCHSCRIPT = "torchscript"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+    MLX = "mlx"
+    TENSORRT = "tensorrt"
+
+
 class F0Method(StrEnum):
     AUTO = "auto"
     RMVPE = "rmvpe"
@@ -51,6 +65,7 @@ class AudioFormat(StrEnum):
     OGG = "ogg"
     M4A = "m4a"
     AAC = "aac"
+    OPUS = "opus"
 
 
 class SpeechEngineName(StrEnum):

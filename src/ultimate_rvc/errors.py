@@ -65,6 +65,10 @@ class EncoderFileError(UltimateRVCError):
     """A content encoder's file or folder that cannot be used."""
 
 
+class BackendError(UltimateRVCError):
+    """A network that a backend cannot export or run."""
+
+
 class SpeechError(UltimateRVCError):
     """Text that cannot be read aloud, or an engine that is not here or failed."""
 
@@ -93,6 +97,10 @@ class SeparationError(UltimateRVCError):
 
 class CacheError(UltimateRVCError):
     """A cache folder that cannot be written, is full, or is in use."""
+
+
+class ClusterError(UltimateRVCError):
+    """A cluster that is not there, does not answer, or whose machines do not fit together."""
 
 
 class DatasetError(UltimateRVCError):

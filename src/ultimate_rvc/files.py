@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` to write into; on success it is renamed to ``path``, which is not there yet.
+
+    On any exception it is removed with all that is in it.
+    """
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
 def writing(path: Path, unfinished: Path | None = None) -> Iterator[None]:
     """Make errors name ``path``: a write without room names no file, others name the ``unfinished`` one."""
     try:
@@ -56,3 +72,21 @@ def file_hash(path: Path) -> str:
         while block := file.read(READ_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+class KnownHashes:
+    """Hashes of files, each computed once for as long as its size and time stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int], str]] = {}
+
+    def of(self, path: Path | None) -> str:
+        """As :func:`file_hash`; ``none`` for a file that is not there."""
+        if path is None or not path.is_file():
+            return "none"
+        status = path.stat()
+        stamp = (status.st_size, status.st_mtime_ns)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            known = self._known[path] = (stamp, file_hash(path))
+        return known[1]

@@ -61,6 +61,8 @@ class Machine:
     """By :class:`Load`: 2 takes twice as long as the reference."""
     rates: dict[str, float] = field(default_factory=dict)
     """Seconds for each second of audio that work took here, by the work's name."""
+    backends: dict[str, float] = field(default_factory=dict)
+    """Time of a conversion by backends that are exact, by name; that of the plain way is 1."""
 
     @property
     def is_cpu(self) -> bool:
@@ -69,6 +71,11 @@ class Machine:
     def rate(self, work: str, cost: Cost) -> float:
         """Seconds for each second of audio: as this work took here before, else by its cost elsewhere."""
         return self.rates.get(work, cost.rate * self.slowness[cost.load])
+
+    def note_backends(self, times: dict[str, float]) -> None:
+        """Remember what was measured of backends, instead of what was known of them."""
+        self.backends = dict(times)
+        _keep(self)
 
     def note(self, work: str, seconds: float, audio_seconds: float) -> None:
         """Remember what work took; short work says nothing of long work."""
@@ -90,6 +97,12 @@ def this_machine(
     machine = Machine(_key(device), (measure or measured_slowness)(device))
     _keep(machine)
     return machine
+
+
+def fastest_backends(device: torch.device) -> list[str]:
+    """The backends that were measured on ``device``, fastest first; none where nothing was."""
+    kept = _read().get(_key(device))
+    return [] if kept is None else sorted(kept.backends, key=kept.backends.__getitem__)
 
 
 def forget() -> None:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ NUMBER_BYTES = 8  # kept free for `` (12345)``
 MAX_TITLE_BYTES = 100  # of a song's or voice's name within another name
 LEAST_FREE_BYTES = 1 << 20
 LEDGER_ENTRIES = 10_000
+Ours = Callable[[Path, Path | None], bool]  # whether the program made a file from a source
 FOLDS_CASE = sys.platform in ("darwin", "win32")  # whether their file systems take A.wav for a.wav
 
 
@@ -83,9 +84,14 @@ class Outputs:
     overwrite : bool or None
         True: names that the program makes replace whatever has them, but inputs; False: nothing is replaced;
         None: a file that the user named is, and what the program made from the same source.
+    ours : callable
+        Whether the program made a file from a source; left out, the ledger of this machine knows.
     """
 
-    def __init__(self, inputs: Iterable[Path | None], overwrite: bool | None = None) -> None:
+    def __init__(
+        self, inputs: Iterable[Path | None], overwrite: bool | None = None, *, ours: Ours | None = None
+    ) -> None:
+        self._is_ours = ours or is_ours
         self._inputs = [path for path in inputs if path is not None]
         self._input_keys = {_key(path): path for path in self._inputs}
         self._overwrite = overwrite
@@ -166,7 +172,7 @@ class Outputs:
                 continue
             self._taken.add(key)
             may_replace = self._overwrite is True or (
-                ours and self._overwrite is None and is_ours(candidate, source)
+                ours and self._overwrite is None and self._is_ours(candidate, source)
             )
             return Target(candidate, is_named=False, source=source, may_replace=may_replace)
         raise AssertionError("there are endless numbers")
@@ -211,12 +217,12 @@ def _move(partial: Path, target: Target) -> Placed:
     for candidate in numbered(target.path.parent, target.path.stem, target.path.suffix):
         if is_same(candidate, size, digest):
             return Placed(candidate, replaced=False, written=False)
-        if _move_to_free_name(partial, candidate):
+        if move_to_free_name(partial, candidate):
             return Placed(candidate, replaced=False)
     raise AssertionError("there are endless numbers")
 
 
-def _move_to_free_name(partial: Path, path: Path) -> bool:
+def move_to_free_name(partial: Path, path: Path) -> bool:
     """Rename unless something has the name: a link never replaces, as a rename does."""
     try:
         os.link(partial, path)

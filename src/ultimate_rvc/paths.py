@@ -55,14 +55,29 @@ def cache_dir() -> Path:
     return audio_dir() / "intermediate"
 
 
+def voice_samples_dir() -> Path:
+    """What each voice sounds like, made once."""
+    return audio_dir() / "voice_samples"
+
+
 def feature_cache_dir() -> Path:
     """Pitch curves and content features of vocals, by content."""
     return cache_dir() / "features"
 
 
+def exports_dir() -> Path:
+    """Networks in the forms that backends run, by content."""
+    return models_dir() / "exports"
+
+
 def output_dir() -> Path:
     """Finished covers and conversions that were given no path."""
     return audio_dir() / "output"
+
+
+def shipped_dir() -> Path:
+    """Voices that a cluster sent to this machine, by content."""
+    return audio_dir() / "shipped"
 
 
 def jobs_dir() -> Path:

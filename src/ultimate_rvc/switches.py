@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ultimate_rvc import settings_files
-from ultimate_rvc.choices import Device
+from ultimate_rvc.choices import Backend, Device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.plain import nearest
 from ultimate_rvc.settings import setting, settings_of
@@ -29,13 +29,17 @@ BOOLEANS = {
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
 ARGUMENT = "argument {}"  # how a value's origin is told
+HARDWARE_ORIGIN = "default for "
 DEVICE_CHOICES = "auto, mps, cuda, cuda:N or cpu"
 _DEVICE = re.compile(r"auto|mps|cuda(:[0-9]+)?|cpu")
 AUTO_BATCH: Literal["auto"] = "auto"
+BACKEND_CHOICES = ", ".join(Backend)
+TORCHS_OWN = (Backend.AUTO, Backend.TORCH, Backend.COMPILE)
+INT8_BACKENDS = (Backend.ONNX, Backend.OPENVINO)  # the better one first, as measured in docs/backends.md
 MAX_BATCH_SIZE = 64
 BATCH_CHOICES = f"1 to {MAX_BATCH_SIZE} or {AUTO_BATCH}"
 _BATCH_SIZE = re.compile(r"[0-9]{1,2}")
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,11 @@ class OptimizationConfig:
     """
 
     device: str = setting(Device.AUTO.value, f"Where to compute: {DEVICE_CHOICES}.", variable="RVC_DEVICE")
+    backend: Backend = setting(
+        Backend.TORCH,
+        "What runs the networks; auto takes the fastest exact one that was measured here.",
+        variable="RVC_BACKEND",
+    )
     use_gpu_retrieval: bool = setting(
         False,
         "Search the index on the device, exactly, instead of with faiss on the CPU.",
@@ -69,6 +78,12 @@ class OptimizationConfig:
         "The same in bfloat16 (float16, then float32, where the device has none).",
         variable="RVC_USE_BF16",
         label="Half precision (bfloat16)",
+    )
+    use_int8: bool = setting(
+        False,
+        "Run vocoder and encoder in 8 bits, with the backends onnx and openvino.",
+        variable="RVC_USE_INT8",
+        label="8 bits (int8)",
     )
     use_tf32: bool = setting(
         False,
@@ -122,11 +137,23 @@ class OptimizationConfig:
             # Neither a text that stands for a value, nor 1 for True.
             if parsed != value or isinstance(parsed, bool) is not isinstance(value, bool):
                 raise SettingError(f"{name} is {value!r}, but must be {_python_choices(name)}.")
+        if self.use_int8 and self.backend not in (Backend.AUTO, *INT8_BACKENDS):
+            raise SettingError(
+                f"use_int8 needs the backend {' or '.join(INT8_BACKENDS)}, but it is {self.backend}.",
+                "use_int8",
+            )
 
     @property
     def precision(self) -> Precision:
-        """What the networks are asked to run in: bfloat16 goes before float16."""
+        """What the networks are asked to run in: int8 goes before bfloat16, and that before float16."""
+        if self.use_int8:
+            return "int8"
         return "bfloat16" if self.use_bf16 else "float16" if self.use_fp16 else "float32"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the vocoder runs through ``torch.compile``: ``compile_model`` says so too."""
+        return self.backend is Backend.COMPILE or (self.compile_model and self.backend in TORCHS_OWN)
 
     @classmethod
     def from_env(cls) -> OptimizationConfig:
@@ -156,23 +183,26 @@ class OptimizationConfig:
 
 SWITCHES = settings_of(OptimizationConfig)
 FIELDS = tuple(SWITCHES)
-PRECISION = "precision"  # in settings files: one readable word for two switches
+PRECISION = "precision"  # in settings files: one readable word for three switches
 PRECISIONS = {
-    "float32": {"use_fp16": False, "use_bf16": False},
-    "float16": {"use_fp16": True, "use_bf16": False},
-    "bfloat16": {"use_fp16": False, "use_bf16": True},
+    "float32": {"use_fp16": False, "use_bf16": False, "use_int8": False},
+    "float16": {"use_fp16": True, "use_bf16": False, "use_int8": False},
+    "bfloat16": {"use_fp16": False, "use_bf16": True, "use_int8": False},
+    "int8": {"use_fp16": False, "use_bf16": False, "use_int8": True},
 }
-PRECISION_CHOICES = "float32, float16 or bfloat16"
+PRECISION_CHOICES = "float32, float16, bfloat16 or int8"
 FILE_KEYS = (*FIELDS, PRECISION, COVER_PART, TRAIN_PART)
 VARIABLES = {entry.facts.variable: name for name, entry in SWITCHES.items()}
 HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
     Device.MPS.value: {
+        "backend": Backend.AUTO,
         "use_gpu_retrieval": True,
         "use_gpu_filter": True,
         "feature_cache": True,
         "skip_silence": True,
     },
     Device.CUDA.value: {
+        "backend": Backend.AUTO,
         "use_gpu_retrieval": True,
         "use_fp16": True,
         "use_gpu_filter": True,
@@ -180,7 +210,12 @@ HARDWARE_DEFAULTS: dict[str, dict[str, Any]] = {
         "feature_cache": True,
         "skip_silence": True,
     },
-    Device.CPU.value: {"feature_cache": True, "fast_vocoder": True, "skip_silence": True},
+    Device.CPU.value: {
+        "backend": Backend.AUTO,
+        "feature_cache": True,
+        "fast_vocoder": True,
+        "skip_silence": True,
+    },
 }
 
 
@@ -196,6 +231,11 @@ class Switch:
     name: str
     value: str | int
     origin: str
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a person decided it, not the hardware."""
+        return not self.origin.startswith(HARDWARE_ORIGIN)
 
     @property
     def shown_value(self) -> str:
@@ -276,7 +316,7 @@ def resolve_config(
     hardware = _hardware(values.get("device", Device.AUTO))
     for name, value in vars(OptimizationConfig(**HARDWARE_DEFAULTS[hardware])).items():
         if name not in values:
-            values[name], origins[name] = value, f"default for {hardware}"
+            values[name], origins[name] = value, f"{HARDWARE_ORIGIN}{hardware}"
     return ResolvedConfig(OptimizationConfig(**values), origins, tuple(_unknown_variables(environment)))
 
 
@@ -357,6 +397,10 @@ def _parsed(name: str, value: object, where: str) -> Any:
         if not _DEVICE.fullmatch(text):
             raise SettingError(f"{where} is {value!r}, but must be {DEVICE_CHOICES}.", name)
         return text
+    if name == "backend":
+        if text not in tuple(Backend):
+            raise SettingError(f"{where} is {value!r}, but must be one of {BACKEND_CHOICES}.", name)
+        return Backend(text)
     if name == "batch_size":
         if text == AUTO_BATCH:
             return AUTO_BATCH
@@ -372,7 +416,8 @@ def _python_choices(name: str) -> str:
     """What a caller of Python passes for ``name``: values, not the texts that stand for them."""
     if SWITCHES[name].kind is bool:
         return "True or False"
-    return BATCH_CHOICES if name == "batch_size" else DEVICE_CHOICES
+    choices = {"batch_size": BATCH_CHOICES, "backend": f"one of {BACKEND_CHOICES}"}
+    return choices.get(name, DEVICE_CHOICES)
 
 
 def _hardware(device: str) -> str:

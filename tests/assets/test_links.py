@@ -21,7 +21,7 @@ from assets.misbehaving_server import (
 )
 from ultimate_rvc.assets import google_drive, pixeldrain, remote_file
 from ultimate_rvc.assets.connection import Patience
-from ultimate_rvc.assets.links import find_remote_file, is_link
+from ultimate_rvc.assets.links import find_remote_file, is_link, pasted_link
 from ultimate_rvc.assets.remote_file import Asker, RemoteFile
 from ultimate_rvc.errors import CancelledError, DownloadError
 from ultimate_rvc.progress import Progress
@@ -325,3 +325,24 @@ def test_a_site_that_is_not_there_is_told(server: Loopback, monkeypatch: pytest.
     monkeypatch.setattr(pixeldrain, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match="there is no connection"):
         find("https://pixeldrain.com/u/AbCd1234")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "link"),
+    [
+        (" https://example.org/a.pth ", "https://example.org/a.pth"),
+        ("<https://example.org/a.pth>", "https://example.org/a.pth"),
+        ('"http://localhost:80/a"', "http://localhost:80/a"),
+        (
+            "huggingface.co/user/voice/resolve/main/a.pth",
+            "https://huggingface.co/user/voice/resolve/main/a.pth",
+        ),
+        ("youtu.be/abc", "https://youtu.be/abc"),
+        ("demo", "demo"),
+        ("song.mp3", "song.mp3"),
+        ("my voices/a.pth", "my voices/a.pth"),
+        ("../a.pth", "../a.pth"),
+    ],
+)
+def test_a_pasted_link_is_understood(pasted: str, link: str) -> None:
+    assert pasted_link(pasted) == link

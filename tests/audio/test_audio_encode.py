@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -15,13 +16,13 @@ import pytest
 
 from audio_files import frequency_hz, stereo_tones, tone
 from ultimate_rvc.audio.decode import decode
-from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.audio.encode import FloatArray, encode, encode_stream
 from ultimate_rvc.choices import AudioFormat, SampleFormat
 from ultimate_rvc.errors import AudioError, SettingError, UltimateRVCError
 
 RATE = 44_100
 SECONDS = 1.5
-LOSSY = [AudioFormat.MP3, AudioFormat.OGG, AudioFormat.M4A, AudioFormat.AAC]
+LOSSY = [AudioFormat.MP3, AudioFormat.OGG, AudioFormat.M4A, AudioFormat.AAC, AudioFormat.OPUS]
 
 
 @pytest.mark.parametrize("audio_format", list(AudioFormat))
@@ -53,6 +54,7 @@ def test_every_format_comes_back_as_long_as_it_was(
         (AudioFormat.OGG, "ogg", {"vorbis", "opus"}),
         (AudioFormat.M4A, "mov,mp4,m4a,3gp,3g2,mj2", {"aac"}),
         (AudioFormat.AAC, "aac", {"aac"}),
+        (AudioFormat.OPUS, "ogg", {"opus"}),
     ],
 )
 def test_a_file_holds_what_its_name_says(
@@ -63,6 +65,32 @@ def test_a_file_holds_what_its_name_says(
     with av.open(str(path)) as opened:
         assert opened.format.name == container
         assert opened.streams.audio[0].codec_context.name in codecs
+
+
+@pytest.mark.parametrize("audio_format", [each for each in AudioFormat if each is not AudioFormat.M4A])
+def test_a_stream_begins_before_its_sound_is_complete(tmp_path: Path, audio_format: AudioFormat) -> None:
+    sound = stereo_tones(SECONDS, RATE)
+    asked = []
+
+    def blocks() -> Iterator[FloatArray]:
+        for start in range(0, sound.shape[1], 6000):
+            asked.append(start)
+            yield sound[:, start : start + 6000]
+
+    stream = encode_stream(blocks(), 2, RATE, audio_format=audio_format)
+    beginning = next(stream)
+    assert beginning
+    assert len(asked) < len(range(0, sound.shape[1], 6000)) / 2
+    path = tmp_path / f"sent.{audio_format}"
+    path.write_bytes(beginning + b"".join(stream))
+    waveform, rate = decode(path)
+    assert waveform.shape[1] / rate == pytest.approx(SECONDS, abs=0.06)
+    assert frequency_hz(waveform[0, rate // 2 : rate], rate) == pytest.approx(440, abs=1)
+
+
+def test_what_cannot_be_streamed_is_told() -> None:
+    with pytest.raises(SettingError, match="m4a cannot be sent while it is made"):
+        next(encode_stream([], 1, RATE, audio_format=AudioFormat.M4A))
 
 
 def test_pcm16_is_exact_to_half_a_step(tmp_path: Path) -> None:
@@ -213,7 +241,7 @@ WRITE_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from ultimate_rvc.audio.encode import encode
+from ultimate_rvc.audio.encode import FloatArray, encode, encode_stream
 from ultimate_rvc.errors import AudioError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 44100)).astype(np.float32)

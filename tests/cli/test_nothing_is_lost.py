@@ -20,12 +20,16 @@ from voice_factory import write_index, write_voice
 
 RATE = 16_000
 HARMLESS = {
+    "serve": "writes results under free names into the output folder, as jobs do",
+    "live": "writes a recording that replaces nothing: tests/cli/test_live_command.py",
+    "cluster": "writes into a folder for its results: tests/cluster",
     "assets": "fetches, checks and removes model files of the program's own",
     "cache": "removes results that the program keeps for itself",
     "jobs": "changes the list of jobs; their work goes through the same functions as `generate`",
     "download": "fetches model files of the program's own",
     "benchmark": "measures the machine; its file is the program's own",
     "doctor": "only looks",
+    "export": "writes a new folder, and refuses one that is there: tests/cli/test_export.py",
 }
 HARMLESS_SPEECH = {
     **dict.fromkeys(("engines", "voices"), "only looks"),
@@ -256,7 +260,7 @@ def test_an_output_of_another_kind_is_refused(
     target = {
         "a folder": folder / "takes",
         "another kind": folder / "new.xyz",
-        "no kind": folder / "new.opus",
+        "no kind": folder / "new.wma",
         "below a file": folder / "take.wav" / CASES[name].output,
         "no folder": folder / "absent" / CASES[name].output,
     }[kind]

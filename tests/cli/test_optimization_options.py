@@ -91,6 +91,8 @@ def words_for(name: str) -> tuple[list[str], Any]:
         return [option, "cpu"], "cpu"
     if name == "batch_size":
         return [option, "7"], 7
+    if name == "backend":
+        return [option, "onnx"], "onnx"
     wanted = not getattr(OptimizationConfig.for_cpu(), name)
     return [option if wanted else option.replace("--", "--no-", 1)], wanted
 
@@ -125,6 +127,15 @@ def test_without_options_the_variables_reach_the_conversion(
     ("words", "said"),
     [
         (["--batch-size", "65"], "--batch-size is '65', but must be 1 to 64 or auto."),
+        (
+            ["--backend", "caffe"],
+            "--backend is 'caffe', but must be one of auto, torch, compile, torchscript, onnx, openvino, coreml, "
+            "mlx, tensorrt.",
+        ),
+        (
+            ["--backend", "torch", "--use-int8"],
+            "--use-int8 needs the backend onnx or openvino, but it is torch.",
+        ),
         (["--device", "gpu"], "--device is 'gpu', but must be auto, mps, cuda, cuda:N or cpu."),
     ],
 )
@@ -153,8 +164,8 @@ def test_the_summary_tells_what_was_in_force_and_who_said_so(
         "  batch_size 2 (--batch-size)",
         "  use_bf16 true (RVC_USE_BF16)",
         "  skip_silence false (RVC_SKIP_SILENCE)",
-        "  device auto, use_gpu_retrieval false, use_fp16 false, use_tf32 false, use_gpu_filter false, "
-        "compile_model false, feature_cache true, fast_vocoder true, enable_profiling false "
+        "  device auto, backend auto, use_gpu_retrieval false, use_fp16 false, use_int8 false, use_tf32 false, "
+        "use_gpu_filter false, compile_model false, feature_cache true, fast_vocoder true, enable_profiling false "
         "(default for cpu)",
     ]
 
@@ -204,7 +215,7 @@ def test_python_takes_a_configuration_or_some_of_its_fields(
     whole = OptimizationConfig(use_gpu_filter=True)
     ultimate_rvc.convert(silence, voice, optimization=whole)
     ultimate_rvc.convert(silence, voice, device="cpu", optimization={"use_fp16": True})
-    fields_of_cpu = {"feature_cache": True, "fast_vocoder": True, "skip_silence": True}
+    fields_of_cpu = {"backend": "auto", "feature_cache": True, "fast_vocoder": True, "skip_silence": True}
     assert opened == [
         whole,
         OptimizationConfig(device="cpu", batch_size=9, use_fp16=True, **fields_of_cpu),  # type: ignore[arg-type]

@@ -32,6 +32,8 @@ SMALL = (
     *("--sample-rate", "32000", "--embedder-model", "starter", "--f0-method", "dio"),
 )
 
+TWO = ("--batch-size", "2")
+
 
 @pytest.fixture
 def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
@@ -60,12 +62,13 @@ def mel_losses(name: str) -> list[float]:
 
 def test_one_command_makes_a_voice_that_converts(urvc: Urvc, tmp_path: Path) -> None:
     code, out, err = urvc(
-        "train", "voice", NAME, SPEECH, *SMALL, "--max-steps", "30", "--learning-rate", "3e-3"
+        *("train", "voice", NAME, SPEECH, *SMALL, *TWO),
+        *("--max-steps", "30", "--learning-rate", "3e-3"),
     )
     assert code == 0, err
     plan, result = out.split("all steps are done")
     assert "1.0 minutes" in plan
-    assert "30 steps of 4 pieces on cpu" in plan
+    assert "30 steps of 2 pieces on cpu" in plan
     assert re.search(r"time +about \d+ (seconds|minutes)", plan)
     assert "step 30" in result
     assert "waiting for data" in result
@@ -94,9 +97,9 @@ def test_one_command_makes_a_voice_that_converts(urvc: Urvc, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("no_evaluator")
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not(urvc: Urvc, short_speech: Path) -> None:
-    for name, stops in (("straight", (9,)), ("in parts", (4, 9))):
+    for name, stops in (("straight", (5,)), ("in parts", (2, 5))):
         for stop in stops:
-            code, _, err = urvc("train", "voice", name, short_speech, *SMALL, "--max-steps", stop)
+            code, _, err = urvc("train", "voice", name, short_speech, *SMALL, *TWO, "--max-steps", stop)
             assert code == 0, err
     states = [
         load_voice_model(voice_models_dir() / name / f"{name}.pth").synthesizer.state_dict()
@@ -212,22 +215,20 @@ def test_what_is_not_a_recording_in_a_folder_is_left_out(urvc: Urvc, tmp_path: P
 
 
 @pytest.mark.parametrize("bad", [silence, too_short])
-def test_bad_recordings_are_refused_within_two_seconds_of_computing(
+def test_bad_recordings_are_refused_before_anything_large_is_loaded(
     tmp_path: Path, bad: Callable[[Path], Path]
 ) -> None:
     words = ["train", "voice", "bad", str(bad(tmp_path)), *SMALL]
     script = (
-        "import contextlib, json, sys, time\n"
+        "import contextlib, sys\n"
         "from ultimate_rvc.cli.main import run\n"
         "with contextlib.suppress(SystemExit):\n"
         f"    run({words!r})\n"
-        "print(json.dumps([time.process_time(), 'torch' in sys.modules]))\n"
+        "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    seconds, loaded_torch = json.loads(done.stdout)
     assert "Error: " in done.stderr
-    assert seconds < 2
-    assert not loaded_torch
+    assert done.stdout.split()[-1] == "False"
 
 
 @pytest.mark.usefixtures("no_evaluator")

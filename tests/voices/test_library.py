@@ -20,7 +20,7 @@ from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.voices.files import pair_index
-from ultimate_rvc.voices.library import find_voice, import_voice, inspect_voice, list_voices
+from ultimate_rvc.voices.library import find_voice, import_voice, inspect_voice, list_voices, rename_voice
 from voice_factory import (
     VoiceSpec,
     training_checkpoint,
@@ -278,6 +278,16 @@ def test_a_taken_name_is_refused_with_the_way_out(tmp_path: Path) -> None:
         with pytest.raises(VoiceFileError, match="is taken in"):
             import_voice(source, name)
     assert import_voice(source, "Singer 2").name == "Singer 2"
+
+
+@pytest.mark.parametrize("name", ["starter", "Starter"])
+def test_a_name_of_ours_is_taken_as_well(tmp_path: Path, name: str) -> None:
+    """Else the voice that ships would be gone without a word: a user's goes before it."""
+    with pytest.raises(VoiceFileError, match="ships with the program: choose another"):
+        import_voice(write_voice(tmp_path / f"{name}.pth"))
+    import_voice(write_voice(tmp_path / "singer.pth"))
+    with pytest.raises(VoiceFileError, match="ships with the program"):
+        rename_voice("singer", name)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", " ", "..", ".x", "x.", "C:x", "a\nb", "ü" * 150])

@@ -19,11 +19,12 @@ def running(_session_folders: None, tmp_path_factory: pytest.TempPathFactory) ->
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         prepare_environment()
         from ultimate_rvc.web.desk import Server
-        from ultimate_rvc.web.server import serve
+        from ultimate_rvc.web.server import offered_api, serve
 
         output_dir().mkdir(parents=True, exist_ok=True)
-        with JobQueue(tmp_path_factory.mktemp("jobs")) as queue:
-            page, url = serve(Server(queue), ServerOptions(port=0), wait=False)
+        options = ServerOptions(port=0)
+        with JobQueue(tmp_path_factory.mktemp("jobs")) as queue, offered_api(options, queue) as api:
+            page, url = serve(Server(queue), options, api=api, wait=False)
             folders = {name: value for name, value in os.environ.items() if name.startswith("URVC_")}
             yield Running(url, queue, output_dir(), folders)
             page.close()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +55,20 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(machine: Path, *options: str, host: str = "127.0.0.1") -> Iterator[ServerProcess]:
-    """Start a server with command line ``options``; leaving the block ends it.
+def server_process(
+    machine: Path, *options: str, host: str = "127.0.0.1", variables: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """Start a server with command line ``options`` and further ``variables``; leaving the block ends it.
 
     Starting twice with one ``machine`` is a restart: everything that the first one kept is there.
     """
-    for folder in ("home", "tmp", "cwd"):
-        (machine / folder).mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    environment = {**environment_below(machine), **(variables or {})}
+    port = free_port()
     with (machine / "server.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "--listen-host", host, "--listen-port", str(port), *options],
             cwd=machine / "cwd",
-            env=_environment(machine),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -75,14 +76,17 @@ def server_process(machine: Path, *options: str, host: str = "127.0.0.1") -> Ite
         )
     server = ServerProcess(process, f"http://127.0.0.1:{port}/", machine)
     try:
-        _wait_until_it_answers(server)
+        wait_until_it_answers(server.url, process, lambda: server.log)
         yield server
     finally:
         if process.poll() is None:
             server.stop()
 
 
-def _environment(machine: Path) -> dict[str, str]:
+def environment_below(machine: Path) -> dict[str, str]:
+    """Variables for a process whose every file lies below ``machine``."""
+    for folder in ("home", "tmp", "cwd"):
+        (machine / folder).mkdir(parents=True, exist_ok=True)
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -97,20 +101,20 @@ def _environment(machine: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_until_it_answers(server: ServerProcess) -> None:
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Callable[[], str]) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
-        assert server.process.poll() is None, server.log
+        assert process.poll() is None, log()
         try:
-            if httpx.get(server.url, timeout=PATIENCE_SECONDS).status_code < 500:
+            if httpx.get(url, timeout=PATIENCE_SECONDS).status_code < 500:
                 return
         except httpx.TransportError:
             time.sleep(LOOK_SECONDS)
-    raise AssertionError(f"no answer from {server.url}\n{server.log}")
+    raise AssertionError(f"no answer from {url}\n{log()}")

@@ -38,6 +38,28 @@ def test_a_title_is_in_the_language_of_the_page() -> None:
     assert display.title(job("convert"), ENGLISH) == "a.wav, b.wav and 1 more by starter"
     assert "by" not in display.title(job("convert"), CHINESE)
     assert display.title(job("train"), CHINESE) == "the title"
+    assert display.title(job("speech", title="Hello by starter"), CHINESE) == CHINESE(
+        "title.by", name="Hello", voice="starter"
+    )
+
+
+@pytest.mark.parametrize("remark", ["effects", "vocals", "lead", "reverb", "wav", "+2 semitones"])
+def test_a_title_that_work_gives_itself_is_retold(remark: str) -> None:
+    given = job("effects", title=f"a (1).wav ({remark})")
+    shown = display.title(given, CHINESE)
+    assert shown.startswith("a (1).wav (")
+    assert f"({remark})" not in shown
+    assert display.title(job("train", title="my voice (new)"), CHINESE) == "my voice (new)"
+
+
+def test_what_the_engine_says_is_in_the_language_of_the_page() -> None:
+    failed = job(state=JobState.FAILED, error="There is no file a.wav.")
+    assert "沒有檔案 a.wav。" in display.status(failed, CHINESE, "")
+    assert "There is no file a.wav." in display.status(failed, ENGLISH, "")
+    running = job(state=JobState.RUNNING, step="convert", text="loading the voice (1/2)", fraction=0.5)
+    assert "正在載入聲音 (1/2)" in display.status(running, CHINESE, "")
+    done = job(state=JobState.DONE, result=WorkResult(warnings=("The job was stopped.",)))
+    assert "工作已停止。" in display.facts(done, CHINESE)
 
 
 def test_a_failed_job_is_one_sentence_with_its_details_folded_and_nothing_of_it_is_markup() -> None:

@@ -8,8 +8,9 @@ import gradio as gr
 import pytest
 
 from ultimate_rvc.web.desk import Door, Server
-from ultimate_rvc.web.local_files import PATHS, refuse_local_files
+from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.texts import load_texts
+from ultimate_rvc.work.foreign import PATHS
 
 TEXTS = load_texts("en")
 

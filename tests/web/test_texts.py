@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from ultimate_rvc.covers.settings import SourceSettings
+from ultimate_rvc.rvc.infer.live_settings import LiveSettings
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.settings import REQUIRED, Setting, settings_of, walk
 from ultimate_rvc.switches import OptimizationConfig
-from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, LOCALES_DIR, languages, line_of, load_texts
+from ultimate_rvc.web.texts import (
+    DEFAULT_LANGUAGE,
+    LOCALES_DIR,
+    language_links,
+    languages,
+    line_of,
+    load_texts,
+)
 from ultimate_rvc.work.kinds import KINDS
 
 WEB = LOCALES_DIR.parent
@@ -24,9 +32,16 @@ def _places(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-def test_english_and_traditional_chinese_are_there() -> None:
+def test_english_chinese_and_japanese_are_there() -> None:
     assert languages()[0] == DEFAULT_LANGUAGE
-    assert {"en", "zh-TW"} <= set(languages())
+    assert {"en", "zh-TW", "zh-CN", "ja"} <= set(languages())
+
+
+def test_links_to_the_languages_lead_on_below_a_path() -> None:
+    links = language_links(load_texts("ja"))
+    assert 'href="./" data-language="en"' in links
+    assert 'href="./ja" data-language="ja" lang="ja" aria-current=page' in links
+    assert 'href="/' not in links
 
 
 @pytest.mark.parametrize("language", languages())
@@ -41,7 +56,7 @@ def test_a_language_has_the_keys_and_places_of_the_default_one(language: str) ->
 
 def _shown_settings() -> list[Setting]:
     """All that the page may show, but what a job cannot do without."""
-    kinds = [*(kind.settings for kind in KINDS.values()), OptimizationConfig]
+    kinds = [*(kind.settings for kind in KINDS.values()), LiveSettings, OptimizationConfig]
     found = {entry.words_key: entry for kind in kinds for _, entry in walk(kind)}
     own = (
         "importvoicerequest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
 
 from ultimate_rvc.assets.google_drive import find_on_google_drive, is_google_drive
@@ -18,10 +19,18 @@ SITES = (
 # Sites whose links lead to no file without a browser.
 CLOSED_SITES = {"mega.nz": "Mega", "mega.io": "Mega", "www.mediafire.com": "MediaFire"}
 
+ADDRESS = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?/\S+", re.IGNORECASE)  # a host, and something of it
+
 
 def is_link(text: str) -> bool:
     """Whether a text is meant as a link and not as a path or name."""
     return text.strip().lower().startswith(("https://", "http://"))
+
+
+def pasted_link(text: str) -> str:
+    """What a person pasted as a link: without the brackets or quotes around it, with the ``https://`` that lacks."""
+    link = text.strip().strip("<>\"'").strip()
+    return f"https://{link}" if not is_link(link) and ADDRESS.fullmatch(link) else link
 
 
 def find_remote_file(url: str, asker: Asker | None = None) -> RemoteFile:

@@ -18,8 +18,9 @@ from ultimate_rvc.progress import Progress
 
 MAX_PAGE_BYTES = 4 << 20
 LOOPBACK_NAMES = ("localhost",)
-VOICE_SUFFIXES = (".zip", ".pth", ".safetensors")
+VOICE_SUFFIXES = (".zip", ".pth", ".safetensors", ".onnx")
 INDEX_SUFFIX = ".index"
+ONNX_SUFFIX = ".onnx"
 SHOWN_NAMES = 5
 
 
@@ -193,6 +194,8 @@ def choose_voice(files: Sequence[RemoteFile], page: str) -> RemoteFile:
         There is none, or there are several; the sentence names them.
     """
     voices = [file for file in files if _suffix(file) in VOICE_SUFFIXES and not _begins(file, "d_")]
+    # Beside its weights, an .onnx is the same voice once more, or a pitch model.
+    voices = [file for file in voices if _suffix(file) != ONNX_SUFFIX] or voices
     if not voices:
         raise DownloadError(f"{page} lists no voice: no file there ends in {', '.join(VOICE_SUFFIXES)}.")
     if len(voices) > 1:

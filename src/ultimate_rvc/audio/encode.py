@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ FloatArray = NDArray[np.float32]
 SampleArray = NDArray[Any]  # float32, int16 or int32
 
 BLOCK_SAMPLES = 1 << 16
+# A stream has no place for what is known at its end only; ogg would else keep a second back.
+STREAM_OPTIONS = {
+    "mp3": {"write_xing": "0"},
+    "wav": {"rf64": "never"},
+    "ogg": {"page_duration": "100000"},
+}
+STREAMED_SAMPLES = 4096  # sent at once while the rest is still made: a tenth of a second
 FLAC_BLOCK_SAMPLES = 4096  # FFmpeg's own choice at high rates and many channels gives blocks it cannot read
 PEAK_TOLERANCE = 1e-4  # 0.001 dB over full scale is rounding, not clipping
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
@@ -60,6 +68,7 @@ CODECS = {
     AudioFormat.OGG: _Codec("ogg", ("libvorbis", "libopus"), 2, (), 192, 64, 320),
     AudioFormat.M4A: _Codec("ipod", ("aac",), 2, AAC_RATES, 192, 32, 320),
     AudioFormat.AAC: _Codec("adts", ("aac",), 2, AAC_RATES, 192, 32, 320),
+    AudioFormat.OPUS: _Codec("ogg", ("libopus",), 2, OPUS_RATES, 128, 32, 320),
 }
 PCM_ENCODERS = {
     SampleFormat.PCM16: "pcm_s16le",
@@ -80,7 +89,7 @@ def encode(
     """Write a waveform to a file that appears under ``path`` only when it is complete.
 
     A rate that the format cannot hold is changed to its next higher one, or its highest (mp3: up to
-    48 kHz; m4a and aac: up to 96 kHz; ogg holding Opus: 48 kHz always), which the log says. ``ogg``
+    48 kHz; m4a and aac: up to 96 kHz; opus, and ogg holding Opus: 48 kHz always), which the log says. ``ogg``
     holds Vorbis where the installed PyAV can write it, else Opus. Decoded again, the file is as long
     as the waveform; raw ``aac`` cannot say where its sound begins, and comes up to 2047 samples
     longer. The same waveform gives the same bytes.
@@ -97,7 +106,7 @@ def encode(
         By the suffix of ``path`` when left out.
     bitrate_kbps : int, optional
         Of a lossy format, in kbit/s: mp3 32 to 320 (default 256), ogg 64 to 320 (default 192), m4a
-        and aac 32 to 320 (default 192).
+        and aac 32 to 320 (default 192), opus 32 to 320 (default 128).
     sample_format : SampleFormat, optional
         For wav and flac: 16 bits (default) or 24, or for wav float. Samples are rounded, not dithered.
 
@@ -111,6 +120,31 @@ def encode(
         If the format is unknown or does not have the bitrate or the sample format.
     """
     chosen = audio_format or _format_of(path)
+    channels, rate, writing = _ready(path, waveform, sample_rate, chosen, bitrate_kbps, sample_format)
+    _write_file(path, [channels], channels.shape[0], rate, writing)
+
+
+def encode_bytes(
+    waveform: FloatArray, sample_rate: int, *, audio_format: AudioFormat, bitrate_kbps: int | None = None
+) -> bytes:
+    """As :func:`encode`, of a waveform ``(channels, samples)`` or ``(samples,)``, in memory."""
+    shown = Path(f"sound.{audio_format}")
+    channels, rate, writing = _ready(shown, waveform, sample_rate, audio_format, bitrate_kbps, None)
+    target = io.BytesIO()
+    for _ in _writing_steps(target, [channels], channels.shape[0], rate, writing):
+        pass
+    return target.getvalue()
+
+
+def _ready(
+    path: Path,
+    waveform: FloatArray,
+    sample_rate: int,
+    chosen: AudioFormat,
+    bitrate_kbps: int | None,
+    sample_format: SampleFormat | None,
+) -> tuple[FloatArray, int, _Writing]:
+    """The channels as the format takes them, their rate, and how they are written."""
     stored = _checked_sample_format(chosen, sample_format)
     channels = _checked_waveform(path, np.atleast_2d(waveform), chosen, stored)
     encoder = _encoder_name(chosen, stored)
@@ -118,8 +152,7 @@ def encode(
     kbps = _checked_bitrate(chosen, rate, bitrate_kbps)
     if rate != sample_rate:
         channels = limit_true_peak(resample(channels, sample_rate, rate), rate, ceiling_dbtp=0.0)
-    writing = _Writing(CODECS[chosen].container, encoder, stored, kbps)
-    _write_file(path, [channels], channels.shape[0], rate, writing)
+    return channels, rate, _Writing(CODECS[chosen].container, encoder, stored, kbps)
 
 
 def encode_blocks(
@@ -135,6 +168,68 @@ def encode_blocks(
 
     True peaks must stay below full scale: where the format needs another rate, nothing is limited again.
     """
+    ready, rate, writing = _prepared(path, blocks, sample_rate, audio_format, bitrate_kbps)
+    _write_file(path, ready, channel_count, rate, writing)
+
+
+def encode_stream(
+    blocks: Iterable[FloatArray],
+    channel_count: int,
+    sample_rate: int,
+    *,
+    audio_format: AudioFormat,
+    bitrate_kbps: int | None = None,
+) -> Iterator[bytes]:
+    """As :func:`encode_blocks`, of blocks ``(channels, samples)``, as bytes to be played while the rest is made.
+
+    A wav says that it has no end; mp3 and flac do not say how long they are.
+
+    Raises
+    ------
+    SettingError
+        ``m4a``, whose beginning tells of its end; a bitrate that the format does not have.
+    """
+    if audio_format is AudioFormat.M4A:
+        raise SettingError("m4a cannot be sent while it is made; choose aac or mp3.")
+    shown = Path(f"stream.{audio_format}")
+    ready, rate, writing = _prepared(shown, blocks, sample_rate, audio_format, bitrate_kbps)
+    return _sent(ready, channel_count, rate, writing)
+
+
+def _sent(blocks: Iterable[FloatArray], channel_count: int, rate: int, writing: _Writing) -> Iterator[bytes]:
+    sink = _Sink()
+    for _ in _writing_steps(sink, blocks, channel_count, rate, writing):
+        if sent := sink.taken():
+            yield sent
+    if sent := sink.taken():
+        yield sent
+
+
+class _Sink:
+    """Takes what a muxer writes; it cannot go back, so the muxer does not try to."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._written += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+def _prepared(
+    path: Path,
+    blocks: Iterable[FloatArray],
+    sample_rate: int,
+    audio_format: AudioFormat,
+    bitrate_kbps: int | None,
+) -> tuple[Iterator[FloatArray], int, _Writing]:
+    """Blocks as the format takes them, their rate, and how they are written."""
     stored = _checked_sample_format(audio_format, None)
     encoder = _encoder_name(audio_format, stored)
     rate = _supported_rate(
@@ -143,7 +238,7 @@ def encode_blocks(
     kbps = _checked_bitrate(audio_format, rate, bitrate_kbps)
     checked = (_checked_waveform(path, block, audio_format, stored) for block in blocks if block.size)
     writing = _Writing(CODECS[audio_format].container, encoder, stored, kbps)
-    _write_file(path, resampled_blocks(checked, sample_rate, rate), channel_count, rate, writing)
+    return resampled_blocks(checked, sample_rate, rate), rate, writing
 
 
 def _write_file(
@@ -275,15 +370,34 @@ class _Writing:
 def _write(
     path: Path, blocks: Iterable[FloatArray], channel_count: int, rate: int, writing: _Writing
 ) -> None:
+    for _ in _writing_steps(f"file:{path.absolute()}", blocks, channel_count, rate, writing):
+        pass
+
+
+def _writing_steps(
+    target: str | io.BytesIO | _Sink,
+    blocks: Iterable[FloatArray],
+    channel_count: int,
+    rate: int,
+    writing: _Writing,
+) -> Iterator[None]:
+    """Write to a file or a sink; whoever asks for the next step goes on with it."""
     # Without "bitexact", ogg files get a random serial number: the same audio would give other bytes.
     options = {"fflags": "+bitexact"}
     if writing.container == "wav":
         options["rf64"] = "auto"  # files beyond 4 GiB
-    with av.open(f"file:{path.absolute()}", "w", format=writing.container, options=options) as container:
+    if isinstance(target, _Sink):
+        options |= STREAM_OPTIONS.get(writing.container, {})
+        options["flush_packets"] = "1"
+    with av.open(target, "w", format=writing.container, options=options) as container:
         stream = _added_stream(container, writing, rate, channel_count)
-        for frame in _frames(blocks, stream):
+        for frame in _frames(
+            blocks, stream, STREAMED_SAMPLES if isinstance(target, _Sink) else BLOCK_SAMPLES
+        ):
             container.mux(stream.encode(frame))
+            yield
         container.mux(stream.encode(None))
+    yield
 
 
 def _added_stream(container: OutputContainer, writing: _Writing, rate: int, channels: int) -> AudioStream:
@@ -298,11 +412,11 @@ def _added_stream(container: OutputContainer, writing: _Writing, rate: int, chan
     return stream
 
 
-def _frames(blocks: Iterable[FloatArray], stream: AudioStream) -> Iterator[AudioFrame]:
+def _frames(blocks: Iterable[FloatArray], stream: AudioStream, block_samples: int) -> Iterator[AudioFrame]:
     """The sound in frames of the stream's own sample format."""
     context = stream.codec_context
     start = 0
-    for block in _evenly(blocks):
+    for block in _evenly(blocks, block_samples):
         samples = _stored_samples(block, context.format.name)
         if context.format.is_packed:
             samples = samples.T.reshape(1, -1)
@@ -315,14 +429,14 @@ def _frames(blocks: Iterable[FloatArray], stream: AudioStream) -> Iterator[Audio
         yield frame
 
 
-def _evenly(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-    """The same sound in blocks of :data:`BLOCK_SAMPLES`, but for the last."""
+def _evenly(blocks: Iterable[FloatArray], block_samples: int) -> Iterator[FloatArray]:
+    """The same sound in blocks of ``block_samples``, but for the last."""
     rest: FloatArray | None = None
     for block in blocks:
         joined = block if rest is None or not rest.size else np.concatenate([rest, block], axis=1)
-        whole = joined.shape[1] // BLOCK_SAMPLES * BLOCK_SAMPLES
-        for start in range(0, whole, BLOCK_SAMPLES):
-            yield joined[:, start : start + BLOCK_SAMPLES]
+        whole = joined.shape[1] // block_samples * block_samples
+        for start in range(0, whole, block_samples):
+            yield joined[:, start : start + block_samples]
         rest = joined[:, whole:]
     if rest is not None and rest.size:
         yield rest

@@ -16,6 +16,7 @@ __all__ = [
     "gain_to_db",
     "limit_true_peak",
     "match_level",
+    "pcm16",
     "peak",
     "rms",
     "rms_envelope",
@@ -23,6 +24,8 @@ __all__ = [
     "to_stereo",
     "true_peak",
 ]
+
+PCM16_FULL_SCALE = np.float32(32767)
 
 FloatArray = NDArray[np.float32]
 
@@ -39,6 +42,11 @@ def db_to_gain(gain_db: float) -> float:
 def gain_to_db(gain: float) -> float:
     """Decibels of a factor or magnitude; minus infinity for 0."""
     return 20 * math.log10(gain) if gain > 0 else -math.inf
+
+
+def pcm16(waveform: FloatArray) -> NDArray[np.int16]:
+    """Samples of 16 bits of a waveform of any shape, the low byte first; beyond [-1, 1] it is cut off."""
+    return np.round(np.clip(waveform, -1, 1) * PCM16_FULL_SCALE).astype("<i2")
 
 
 def peak(waveform: FloatArray) -> float:

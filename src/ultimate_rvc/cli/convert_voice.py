@@ -30,7 +30,7 @@ def convert_voice(
     """
     from ultimate_rvc.work.settings_parts import conversion_for
 
-    voice = options.one_of("--model", model, None, "a voice's name, or a .pth or .safetensors file")
+    voice = options.one_of("--model", model, None, "a voice's name, or a .pth, .safetensors or .onnx file")
     result = do(
         "convert",
         {

@@ -44,15 +44,21 @@ COMMANDS = {
     "generate": LazyCommand(
         "ultimate_rvc.cli.generate", "Make covers, convert voices, speak, or run one step."
     ),
+    "live": LazyCommand("ultimate_rvc.cli.live", "Convert a voice while it speaks."),
     "speech": LazyCommand(
         "ultimate_rvc.cli.speech", "List engines that read text aloud, and their speakers."
     ),
+    "serve": LazyCommand("ultimate_rvc.cli.serve", "Serve the HTTP API, and make keys for it."),
     "train": LazyCommand("ultimate_rvc.cli.train", "Train voices from recordings."),
     "voices": LazyCommand("ultimate_rvc.cli.voices", "Import, find, change and export voices."),
     "assets": LazyCommand("ultimate_rvc.cli.assets", "List, fetch, check and remove models."),
     "cache": LazyCommand("ultimate_rvc.cli.cache", "List and clear the results kept between covers."),
     "jobs": LazyCommand("ultimate_rvc.cli.jobs", "List, show, cancel, repeat and clear jobs of the page."),
+    "cluster": LazyCommand(
+        "ultimate_rvc.cli.cluster", "Convert many files on the machines of a Ray cluster."
+    ),
     "download": LazyCommand("ultimate_rvc.cli.download", "Fetch model files by name."),
+    "export": LazyCommand("ultimate_rvc.cli.export", "Write a voice's networks for another runtime."),
     "benchmark": LazyCommand(
         "ultimate_rvc.cli.benchmark", "Say how long a cover takes on this machine, at each quality."
     ),

@@ -51,6 +51,12 @@ FLAGS = {
     "backing.voice": "backing-model",
     "backing.n_octaves": "backing-octaves",
     "backing.n_semitones": "backing-semitones",
+    "host": "listen-host",
+    "port": "listen-port",
+    "api_keys": "api-key",
+    "origins": "allow-origin",
+    "most_waiting": "max-waiting",
+    "most_jobs": "max-jobs",
 }
 ARGUMENTS = {"voice": "--model"}
 SWITCH_FLAGS = {
@@ -60,7 +66,9 @@ SWITCH_FLAGS = {
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Voice: a name in the library, or a .pth or .safetensors file."),
+    typer.Option(
+        "--model", "-m", help="Voice: a name in the library, or a .pth, .safetensors or .onnx file."
+    ),
 ]
 AsJson = Annotated[
     bool,
@@ -77,6 +85,7 @@ def takes(
     leave_out: Collection[str] = (),
     subject: str = "voice",
     own_flags: Mapping[str, str] | None = None,
+    panel: str | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command an option for each setting of ``kind`` and of what is nested in it.
 
@@ -91,6 +100,8 @@ def takes(
         What ``..._voice`` switches are called after: ``--split-voice`` or ``--split-vocals``.
     own_flags : mapping
         Of fields that the command's own options set, for sentences.
+    panel : str, optional
+        Where the help lists all of them.
     """
     entries = {
         path: entry
@@ -113,7 +124,7 @@ def takes(
             with with_flags(known):
                 command(asked=nested(asked), **given)
 
-        options = [parameter(entries[path], flags[path], path) for path in paths.values()]
+        options = [parameter(entries[path], flags[path], path, panel) for path in paths.values()]
         return _with_signature(wrapper, command, "asked", options, context=True)
 
     return decorate
@@ -162,8 +173,8 @@ def flag_of(path: str, subject: str = "voice") -> str:
     return f"--{words}"
 
 
-def parameter(entry: Setting, flag: str, path: str) -> inspect.Parameter:
-    panel = PANELS.get(entry.name) or PANELS.get(path.partition(".")[0], OUTPUT)
+def parameter(entry: Setting, flag: str, path: str, panel: str | None = None) -> inspect.Parameter:
+    panel = panel or PANELS.get(entry.name) or PANELS.get(path.partition(".")[0], OUTPUT)
     known = f" {entry.range_text[0].upper()}{entry.range_text[1:]}." if entry.range_text else ""
     if entry.choices and not entry.is_list and entry.kind is int:
         known = f" One of {', '.join(map(str, entry.choices))}."

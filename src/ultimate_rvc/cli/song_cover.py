@@ -48,7 +48,9 @@ def song_cover(
     Example: urvc generate song-cover --source song.mp3 --model "my voice" --n-octaves 1
     """
     song = options.one_of("--source", source, source_argument, "a file, a folder of stems, a link, or 'demo'")
-    voice = options.one_of("--model", model, model_argument, "a voice's name, or a .pth or .safetensors file")
+    voice = options.one_of(
+        "--model", model, model_argument, "a voice's name, or a .pth, .safetensors or .onnx file"
+    )
     from ultimate_rvc.work.settings_parts import cover_for
 
     if "backing" in asked and not convert_backing:

@@ -25,7 +25,10 @@ MOST_CHARACTERS = 10_000_000  # of standard input
 SpokenIn = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", "--voice", help="Voice: a name in the library, or a .pth or .safetensors file."
+        "--model",
+        "-m",
+        "--voice",
+        help="Voice: a name in the library, or a .pth, .safetensors or .onnx file.",
     ),
 ]
 NOT_OF_A_SAMPLE = (

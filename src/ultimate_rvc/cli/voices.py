@@ -96,7 +96,7 @@ def import_command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A .pth, .safetensors or .zip file, a folder, a link, or a voice of `urvc assets list`.",
+            help="A .pth, .safetensors, .onnx or .zip file, a folder, a link, or a voice of `urvc assets list`.",
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name in the library; left out: the file's.")] = None,

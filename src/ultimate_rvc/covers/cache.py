@@ -22,7 +22,7 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ import filelock
 
 from ultimate_rvc.errors import AudioError, CacheError
 from ultimate_rvc.files import file_hash
+from ultimate_rvc.paths import cache_dir
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.shared_folder import SharedFolder, open_shared_folder
+from ultimate_rvc.shared_locks import SharedLocks, open_shared_locks
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ PARTIAL_FOLDER = "partial"
 LOCK_FOLDER = "locks"
 GATE_LOCK = "gate"
 LOCK_POLL_SECONDS = 0.2  # how often a waiting run looks for a wish to cancel
+# What takes minutes to make; all else is made faster than it is fetched.
+SHARED_STEPS = frozenset({"separate", "split-backing", "remove-reverb"})
 KEY_LENGTH = 40  # hexadecimal digits of SHA-256: 160 bits, and a path short enough for Windows
 
 
@@ -114,11 +119,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class StepCache:
-    """Results of steps below ``folder``, safe for several processes at once."""
+def open_step_cache() -> StepCache:
+    """The user's cache, and what other machines share with it."""
+    return StepCache(cache_dir(), open_shared_folder(), open_shared_locks())
 
-    def __init__(self, folder: Path) -> None:
+
+class StepCache:
+    """Results of steps below ``folder``, safe for several processes at once.
+
+    Those of :data:`SHARED_STEPS` that are not there are looked for in ``shared``, and what is made goes there too;
+    ``locks`` keep two machines from making one at once.
+    """
+
+    def __init__(
+        self, folder: Path, shared: SharedFolder | None = None, locks: SharedLocks | None = None
+    ) -> None:
         self.folder = folder
+        self._shared, self._shared_locks = shared, locks
 
     # ------------------------------------------------------------------ use
 
@@ -160,7 +177,69 @@ class StepCache:
         with self._locked(key, step, progress):
             if found := self._verified(step, key):  # another run made it while this one waited
                 return found
-            return self._make(step, key, inputs, make)
+            if step not in SHARED_STEPS or self._shared is None:
+                return self._make(step, key, inputs, make)
+            return self._get_shared(
+                self._shared, step, key, lambda: self._make(step, key, inputs, make), progress
+            )
+
+    def _get_shared(
+        self,
+        shared: SharedFolder,
+        step: str,
+        key: str,
+        make: Callable[[], CacheEntry],
+        progress: Progress | None,
+    ) -> CacheEntry:
+        """What another machine has made, or makes now, or what is made here for all of them."""
+        if found := self._fetched(shared, step, key):
+            return found
+
+        def waiting() -> None:
+            if progress is not None:
+                progress.report(step, 0.0, "waiting for another machine that makes this step")
+
+        with self._shared_locks.hold(key, waiting) if self._shared_locks else nullcontext():
+            if found := self._fetched(shared, step, key):
+                return found
+            entry = make()
+            self._send(shared, entry)
+            return entry
+
+    def _fetched(self, shared: SharedFolder, step: str, key: str) -> CacheEntry | None:
+        """An entry copied from where machines share it, if it is there and whole."""
+        place, partial = (
+            _shared_place(step, key),
+            self.folder / PARTIAL_FOLDER / f"{key}.{secrets.token_hex(4)}",
+        )
+        try:
+            with _cache_errors(self.folder):
+                partial.mkdir(parents=True)
+            if not shared.fetch(f"{place}/{MANIFEST_NAME}", partial / MANIFEST_NAME):
+                return None
+            manifest = _read_manifest(partial)
+            if (
+                manifest is None
+                or manifest["key"] != key
+                or not _fetch_files(shared, place, partial, manifest)
+            ):
+                return None
+            with _cache_errors(self.folder):
+                self._put_in_place(partial, self.folder / step / key)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return self._verified(step, key)
+
+    def _send(self, shared: SharedFolder, entry: CacheEntry) -> None:
+        """Copy an entry to where machines share it; its manifest is the last, which says that it is complete."""
+        place = _shared_place(entry.step, entry.key)
+        if all(shared.send(file.path, f"{place}/{name}") for name, file in entry.files.items()):
+            shared.send(entry.folder / MANIFEST_NAME, f"{place}/{MANIFEST_NAME}")
+
+    def _put_in_place(self, partial: Path, final: Path) -> None:
+        self._discard(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(final)
 
     def _make(
         self, step: str, key: str, inputs: Mapping[str, Any], make: Callable[[Path], Facts]
@@ -174,9 +253,7 @@ class StepCache:
                 facts = make(partial)
             with _cache_errors(self.folder):
                 _write_manifest(partial, step, key, inputs, facts)
-                self._discard(final)
-                final.parent.mkdir(parents=True, exist_ok=True)
-                partial.replace(final)
+                self._put_in_place(partial, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         manifest = _read_manifest(final)
@@ -317,6 +394,22 @@ class StepCache:
                 raise CacheError(
                     "The cache is in use by another run, so nothing was removed; try again when it has ended."
                 )
+
+
+# ------------------------------------------------------------------- shared
+
+
+def _shared_place(step: str, key: str) -> str:
+    return f"steps/{step}/{key}"
+
+
+def _fetch_files(shared: SharedFolder, place: str, folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Copy the files of a manifest into ``folder``; whether all came as the manifest has them."""
+    for name, record in manifest["files"].items():
+        file = CachedFile(folder / Path(name).name, str(record["sha256"]), int(record["size_bytes"]))
+        if not shared.fetch(f"{place}/{name}", file.path) or not _is_intact(file):
+            return False
+    return True
 
 
 # ---------------------------------------------------------------- manifests

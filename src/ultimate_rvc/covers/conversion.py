@@ -17,7 +17,7 @@ from ultimate_rvc.rvc.infer.identity import conversion_identity
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.stages import conversion_share
-from ultimate_rvc.switches import OptimizationConfig
+from ultimate_rvc.switches import TORCHS_OWN, OptimizationConfig
 from ultimate_rvc.voices.library import find_voice
 
 CONVERT_VERSION = 2
@@ -64,7 +64,7 @@ def warm_up(voice: CoverVoice, shop: Workshop) -> None:
 
     Only then is the voice opened before its turn: it takes memory that separation may need.
     """
-    if shop.optimization.compile_model:
+    if shop.optimization.compiles:
         open_pipeline(voice, shop).warm_up()
 
 
@@ -123,8 +123,9 @@ def ways_that_matter(optimization: OptimizationConfig, voice: CoverVoice) -> dic
     left in the cache. An exact search finds other neighbours than the cell an IVF index looks into.
     """
     searched = voice.index_path is not None and voice.conversion.index_rate > 0
+    by = "" if optimization.backend in TORCHS_OWN else f" by {optimization.backend}"
     return {
-        "precision": optimization.precision,
+        "precision": optimization.precision + (by if optimization.precision != "float32" else ""),
         "tf32": optimization.use_tf32,
         "rounded_features": optimization.feature_cache,
         "skip_silence": optimization.skip_silence,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import Quality, StepSwitch
-from ultimate_rvc.covers.cache import CachedFile, CacheEntry, StepCache
+from ultimate_rvc.covers.cache import CachedFile, CacheEntry, open_step_cache
 from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, convert_vocals, warm_up
 from ultimate_rvc.covers.diary import Diary
 from ultimate_rvc.covers.forecast import CONVERSION, Forecast, cover_forecast
@@ -26,7 +26,7 @@ from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.machine import this_machine
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
-from ultimate_rvc.paths import cache_dir, output_dir
+from ultimate_rvc.paths import output_dir
 from ultimate_rvc.progress import Progress, StepTime
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
@@ -73,7 +73,7 @@ def make_cover(
     source : str
         A file with audio in it, a folder of stems, an http or https link, or ``demo``.
     voice : str
-        A voice of the library, or a ``.pth`` or ``.safetensors`` file.
+        A voice of the library, or a ``.pth``, ``.safetensors`` or ``.onnx`` file.
     progress : Progress, optional
         Told the steps of docs/covers.md by name; its ``cancel`` ends the work. What was finished stays
         in the cache.
@@ -101,7 +101,7 @@ def make_cover(
     outputs = _outputs(source, settings, (lead_voice, backing_voice))
     target_for = _target(settings, outputs)
     progress = progress or Progress()
-    shop = Workshop(StepCache(cache_dir()), progress, optimization, pipelines or WarmPipelines())
+    shop = Workshop(open_step_cache(), progress, optimization, pipelines or WarmPipelines())
     diary = Diary(shop, this_machine(device))
     diary.warn(*lead_voice.warnings, *(backing_voice.warnings if backing_voice else ()))
     with shop.cache.use():

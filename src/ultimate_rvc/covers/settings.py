@@ -17,7 +17,12 @@ from ultimate_rvc.settings import check, check_range, setting
 from ultimate_rvc.switches import OptimizationConfig
 
 OUTPUT_RATES = (16000, 44100, 48000, 96000, 192000)
-MAX_RATES = {AudioFormat.MP3: 48000, AudioFormat.M4A: 96000, AudioFormat.AAC: 96000}
+MAX_RATES = {
+    AudioFormat.MP3: 48000,
+    AudioFormat.OPUS: 48000,
+    AudioFormat.M4A: 96000,
+    AudioFormat.AAC: 96000,
+}
 LOSSLESS_FORMATS = (AudioFormat.WAV, AudioFormat.FLAC)
 MIN_KBPS, MIN_OGG_KBPS, MAX_KBPS = 32, 64, 320
 MP3_LOW_RATE, MP3_LOW_RATE_KBPS = 24000, 160  # up to this rate mp3 is "MPEG-2", which ends at 160
@@ -154,7 +159,7 @@ class CoverSettings:
         label="File format",
     )  # fmt: skip
     bitrate_kbps: int | None = setting(
-        None, "Bitrate of mp3, ogg, m4a and aac; left out: the usual one.", MIN_KBPS, MAX_KBPS, unit="kbit/s",
+        None, "Bitrate of mp3, ogg, opus, m4a and aac; left out: the usual one.", MIN_KBPS, MAX_KBPS, unit="kbit/s",
         label="Bitrate (kbit/s)",
     )  # fmt: skip
     output_name: str | None = setting(

@@ -4,7 +4,8 @@ It is told what to do over the pipe ``FD`` and answers there, in JSON:
 
     to it    {"run": {"id", "kind", "settings", "device", "folder"}}   {"cancel": id}
     from it  {"progress": [step, fraction, text]}   then one of
-             {"done": result}   {"cancelled": true, "result"?}   {"failed": sentence, "details": traceback}
+             {"done": result}   {"cancelled": true, "result"?}
+             {"failed": sentence, "details": traceback, "is_bug": bool}
 
 Models stay open between jobs. When the pipe closes, because the server wants that or because it died,
 the process ends at once, whatever it is doing.
@@ -26,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.errors import CancelledError, OutOfMemoryError
+from ultimate_rvc.errors import CancelledError, OutOfMemoryError, UltimateRVCError
 from ultimate_rvc.jobs.sentences import sentence_of
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
@@ -85,7 +86,8 @@ class Worker:
         except Exception as error:
             if isinstance(error, OutOfMemoryError | MemoryError):
                 self._pipelines.close()  # the next job finds what room there is
-            return {"failed": sentence_of(error), "details": traceback.format_exc()}
+            is_bug = not isinstance(error, UltimateRVCError | OSError | MemoryError)
+            return {"failed": sentence_of(error), "details": traceback.format_exc(), "is_bug": is_bug}
 
     def _reporter(self) -> Any:
         """A callback that passes on what changes: each step, and some of its fractions."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ultimate_rvc.choices import Device
 from ultimate_rvc.errors import SeparationError
+from ultimate_rvc.onnx_session import CPU_PROVIDER, CUDA_PROVIDER, open_session
 from ultimate_rvc.separation.models import Effort
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ SILENCED_BINS = 3  # of the lowest frequencies: the networks were trained withou
 HASHED_BYTES = 10_000 * 1024  # at the end of a file, as Ultimate Vocal Remover tells models apart
 PARAMETERS_TABLE = Path(__file__).parent / "configs" / "mdx_net.tsv"
 # What runs the network on which device; where it is not installed, the processor does.
-PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
-CPU_PROVIDER = "CPUExecutionProvider"
+PROVIDERS = {"cuda": CUDA_PROVIDER, "mps": "CoreMLExecutionProvider"}
 
 FloatArray = NDArray[np.float32]
 
@@ -199,13 +199,8 @@ class MdxNetwork:
 
 
 def _open_session(name: str, checkpoint: Path, device: str) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # its warnings are about the graph, which no user can change
     try:
-        return onnxruntime.InferenceSession(checkpoint, options, providers=_providers(device))
+        return open_session(checkpoint, _providers(device), threads=torch.get_num_threads())
     except Exception as error:  # onnxruntime's own, whose classes change
         raise SeparationError(
             f"The separation model '{name}' ({checkpoint}) is not a network that ONNX Runtime can open: it is "

@@ -18,6 +18,7 @@ from ultimate_rvc.assets.remote_file import Asker, RemoteFile, host_of
 from ultimate_rvc.errors import DownloadError, SettingError, VoiceFileError
 from ultimate_rvc.paths import voice_models_dir
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.voice_file.onnx_graph import ONNX_SUFFIX, is_onnx_head
 from ultimate_rvc.voices.archives import MAX_UNPACKED_BYTES, is_plain_archive
 from ultimate_rvc.voices.files import INDEX_SUFFIX, in_users_words
 from ultimate_rvc.voices.finding import VoiceRef
@@ -56,7 +57,7 @@ def import_voice_from_url(
     ----------
     url : str
         A link as people share it: to a file on Hugging Face (or to a repository with one voice), Google Drive
-        or pixeldrain, or any https link to a ``.pth``, ``.safetensors`` or ``.zip``.
+        or pixeldrain, or any https link to a ``.pth``, ``.safetensors``, ``.onnx`` or ``.zip``.
     name : str, optional
         By default that of the file.
     index : path or link, optional
@@ -218,6 +219,8 @@ def _suffix_by_content(path: Path, file: RemoteFile) -> str:
     header_bytes = int.from_bytes(start[:8], "little")
     if start[8:] == b"{" and header_bytes < path.stat().st_size:
         return ".safetensors"
+    if is_onnx_head(start):
+        return ONNX_SUFFIX
     if zipfile.is_zipfile(path) or start[:1] == b"\x80":
         return ".pth"
     return claimed or ".pth"  # whatever it is, reading it as a voice will tell

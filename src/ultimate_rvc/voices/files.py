@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.rvc.voice_file.onnx_graph import ONNX_SUFFIX
 
-MODEL_SUFFIXES = (".pth", ".safetensors")
+MODEL_SUFFIXES = (".pth", ".safetensors", ONNX_SUFFIX)
+ANY_MODEL = f"{', '.join(MODEL_SUFFIXES[:-1])} or {MODEL_SUFFIXES[-1]}"
+SIMPLIFIED = "_simple"  # what w-okada's voice-changer adds to the name of the voice that it exports
 INDEX_SUFFIX = ".index"
 # What trainers leave beside their voices: G_2333333.pth can be made a voice, D_2333333.pth cannot.
 _TRAINING_FILE = re.compile(r"[GD]_(\d+|latest|best)", re.IGNORECASE)
@@ -52,10 +55,20 @@ def is_index_file(path: Path) -> bool:
 
 
 def find_models(files: Sequence[Path]) -> list[Path]:
-    """The voices among ``files``, sorted; leftovers of a training only when there is nothing else."""
+    """The voices among ``files``, sorted; leftovers of a training only when there is nothing else.
+
+    An ``.onnx`` beside the voice that it was exported from is that voice once more, and is left out.
+    """
     models = sorted(path for path in files if is_model_file(path))
+    weights = {path.with_suffix("") for path in models if path.suffix.lower() != ONNX_SUFFIX}
+    models = [path for path in models if path.suffix.lower() != ONNX_SUFFIX or not _exported(path) & weights]
     finished = [path for path in models if not _TRAINING_FILE.fullmatch(path.stem)]
     return finished or [path for path in models if path.stem.upper().startswith("G")]
+
+
+def _exported(path: Path) -> set[Path]:
+    """What the voices may be called, without a suffix, that an ``.onnx`` was exported from."""
+    return {path.with_suffix(""), path.with_name(path.stem.removesuffix(SIMPLIFIED))}
 
 
 def choose_model(folder: Path, files: Sequence[Path]) -> Path:
@@ -71,7 +84,7 @@ def choose_model(folder: Path, files: Sequence[Path]) -> Path:
     if len(models) == 1 or len(named_alike) == 1:
         return (named_alike or models)[0]
     if not models:
-        raise VoiceFileError(f"{folder} holds no voice: there is no .pth or .safetensors file in it.")
+        raise VoiceFileError(f"{folder} holds no voice: there is no {ANY_MODEL} file in it.")
     names = ", ".join(path.name for path in models[:5]) + (", ..." if len(models) > 5 else "")
     raise VoiceFileError(f"{folder} holds several voices ({names}); name the file you mean.")
 

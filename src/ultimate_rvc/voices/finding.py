@@ -51,7 +51,7 @@ class VoiceRef:
 def find_voice(name_or_path: str) -> VoiceRef:
     """The voice of the library with this name, or the voice in this file or folder.
 
-    A path leads to a ``.pth`` or ``.safetensors`` file or to a folder with one. The warnings tell which of
+    A path leads to a ``.pth``, ``.safetensors`` or ``.onnx`` file or to a folder with one. The warnings tell which of
     the voice's files are no longer those that came into the library.
 
     Raises

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ultimate_rvc.errors import SettingError, VoiceFileError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.rvc.voice_file.onnx_graph import ONNX_SUFFIX
 from ultimate_rvc.voices.files import (
+    ANY_MODEL,
     INDEX_SUFFIX,
     MODEL_SUFFIXES,
     choose_model,
@@ -35,6 +37,7 @@ from ultimate_rvc.voices.record import (
 
 if TYPE_CHECKING:
     from ultimate_rvc.rvc.voice_file.describe import VoiceFile
+    from ultimate_rvc.rvc.voice_file.onnx_voice import OnnxVoice
 
 UNPACKED_FOLDER = "archive"
 
@@ -61,14 +64,15 @@ def import_voice(
     """Bring a voice into the library as a folder that describes itself.
 
     The model is read, checked layer by layer and written again in half precision, so the library
-    holds nothing but tensors and plain values whatever the file came with. The folder
-    appears complete or not at all. Note, tags, preset and picture come along from a folder or an
-    archive that another library of this program made.
+    holds nothing but tensors and plain values whatever the file came with. A voice in ONNX is
+    checked, run once and kept as it is. The folder appears complete or not at all. Note, tags,
+    preset and picture come along from a folder or an archive that another library of this program
+    made.
 
     Parameters
     ----------
     path : path
-        A ``.pth`` or ``.safetensors`` file, a folder with one, or a ``.zip`` of any layout.
+        A ``.pth``, ``.safetensors`` or ``.onnx`` file, a folder with one, or a ``.zip`` of any layout.
     name : str, optional
         By default that of the model's file.
     index : path, optional
@@ -106,7 +110,7 @@ def import_voice(
 
 
 def add_voice(
-    voice: VoiceFile,
+    voice: VoiceFile | OnnxVoice,
     name: str,
     *,
     suffix: str = MODEL_SUFFIXES[0],
@@ -121,8 +125,8 @@ def add_voice(
 
     Parameters
     ----------
-    voice : VoiceFile
-        Checked here: a network is built of it.
+    voice : VoiceFile or OnnxVoice
+        Checked here: a network is built of it, or run once.
     name, index : str, path
         Checked by the caller, and the name is free.
     suffix : str
@@ -185,12 +189,10 @@ def _import(
     workplace: Path,
     source: Mapping[str, Any],
 ) -> VoiceRef:
-    from ultimate_rvc.rvc.voice_file.read import read_voice_file
-
     model = material.model
     name = chosen_name or _name_from_file(model)
     refuse_taken_name(name, library)
-    voice = read_voice_file(model)
+    voice, suffix = _read_model(model)
     index, warnings = _checked_index(model, material.files, chosen_index, voice.metadata.config.phone_dim)
     picture, picture_warnings = _usable_picture(material.picture, workplace)
     record = material.record
@@ -199,7 +201,7 @@ def _import(
     final = add_voice(
         voice,
         name,
-        suffix=model.suffix.lower(),
+        suffix=suffix,
         label=str(model),
         index=index,
         values=values,
@@ -211,17 +213,35 @@ def _import(
     return replace(folder_ref(final), name=name, warnings=told)
 
 
-def _write_model(target: Path, voice: VoiceFile, label: str) -> None:
+def _read_model(model: Path) -> tuple[VoiceFile | OnnxVoice, str]:
+    """A voice, and the suffix that its form has: people give files the wrong one."""
+    from ultimate_rvc.rvc.voice_file.onnx_voice import is_onnx_file, read_onnx_voice
+    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+
+    if is_onnx_file(model):
+        return read_onnx_voice(model), ONNX_SUFFIX
+    suffix = model.suffix.lower()
+    return read_voice_file(model), suffix if suffix != ONNX_SUFFIX else MODEL_SUFFIXES[0]
+
+
+def _write_model(target: Path, voice: VoiceFile | OnnxVoice, label: str) -> None:
     from ultimate_rvc.rvc.voice_file.network import build_synthesizer
+    from ultimate_rvc.rvc.voice_file.onnx_synthesizer import OnnxSynthesizer
+    from ultimate_rvc.rvc.voice_file.onnx_voice import OnnxVoice
     from ultimate_rvc.rvc.voice_file.write import write_rvc_voice, write_safetensors_voice
 
-    try:
-        build_synthesizer(voice)
-    except VoiceFileError as error:
-        raise VoiceFileError(f"{label}: {error}") from error
     # Written under a short name: the long names that a voice may have leave no room for a passing suffix.
     short = target.with_name(f"model{target.suffix}")
-    (write_safetensors_voice if target.suffix == ".safetensors" else write_rvc_voice)(short, voice)
+    if isinstance(voice, OnnxVoice):
+        OnnxSynthesizer(voice)  # runs it once
+        with atomic_path(short) as unfinished:
+            unfinished.write_bytes(voice.content)
+    else:
+        try:
+            build_synthesizer(voice)
+        except VoiceFileError as error:
+            raise VoiceFileError(f"{label}: {error}") from error
+        (write_safetensors_voice if target.suffix == ".safetensors" else write_rvc_voice)(short, voice)
     short.rename(target)
 
 
@@ -290,7 +310,7 @@ def _with_companions(model: Path, files: list[Path]) -> _Material:
 def _only_model(archive: Path, files: list[Path]) -> Path:
     models = find_models(files)
     if not models:
-        raise VoiceFileError(f"{archive} holds no voice: there is no .pth or .safetensors file in it.")
+        raise VoiceFileError(f"{archive} holds no voice: there is no {ANY_MODEL} file in it.")
     if len(models) > 1:
         names = ", ".join(model.name for model in models[:5])
         raise VoiceFileError(

@@ -62,9 +62,9 @@ def _feature_dim(ref: VoiceRef, folder: Path) -> int:
     """Width of a voice's features: as recorded, or read from the model."""
     if (recorded := read_record(folder).feature_dim) is not None:
         return recorded
-    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_metadata
 
-    return read_voice_file(ref.model_path).metadata.config.phone_dim
+    return read_voice_metadata(ref.model_path).config.phone_dim
 
 
 def _throw_indexes_away(library: Path, name: str, folder: Path) -> TrashEntry | None:

@@ -66,9 +66,9 @@ def inspect_voice(ref: VoiceRef) -> VoiceDetails:
     VoiceFileError
         The model cannot be read as a voice.
     """
-    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_metadata
 
-    metadata = read_voice_file(ref.model_path).metadata
+    metadata = read_voice_metadata(ref.model_path)
     header = read_index_header(ref.index_path) if ref.index_path else None
     record = ref.record
     forget_stamps(ref.files)
@@ -102,13 +102,13 @@ def refresh_voice(name: str) -> VoiceRef:
     VoiceNotFoundError, VoiceFileError
         There is no such voice, it has no folder of its own, or its model is no voice any more.
     """
-    from ultimate_rvc.rvc.voice_file.read import read_voice_file
+    from ultimate_rvc.rvc.voice_file.read import read_voice_metadata
 
     library = voice_models_dir()
     with changing(library, f"Refreshing {name!r}"):
         ref = library_voice(name)
         folder = own_folder(ref)
-        described = read_voice_file(ref.model_path).metadata.to_json()
+        described = read_voice_metadata(ref.model_path).to_json()
         record = read_record(folder)
         if not record.values and (folder / VOICE_JSON).exists():
             (folder / VOICE_JSON).replace(folder / f"{VOICE_JSON}.damaged")

@@ -1,6 +1,6 @@
 """The library of voices, all of it: what the command line, the page and Python programs call.
 
-A voice is a folder ``<name>`` below ``voice_models_dir()`` with ``<name>.pth`` (or ``.safetensors``), an
+A voice is a folder ``<name>`` below ``voice_models_dir()`` with ``<name>.pth`` (or ``.safetensors``, ``.onnx``), an
 index ``<name>.index`` if it has one, and ``voice.json``, which tells what the voice is without opening
 it. Folders of other tools, and files that lie in the library without a folder, are voices too.
 """

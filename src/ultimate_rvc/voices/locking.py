@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.paths import packaged_assets_dir
 from ultimate_rvc.voices.names import same_form
 
 UNFINISHED_PREFIX = ".importing-"
@@ -83,13 +84,20 @@ def _point(link: Path, place: str) -> None:
 def refuse_taken_name(name: str, library: Path, *, ignore: str | None = None) -> None:
     """Raise unless no entry of the library is called ``name``; ``ignore`` is an entry that may be.
 
-    Names are compared without case: on macOS and Windows, such folders would be the same.
+    The names of voices that ship with the package are taken as well: a voice of the user's goes before ours of the
+    same name, so ours would be gone without a word. Names are compared without case: on macOS and Windows, such
+    folders would be the same.
 
     Raises
     ------
     NameTakenError
         The name is taken.
     """
+    for ours in (packaged_assets_dir() / "voices").iterdir():
+        if ours.name.casefold() == name.casefold():
+            raise NameTakenError(
+                f"The name {ours.name!r} is that of a voice which ships with the program: choose another."
+            )
     for entry in library.iterdir():
         if entry.name == ignore or same_form(entry.name).casefold() != name.casefold():
             continue

@@ -11,6 +11,7 @@ from gradio.events import Dependency
 from ultimate_rvc.web.desk import Desk
 
 Outputs = Sequence[Any]
+ONCE = "once"  # the class by which ``page.js`` finds them
 
 
 class ProblemLine:
@@ -52,11 +53,19 @@ def problem_html(message: str) -> str:
     return f'<p class="problem" role="alert">{message}</p>'
 
 
+def action_bar() -> gr.Column:
+    """What stays in view at the foot of a tab: the button that begins the work, and how far that is."""
+    return gr.Column(elem_classes="action-bar")
+
+
 class ActionButton:
-    """A button with its line below; further arguments are those of ``gr.Button``."""
+    """A button with its line below; further arguments are those of ``gr.Button``.
+
+    A second click within a second does nothing (``page.js``): impatience makes no second job.
+    """
 
     def __init__(self, desk: Desk, label: str, line: ProblemLine | None = None, **look: Any) -> None:
-        self.button = gr.Button(label, **look)
+        self.button = gr.Button(label, elem_classes=[ONCE, *look.pop("elem_classes", ())], **look)
         self._line = line or ProblemLine(desk)
 
     def runs(self, work: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Dependency:

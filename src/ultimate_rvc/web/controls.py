@@ -12,11 +12,11 @@ from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.settings import REQUIRED, Setting, nested, walk
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.texts import Texts
+from ultimate_rvc.work.foreign import OVERWRITE
 
 LARGEST_SAFE_INTEGER = 2**53 - 1  # browsers count no further
 NOTHING = ""  # what a control holds that leaves its setting to the program
 ON, OFF = "true", "false"
-OVERWRITE = "overwrite"
 SIDE_BY_SIDE = ("quality",)  # settings whose choices are all in view, with words of their own
 
 

@@ -17,6 +17,7 @@ from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.jobs.model import Job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.paths import voice_models_dir
+from ultimate_rvc.web.display import without_uploads
 from ultimate_rvc.web.following import Follower
 from ultimate_rvc.web.texts import Texts
 
@@ -112,6 +113,8 @@ class Desk(Door):
     """All that look again when a job has changed."""
     library_followers: list[Follower] = field(default_factory=list)
     """All that look again when the voice library has changed."""
+    voice_fields: dict[str, Any] = field(default_factory=dict)
+    """The lists of voices in which others choose one, by the name of their tab, once laid out."""
     forms: dict[str, PartForm] = field(default_factory=dict)
     """Forms whose settings a settings file holds as well, by the name of the part, once laid out."""
 
@@ -123,7 +126,7 @@ def _sentences(texts: Texts) -> Iterator[None]:
     except gr.Error:
         raise
     except UltimateRVCError as error:
-        raise problem(texts, str(error)) from error
+        raise problem(texts, texts.sentence(str(error))) from error
     except Exception as error:
         log.exception("A bug of the page")
         raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
@@ -131,5 +134,6 @@ def _sentences(texts: Texts) -> Iterator[None]:
 
 def problem(texts: Texts, sentence: str) -> gr.Error:
     """An error for the page, with our title and without a traceback in the log."""
-    # Gradio shows messages as HTML, and a file's name may hold anything.
-    return gr.Error(html.escape(sentence, quote=False), title=texts("error.title"), print_exception=False)
+    # Gradio shows messages as HTML, and a file's name may hold anything; uploads keep their own names.
+    told = html.escape(without_uploads(sentence), quote=False)
+    return gr.Error(told, title=texts("error.title"), print_exception=False)

@@ -15,8 +15,12 @@ from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.progress import StepTime
 from ultimate_rvc.web.texts import Texts
 
+REMARKED = re.compile(r"(.+) \((.+)\)")  # the title of a step by itself: "song.mp3 (effects)"
+SHIFT = re.compile(r"(\S+) semitones")
+WAVIFY = "wavify"
 SHADES = 6  # colours of the bar of stage times, `.shade-0` and on in style.css
 SHOWN_NAMES = 2  # of files in a title
+TIME = "\0"  # where in a sentence the time goes
 LEAST_SHARE = 0.004  # thinner stages are told in the list below the bar only
 
 
@@ -48,22 +52,42 @@ def megabytes(count: int) -> str:
 def status(job: Job | None, texts: Texts, empty: str) -> str:
     """The state of a job: a bar while it runs, one sentence when it failed."""
     if job is None:
-        return f'<div class="job empty">{escape(empty)}</div>' if empty else ""
+        return nothing_yet(empty) if empty else ""
     head = f'<div class="job-head"><b>{escape(title(job, texts))}</b>{badge(job, texts)}</div>'
     return f'<div class="job {job.state}" role="status">{head}{_body(job, texts)}</div>'
+
+
+def nothing_yet(words: str) -> str:
+    """What stands where a result or a list will be."""
+    return f'<div class="job empty">{escape(words)}</div>'
 
 
 def title(job: Job, texts: Texts) -> str:
     """What a job does, in the page's language."""
     given = job.settings
+    if job.kind == "speech" and given.get("output_name"):
+        return str(given["output_name"])
     if job.kind not in ("cover", "convert"):
-        return job.title
+        return _retold(job, texts)
     sources = [given["source"]] if job.kind == "cover" else list(given["sources"])
     names = [str(source) if is_link(str(source)) else Path(source).name for source in sources]
     shown = ", ".join(names[:SHOWN_NAMES])
     if len(names) > SHOWN_NAMES:
         shown = texts("title.more", names=shown, count=len(names) - SHOWN_NAMES)
     return texts("title.by", name=shown, voice=given["voice"])
+
+
+def _retold(job: Job, texts: Texts) -> str:
+    """The title that the work gave itself, with its English words in the page's language."""
+    if (end := f" by {job.settings.get('voice')}") and job.title.endswith(end):
+        return texts("title.by", name=job.title.removesuffix(end), voice=job.settings["voice"])
+    if not (remarked := REMARKED.fullmatch(job.title)):
+        return job.title
+    name, remark = remarked.groups()
+    if shift := SHIFT.fullmatch(remark):
+        return f"{name} ({texts('result.shift', semitones=shift[1])})"
+    # What was separated and what was made of it are both stems.
+    return f"{name} ({texts.named('stem', WAVIFY if remark == 'wav' else remark)})"
 
 
 def badge(job: Job, texts: Texts) -> str:
@@ -87,7 +111,7 @@ def _body(job: Job, texts: Texts) -> str:
                 f"<details><summary>{escape(texts('job.details'))}</summary>"
                 f"<pre>{escape(job.details)}</pre></details>"
             )
-        return f'<p class="error">{escape(without_uploads(job.error))}</p>{details}'
+        return f'<p class="error">{escape(without_uploads(texts.sentence(job.error)))}</p>{details}'
     took = job.elapsed_seconds
     return "" if took is None else f"<p>{escape(texts('job.took', time=clock(took)))}</p>"
 
@@ -95,17 +119,29 @@ def _body(job: Job, texts: Texts) -> str:
 def _bar(job: Job, texts: Texts) -> str:
     percent = round(100 * job.fraction)
     left = texts("job.left", time=clock(job.seconds_left)) if job.seconds_left is not None else ""
-    run = texts("job.running_for", time=clock(time.time() - job.started)) if job.started else ""
-    step = texts.named("step", job.step) if job.step else texts("job.starts")
-    text = f" · {job.text}" if job.text and job.text != job.step else ""
+    run = _ticking(texts("job.running_for", time=TIME), time.time() - job.started) if job.started else ""
+    step = _doing(job.step, texts) if job.step else texts("job.starts")
+    text = f" · {_doing(job.text, texts)}" if job.text and job.text != job.step else ""
     return (
-        '<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{percent}">'
+        f'<div class="bar{"" if job.step else " waits"}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" aria-label="{escape(step)}">'
         f'<div style="width:{percent}%"></div></div>'
         f'<div class="job-line"><span>{escape(step + text)}</span>'
         f"<span>{percent} %{' · ' + escape(left) if left else ''}</span></div>"
-        f'<div class="job-line quiet"><span>{escape(run)}</span></div>'
+        f'<div class="job-line quiet"><span>{run}</span></div>'
     )
+
+
+def _ticking(words: str, seconds: float) -> str:
+    """``words`` as HTML with a time that ``page.js`` lets run on between two looks at the job."""
+    shown = f'<span data-elapsed="{seconds:.1f}">{clock(seconds)}</span>'
+    return escape(words).replace(TIME, shown)
+
+
+def _doing(words: str, texts: Texts) -> str:
+    """What work says it does: the name of a step, or a sentence."""
+    named = texts.named("step", words)
+    return texts.sentence(words) if named == words else named
 
 
 def facts(job: Job, texts: Texts) -> str:
@@ -128,7 +164,7 @@ def facts(job: Job, texts: Texts) -> str:
     if result.facts.get("was_loaded") is False:
         parts.append(texts("result.warm"))
     shown = "".join(f"<span>{escape(part)}</span>" for part in parts)
-    warned = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
+    warned = "".join(f"<li>{escape(texts.sentence(warning))}</li>" for warning in result.warnings)
     return f'<div class="facts">{shown}</div>' + (f'<ul class="warnings">{warned}</ul>' if warned else "")
 
 

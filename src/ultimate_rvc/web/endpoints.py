@@ -15,11 +15,12 @@ import gradio as gr
 from ultimate_rvc.assets.links import is_link
 from ultimate_rvc.covers.forecast import cover_forecast
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.jobs.outside import job_json
 from ultimate_rvc.plain import to_plain
 from ultimate_rvc.separation.choose import missing_bytes
 from ultimate_rvc.web import estimate
 from ultimate_rvc.web.desk import Door, Server
-from ultimate_rvc.web.endpoints_jobs import JobEndpoints, job_json
+from ultimate_rvc.web.endpoints_jobs import JobEndpoints
 from ultimate_rvc.web.endpoints_voices import VoiceEndpoints
 from ultimate_rvc.web.local_files import refuse_local_files
 from ultimate_rvc.web.sources import song_source, voice_source

@@ -5,42 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.outside import KINDS_WITH_FILES, files_there, job_json
 from ultimate_rvc.web.desk import Door
 from ultimate_rvc.web.local_files import refuse_local_files
-from ultimate_rvc.web.players import files_there
 from ultimate_rvc.work.kinds import schema_of
 
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 MOST_JOBS = 1000
-# Files of other kinds (voices, models) lie in folders that the server does not serve.
-KINDS_WITH_FILES = frozenset(
-    {"cover", "convert", "speech", "separate", "effects", "transpose", "wavify", "mix"}
-)
-
-
-def job_json(job: Job) -> dict[str, Any]:
-    """A job for programs elsewhere: files by name, to be fetched with ``job_files``.
-
-    A dict with a ``path`` would make ``gradio_client`` fetch that file at once, whatever it is.
-    """
-    plain = job.as_dict()
-    if result := plain["result"]:
-        result["files"] = [
-            {"role": file.role, "name": file.path.name, "source": file.source and Path(file.source).name}
-            for file in (job.result.files if job.result is not None else ())
-        ]
-        for step in result["steps"]:
-            step["files"] = [Path(file).name for file in step["files"]]
-        for each in (*result["facts"].get("converted", ()), *result["facts"].get("failed", ())):
-            each |= {name: Path(each[name]).name for name in ("source", "output") if name in each}
-    return plain
 
 
 class JobEndpoints:

@@ -7,11 +7,11 @@ from typing import Any
 
 from ultimate_rvc.assets import manage
 from ultimate_rvc.errors import SettingError
+from ultimate_rvc.jobs.outside import job_json
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.plain import from_plain
 from ultimate_rvc.voices import library
 from ultimate_rvc.web.desk import Door
-from ultimate_rvc.web.endpoints_jobs import job_json
 from ultimate_rvc.web.voice_choice import checked_voice
 
 EXPORTS = "voices"  # folder of exported zips below the output folder

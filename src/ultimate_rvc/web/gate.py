@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from ultimate_rvc.server.guard import answered_instead
+from ultimate_rvc.server.proxy import path_below
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,36 +62,29 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        path = path_below(scope)
         try:
-            _check_target(scope["path"])
-            if scope["path"].rstrip("/") == UPLOAD:
+            _check_target(path)
+            if path.rstrip("/") == UPLOAD:
                 await self._upload(scope, receive, send)
                 return
-            if scope["method"] == "POST" and scope["path"].rstrip("/") != LOGIN:
+            if scope["method"] == "POST" and path.rstrip("/") != LOGIN:
                 body = await _whole_body(receive)
                 self._check(body)
                 receive = _given_back(body, receive)
         except RefusedError as refused:
-            await _refuse(refused, scope, receive, send)
+            await _refusal(refused)(scope, receive, send)
             return
         await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let Gradio answer; where it fails over what was asked, in its place."""
-        begun = False
 
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
+        def told(error: Exception) -> ASGIApp:
+            log.warning("Gradio could not answer %s %s", scope["method"], scope["path"], exc_info=error)
+            return _refusal(RefusedError(400, UNFIT))
 
-        try:
-            await self._app(scope, receive, noted)
-        except Exception:
-            if begun:
-                raise
-            log.warning("Gradio could not answer %s %s", scope["method"], scope["path"], exc_info=True)
-            await _refuse(RefusedError(400, UNFIT), scope, receive, send)
+        await answered_instead(self._app, scope, receive, send, told)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let Gradio take the files, and remove what it leaves of those that were too large or broke off.
@@ -130,10 +126,10 @@ class Gate:
             raise RefusedError(400, "A file in this request was not uploaded; upload it first.")
 
 
-async def _refuse(refused: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+def _refusal(refused: RefusedError) -> ASGIApp:
     from starlette.responses import JSONResponse
 
-    await JSONResponse({"detail": refused.sentence}, status_code=refused.status)(scope, receive, send)
+    return JSONResponse({"detail": refused.sentence}, status_code=refused.status)
 
 
 async def tell_unfit(request: Request, error: Exception) -> Response:

@@ -10,12 +10,13 @@ from gradio.events import Dependency
 from numpy.typing import NDArray
 
 from ultimate_rvc.audio.decode import decode_mono, probe
+from ultimate_rvc.audio.level import pcm16
 from ultimate_rvc.errors import UltimateRVCError
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.outside import files_there
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.players import files_there
 from ultimate_rvc.work.heard import published
 
 FloatArray = NDArray[np.float32]
@@ -73,7 +74,7 @@ class LivePlayer:
         if not sound.size:
             return None
         state = {**state, "seconds": state["seconds"] + len(sound) / rate, "plays": True}
-        return [state, gr.Audio(value=(rate, _as_pcm(sound)), visible=True, autoplay=True)]
+        return [state, gr.Audio(value=(rate, pcm16(sound)), visible=True, autoplay=True)]
 
     def _sound_after(self, job: Job, seconds: float) -> tuple[FloatArray, int]:
         """What can be heard from so many seconds on, and its rate: of the portions, or of the finished result."""
@@ -85,8 +86,3 @@ class LivePlayer:
         rate = probe(paths[0]).sample_rate
         sound = np.concatenate([decode_mono(path, rate) for path in paths])
         return sound[round(seconds * rate) :][: round(MOST_SECONDS * rate)], rate
-
-
-def _as_pcm(sound: FloatArray) -> NDArray[np.int16]:
-    """16-bit samples, as the player takes them without changing their level."""
-    return np.round(np.clip(sound, -1, 1) * np.float32(32767)).astype(np.int16)

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.assets.links import is_link
-from ultimate_rvc.settings import walk
-from ultimate_rvc.web.controls import OVERWRITE
 from ultimate_rvc.web.desk import Door, problem
 from ultimate_rvc.web.voice_choice import checked_voice
-from ultimate_rvc.work.kinds import KINDS
-from ultimate_rvc.work.requests import DEMO_SOURCE
-
-# Wherever they stand, the program takes these as files or folders, or as a name of one.
-PATHS = {entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_path}
-SOURCE = "source"  # may be a link
-# A name, or for engines that read like a recording, a file; so are separation models.
-NAMES = {"speaker"} | {
-    entry.name for kind in KINDS.values() for _, entry in walk(kind.settings) if entry.is_open
-}
-NOT_FOR_OTHERS = {OVERWRITE, "allow_local", "consent"}
+from ultimate_rvc.work.foreign import unwanted, voices_named
 
 
 def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:
@@ -31,22 +17,8 @@ def refuse_local_files(desk: Door, settings: Mapping[str, Any]) -> None:
     """
     if desk.server.is_local:
         return
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            refuse_local_files(desk, value)
-        elif value in (None, False, [], ()):
-            continue
-        elif name in NOT_FOR_OTHERS:
-            raise problem(desk.texts, desk.texts("error.not_for_others", name=name))
-        elif name == "voice":
-            checked_voice(desk, str(value))
-        elif name == SOURCE:
-            if value != DEMO_SOURCE and not is_link(str(value)):
-                raise problem(desk.texts, desk.texts("error.path", name=name))
-        elif name in PATHS or (name in NAMES and _may_be_a_path(str(value))):
-            raise problem(desk.texts, desk.texts("error.path", name=name))
-
-
-def _may_be_a_path(name: str) -> bool:
-    path = Path(name).expanduser()
-    return path.name != name or path.exists()
+    for found in unwanted(settings):
+        key = "error.path" if found.is_path else "error.not_for_others"
+        raise problem(desk.texts, desk.texts(key, name=found.name))
+    for voice in voices_named(settings):
+        checked_voice(desk, voice)

@@ -32,11 +32,17 @@ def serve(
     max_upload_mb: Annotated[
         int, typer.Option(min=1, max=100_000, help="Largest file that is taken, in millions of bytes.")
     ] = UPLOAD_MB,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="A proxy serves the page below this path, such as /rvc; / for its top."
+        ),
+    ] = None,
 ) -> None:
     """Open the web page of Ultimate RVC."""
     from ultimate_rvc.web.server import ServerOptions, run_server
 
-    run_server(ServerOptions(listen_host, listen_port, share, auth, max_upload_mb))
+    run_server(ServerOptions(listen_host, listen_port, share, auth, max_upload_mb, root_path))
 
 
 def run() -> None:

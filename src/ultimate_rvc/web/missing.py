@@ -77,14 +77,22 @@ def _of_conversion(voice: str | None) -> list[MissingModel]:
 
 
 def line(missing: Sequence[MissingModel], texts: Texts) -> str:
-    """What is missing as HTML in the page's language."""
+    """What is missing as HTML in the page's language: one friendly sentence, the names folded."""
+    if not missing:
+        return f'<p class="hint">{escape(texts("missing.nothing"))}</p>'
     fetched, others = _parted(missing)
+    told = ""
+    if fetched:
+        is_rough = any(each.use == SeparationTask.VOCALS for each in fetched)
+        size = display.megabytes(sum(each.bytes for each in fetched))
+        told = f'<p class="hint">{escape(texts("missing.cleaner" if is_rough else "missing.better", size=size))}</p>'
     sentences = [
         texts(key, names=texts("missing.and").join(each.words(texts) for each in models))
         for key, models in (("missing.some", fetched), ("missing.others", others))
         if models
     ]
-    return "".join(f'<p class="hint">{escape(each)}</p>' for each in sentences or [texts("missing.nothing")])
+    details = "".join(f'<p class="hint">{escape(each)}</p>' for each in sentences)
+    return f"{told}<details><summary>{escape(texts('job.more'))}</summary>{details}</details>"
 
 
 def _parted(missing: Sequence[MissingModel]) -> tuple[list[MissingModel], list[MissingModel]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from ultimate_rvc.web import display, estimate
+from ultimate_rvc.web import estimate
 from ultimate_rvc.web.action_button import problem_html
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.following import QUIET
@@ -43,8 +43,7 @@ def follow(
         try:
             return told(*given)
         except gr.Error as error:  # Generate will say it as well; here it is no more than a line
-            sentence = display.without_uploads(error.message)
-            return [problem_html(sentence), *(gr.skip() for _ in footer.places)]
+            return [problem_html(error.message), *(gr.skip() for _ in footer.places)]
 
     watched = [song, link, voice, desk.optimization, *form.time_taking]
     changes = [*watched, desk.library, cover.shown, footer.panel.shown]

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context, set_render_context
 
 from ultimate_rvc import __version__
 from ultimate_rvc.web import endpoints
@@ -15,7 +16,7 @@ from ultimate_rvc.web.desk import Desk, Server
 from ultimate_rvc.web.following import QUIET, follow_together
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.tabs import TABS
-from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
+from ultimate_rvc.web.texts import Texts, language_links, languages, load_texts
 
 LOOK_SECONDS = 0.7  # how often a page asks whether anything changed
 # No secret: it only lets a browser's own notes be read after a restart of the server.
@@ -23,17 +24,40 @@ BROWSER_KEY = "ultimate-rvc"
 CLIENT_BYTES = 8
 
 
+class Languages(gr.Blocks):  # type: ignore[misc]
+    """Blocks with a page for each language, made ready to be served once instead of after each page.
+
+    Gradio lays out its application anew whenever it leaves a page: a second of processor time for each language.
+    """
+
+    is_complete = False
+
+    def __exit__(self, exc_type: type[BaseException] | None = None, *args: Any) -> None:
+        if exc_type is not None or self.is_complete:
+            super().__exit__(exc_type, *args)
+            return
+        # What ``Blocks.__exit__`` does before that.
+        self.fill_expected_parents()
+        set_render_context(self.parent)
+        self.default_config.attach_load_events()
+        Context.root_block = None
+        self.exited = True
+
+
 def build_page(server: Server) -> gr.Blocks:
     """Lay out the page in every language: the default one at ``/``, others at ``/<language>``."""
-    with gr.Blocks(title="Ultimate RVC", analytics_enabled=False, fill_width=True) as page:
-        texts = load_texts(DEFAULT_LANGUAGE)
+    default, *others = languages()
+    page = Languages(title="Ultimate RVC", analytics_enabled=False, fill_width=True)
+    page.is_complete = not others
+    with page:
+        texts = load_texts(default)
         _language_page(server, texts)
         endpoints.add(server, texts)
-    for language in languages():
-        if language != DEFAULT_LANGUAGE:
-            texts = load_texts(language)
-            with page.route(texts("language.name"), f"/{language}", show_in_navbar=False):
-                _language_page(server, texts)
+    for language in others:
+        texts = load_texts(language)
+        with page.route(texts("language.name"), f"/{language}", show_in_navbar=False):
+            page.is_complete = language == others[-1]
+            _language_page(server, texts)
     return page
 
 
@@ -64,7 +88,7 @@ def _language_page(server: Server, texts: Texts) -> None:
         return [client, *look(), *(panel.latest(client) for panel in panels), gr.Timer(active=True)]
 
     # Queued, though they are quick: only a queued event lets the change events of states follow.
-    page = gr.context.Context.root_block
+    page = Context.root_block
     assert page is not None  # a Blocks is open: components were just put into it
     revision = gr.State(-1)
     changes = [revision, desk.library]
@@ -78,17 +102,10 @@ def _language_page(server: Server, texts: Texts) -> None:
 
 
 def _header(texts: Texts) -> str:
-    links = " ".join(
-        f'<a href="/{"" if language == DEFAULT_LANGUAGE else language}" data-language="{language}" '
-        f'lang="{language}"'
-        f"{' aria-current=page' if language == texts.language else ''}>"
-        f"{escape(load_texts(language)('language.name'))}</a>"
-        for language in languages()
-    )
-    # Gradio's drop zones speak the browser's language, which need not be the page's.
+    # A short word of our own in drop zones: Gradio's are three lines.
     words = f"<style>.drop {{ --drop-words: {json.dumps(texts('drop'), ensure_ascii=False)}; }}</style>"
     return (
         f"{words}<header><h1>Ultimate RVC</h1><p>{escape(texts('page.lead'))}</p>"
-        f'<nav aria-label="{escape(texts("language.label"))}">{links}</nav>'
+        f'<nav aria-label="{escape(texts("language.label"))}">{language_links(texts)}</nav>'
         f'<span class="version">{escape(__version__)}</span></header>'
     )

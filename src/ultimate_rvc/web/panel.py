@@ -33,17 +33,30 @@ class JobPanel:
         Whether a job is one of this panel's: after a reload the browser's latest is shown again.
     empty : str
         What stands there before the first.
+    later : bool
+        Laid out where :meth:`place` is called instead of here.
     """
 
-    def __init__(self, desk: Desk, belongs: Callable[[Job], bool], empty: str) -> None:
+    def __init__(
+        self, desk: Desk, belongs: Callable[[Job], bool], empty: str, *, later: bool = False
+    ) -> None:
         self._desk, self._belongs, self._empty = desk, belongs, empty
         self.job_id: gr.State = gr.State(None)
         self.shown: gr.State = gr.State(None)
         """Changes when a job is first seen, and when it has ended."""
-        self._status = gr.HTML(display.status(None, desk.texts, empty), padding=False)
-        self._cancel = gr.Button(desk.texts("job.cancel"), visible=False, size="sm", variant="stop")
+        self._status = gr.HTML(
+            display.status(None, desk.texts, empty), padding=False, elem_classes="job-panel", render=not later
+        )
+        self._cancel = gr.Button(
+            desk.texts("job.cancel"), visible=False, size="sm", variant="stop", elem_classes="cancel",
+            render=not later,
+        )  # fmt: skip
         self._outputs: list[Any] = []
         self._show: Callable[[Job | None], Updates] = lambda _: ()
+
+    def place(self) -> None:
+        self._status.render()
+        self._cancel.render()
 
     def shows(self, outputs: Sequence[Any], show: Callable[[Job | None], Updates]) -> None:
         """Let ``show`` say what the components ``outputs`` become for a job, or for None.

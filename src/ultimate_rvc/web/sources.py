@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.assets.links import is_link, pasted_link
 from ultimate_rvc.web.desk import Door, problem
 from ultimate_rvc.work.requests import DEMO_SOURCE
 
 
+def is_uploaded(path: Path) -> bool:
+    """Whether a file came through the page: Gradio gives such files back, and no others of this machine."""
+    from gradio.utils import get_upload_folder
+
+    return path.resolve().is_relative_to(Path(get_upload_folder()).resolve())
+
+
 def song_source(desk: Door, upload: str | None, link: str | None) -> str:
     """The file that was dropped, else the link; both, or neither, is told."""
-    link = (link or "").strip()
+    link = pasted_link(link or "")
     if upload and link:
         raise problem(desk.texts, desk.texts("error.two_songs"))
     if upload:
@@ -35,7 +43,7 @@ def song_sources(desk: Door, uploads: list[str] | None, link: str | None) -> lis
 
 def voice_source(desk: Door, uploads: list[str] | None, link: str, published: str) -> dict[str, Any]:
     """What to import: one model with its index, an archive, a link or a published voice."""
-    texts = desk.texts
+    texts, link = desk.texts, pasted_link(link)
     if sum(map(bool, (uploads, link, published))) != 1:
         raise problem(texts, texts("error.one_voice"))
     if published:

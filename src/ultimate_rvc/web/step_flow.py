@@ -7,8 +7,8 @@ so that a reload finds everything in its place.
 from __future__ import annotations
 
 from ultimate_rvc.jobs.model import Job, JobState
+from ultimate_rvc.jobs.outside import files_there
 from ultimate_rvc.jobs.queue import JobQueue
-from ultimate_rvc.web.players import files_there
 
 # Inputs by step and name, each with the steps and roles that it can come from: the latest made is taken.
 PROVIDERS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -1,6 +1,7 @@
 """The words of the page: one catalogue per language, all with the same keys.
 
-Settings bring their English words along; another language has one line for each, its label and its sentence.
+Settings bring their English words along; another language has one line for each, its label and its sentence. So do
+the engine's sentences: another language has each under ``sentences``, by the English one.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
 from pathlib import Path
 
 from ultimate_rvc.settings import Setting
+from ultimate_rvc.web.sentences import Sentences
 
 LOCALES_DIR = Path(__file__).parent / "locales"
 DEFAULT_LANGUAGE = "en"
@@ -26,11 +30,21 @@ class Texts:
     catalogue: Mapping[str, str]
     settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Label and sentence by ``Setting.words_key``; empty in English."""
+    sentences: Mapping[str, str] = field(default_factory=dict)
+    """What errors, warnings and progress say, by the English template; empty in English."""
 
     def __call__(self, key: str, **values: object) -> str:
         """The text, with ``{name}`` replaced; a key that the catalogue lacks raises :class:`KeyError`."""
         text = self.catalogue[key]
         return text.format(**values) if values else text
+
+    def sentence(self, english: str) -> str:
+        """A sentence of the engine in this language; one that no template fits stays English."""
+        return self._sentences(english)
+
+    @cached_property
+    def _sentences(self) -> Sentences:
+        return Sentences(self.sentences)
 
     def setting(self, entry: Setting) -> tuple[str, str]:
         """Label and sentence of a setting, with its range where no slider shows it; in English without a line."""
@@ -70,4 +84,17 @@ def load_texts(language: str) -> Texts:
         language,
         {key: text for key, text in lines.items() if isinstance(text, str)},
         {key: (text[0], text[1]) for key, text in lines.items() if isinstance(text, list)},
+        lines.get("sentences", {}),
     )
+
+
+def language_links(texts: Texts) -> str:
+    """Links to the page in every language, as HTML; they lead on below the path of a proxy too."""
+    links = []
+    for language in languages():
+        name = escape(load_texts(language)("language.name"))
+        current = " aria-current=page" if language == texts.language else ""
+        # Every page is beside the default one, so that no link needs to know what stands before both.
+        place = "./" if language == DEFAULT_LANGUAGE else f"./{language}"
+        links.append(f'<a href="{place}" data-language="{language}" lang="{language}"{current}>{name}</a>')
+    return " ".join(links)

@@ -8,7 +8,8 @@ from gradio.themes import Base
 from gradio.themes.utils import colors, sizes
 
 STYLE = Path(__file__).parent / "style.css"
-SCRIPT = Path(__file__).parent / "head.html"
+HEAD_FILE = Path(__file__).parent / "head.html"
+SCRIPTS = ("sound.js", "mixer.js", "page.js", "live.js")
 
 # A teal that keeps a contrast of 4.5 with white text, and a neutral with a little of it.
 TEAL = colors.Color(
@@ -21,12 +22,21 @@ STONE = colors.Color(
     c50="#f7f8f8", c100="#eef0f1", c200="#dfe3e5", c300="#c3cacd", c400="#98a2a6",
     c500="#6b767b", c600="#50595e", c700="#3b4347", c800="#262c2f", c900="#181c1e", c950="#0e1112",
 )  # fmt: skip
-# No font is fetched: each system's own, with the Chinese ones of macOS, Windows and Linux.
+# No font is fetched: each system's own, with the Chinese and Japanese ones of macOS, Windows and Linux. A browser
+# takes the first that has a letter; for letters that differ by country, ``style.css`` puts the page's own first.
 FONTS = (
     "Inter", "ui-sans-serif", "system-ui", "PingFang TC", "Microsoft JhengHei", "Noto Sans CJK TC",
-    "Noto Sans TC", "sans-serif",
+    "Noto Sans TC", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Hiragino Sans",
+    "Yu Gothic UI", "Noto Sans CJK JP", "Noto Sans JP", "sans-serif",
 )  # fmt: skip
 MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace")
+
+
+def page_scripts() -> str:
+    """What runs on every page once Gradio is there."""
+    return "".join(
+        f"<script>{(HEAD_FILE.parent / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS
+    )
 
 
 def make_theme() -> Base:

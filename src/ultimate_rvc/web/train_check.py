@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ultimate_rvc.errors import DatasetError
 from ultimate_rvc.rvc.train.folders import dataset_folder
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.display import clock
+from ultimate_rvc.web.texts import Texts
+
+if TYPE_CHECKING:
+    from ultimate_rvc.rvc.train.checks import RecordingMeasures
 
 MOST_ROWS = 100
 
@@ -33,14 +37,21 @@ def report(desk: Desk, name: str, uploads: list[str] | None, preprocessing: dict
         sentences, is_refused = [str(error)], True
     rows = "".join(
         f"<tr><th>{escape(found.name)}</th><td>{clock(found.seconds)}</td>"
-        f"<td>{escape(found.fault or texts('check.sounding', time=clock(found.sounding_seconds)))}</td></tr>"
+        f"<td>{escape(_content(found, texts))}</td></tr>"
         for found in measures[:MOST_ROWS]
     )
     total = texts("check.total", count=len(measures), time=clock(sum(found.seconds for found in measures)))
     verdict = texts("check.refused" if is_refused else "check.warned" if sentences else "check.good")
-    told = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    told = "".join(f"<li>{escape(texts.sentence(sentence))}</li>" for sentence in sentences)
     kind = "error" if is_refused else ""
     return (
         f'<div class="job"><p class="{kind}"><b>{escape(verdict)}</b> {escape(total)}</p>'
         f'<ul class="warnings">{told}</ul><table class="voice">{rows}</table></div>'
     )
+
+
+def _content(found: RecordingMeasures, texts: Texts) -> str:
+    """What is in a recording, or what is wrong with it."""
+    if found.fault:
+        return texts.sentence(found.fault)
+    return texts("check.sounding", time=clock(found.sounding_seconds))

@@ -32,11 +32,11 @@ def tell_in_one_sentence(page: gr.Blocks, texts: Texts) -> None:
             values = await preprocess(block_fn, *given, **named)
             return [_of_its_type(*pair) for pair in zip(block_fn.inputs, values, strict=True)]
         except gr.Error as error:  # a sentence already, as "Value 50 is greater than maximum value 48."
-            raise problem(texts, shorten(html.unescape(error.message), LONGEST_SENTENCE)) from error
+            raise problem(texts, _shortened(error, texts)) from error
         except Exception as error:
             name = getattr(block_fn, "api_name", None)
             log.info("Values that do not fit %s: %s", name, error)
-            raise problem(texts, UNFIT) from error
+            raise problem(texts, texts.sentence(UNFIT)) from error
 
     async def answered(*given: Any, **named: Any) -> Any:
         try:
@@ -48,6 +48,10 @@ def tell_in_one_sentence(page: gr.Blocks, texts: Texts) -> None:
             raise problem(texts, texts("error.bug", name=type(error).__name__)) from error
 
     page.preprocess_data, page.process_api = checked, answered
+
+
+def _shortened(error: gr.Error, texts: Texts) -> str:
+    return shorten(texts.sentence(html.unescape(error.message)), LONGEST_SENTENCE)
 
 
 def _of_its_type(component: Any, value: Any) -> Any:

@@ -7,32 +7,26 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc.errors import UltimateRVCError
-from ultimate_rvc.voices.library import find_voice, list_voices, packaged_voices
+from ultimate_rvc.voices.library import find_voice
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, Door, problem
 from ultimate_rvc.web.following import QUIET, Follower
-
-
-def voice_names() -> list[str]:
-    """Names of the library, then those that ship with the package."""
-    own = own_names()
-    return own + [voice.name for voice in packaged_voices() if voice.name not in own]
-
-
-def own_names() -> list[str]:
-    return [voice.name for voice in list_voices()]
+from ultimate_rvc.work.foreign import voice_names
 
 
 def voice_dropdown(desk: Desk, key: str = "cover.voice") -> gr.Dropdown:
-    """A list of voices that follows the library."""
+    """A list of voices that follows the library; a chosen one that is gone leaves it empty and is said to be gone."""
     texts = desk.texts
     names = voice_names()
-    dropdown = gr.Dropdown(names, value=names[0] if names else None, **texts.labelled(f"{key}"))
+    words = texts.labelled(key)
+    # Any name may be sent: Gradio would refuse one that has just gone, in its own words and not in its place.
+    dropdown = gr.Dropdown(names, value=names[0] if names else None, allow_custom_value=True, **words)
 
     def read_again(chosen: str | None) -> list[Any]:
         names = voice_names()
-        value = chosen if chosen in names else next(iter(names), None)
-        return [gr.Dropdown(names, value=value)]
+        if chosen and chosen not in names:
+            return [gr.Dropdown(names, value=None, info=texts("error.voice_gone", name=chosen))]
+        return [gr.Dropdown(names, value=chosen, info=words["info"])] if chosen else [gr.Dropdown(names)]
 
     desk.library_followers.append(Follower(read_again, [dropdown], [dropdown]))
     return dropdown

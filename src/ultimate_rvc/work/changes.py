@@ -13,12 +13,11 @@ from ultimate_rvc.audio import transpose as transposing
 from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.audio.effects import apply_effects
 from ultimate_rvc.choices import AudioFormat
-from ultimate_rvc.covers.cache import CachedFile, StepCache
+from ultimate_rvc.covers.cache import CachedFile, open_step_cache
 from ultimate_rvc.covers.steps import Workshop, encode_mix
 from ultimate_rvc.covers.wave_file import write_stem
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.outputs import Outputs, place
-from ultimate_rvc.paths import cache_dir
 from ultimate_rvc.work.requests import (
     EffectsRequest,
     MixRequest,
@@ -96,7 +95,7 @@ def mix_files(request: MixRequest, bench: Workbench) -> WorkResult:
         write_stem(stem, mixed, request.output_sr)
     with bench.step("encode"):
         file = CachedFile(stem, file_hash(stem), stem.stat().st_size)
-        shop = Workshop(StepCache(cache_dir()), bench.progress)
+        shop = Workshop(open_step_cache(), bench.progress)
         written = encode_mix(file, audio_format, request.bitrate_kbps, shop)
         placed = place(written.path(f"cover.{audio_format}"), target)
     bench.warn(*placed.warnings)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ultimate_rvc.audio.decode import decode, probe
+from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.audio.found import audio_files
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.errors import AudioError, SettingError
-from ultimate_rvc.outputs import Outputs, Target, file_title, format_of, is_ours
+from ultimate_rvc.outputs import Ours, Outputs, Target, file_title, format_of, is_ours, place
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.progress import Progress, ViewOfProgress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.stages import conversion_share
 from ultimate_rvc.voices.library import VoiceRef, find_voice
+from ultimate_rvc.work.apart import Converted, convert_apart, sentence_with
 from ultimate_rvc.work.requests import ConvertRequest, input_paths
 from ultimate_rvc.work.result import ResultFile, WorkResult
-from ultimate_rvc.work.sound import expected_bytes, write
+from ultimate_rvc.work.sound import Put, expected_bytes, write
 from ultimate_rvc.work.workbench import Workbench
 
 # Files whose chunks may share batches, together: all of their audio is held in memory at once.
 GROUP_SECONDS = 600.0
-
-FloatArray = NDArray[np.float32]
+SHOWN_SENTENCES = 10  # where not one file could be converted
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What became of a file; ``error`` is the sentence that says why there is no result."""
 
     source: Path
@@ -79,36 +75,21 @@ def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
             optimization=resolved.config,
         )
     pipeline.profiler.reset()
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     with bench.step("convert"):
         for group in plan_groups(tasks, resolved.config.batch_size):
             progress = _GroupProgress(bench.progress, len(outcomes), len(tasks), group)
-            outcomes += _convert_group(pipeline, group, request, bench, progress)
-    converted = [outcome for outcome in outcomes if outcome.file is not None]
-    failures = [outcome for outcome in outcomes if outcome.error is not None]
-    if not converted:
-        raise AudioError(" ".join(outcome.error for outcome in failures if outcome.error))
+            outcomes += convert_group(pipeline, group, request, bench, progress)
+    refuse_nothing(outcomes)
     return bench.result(
-        (outcome.file for outcome in converted if outcome.file),
+        (outcome.file for outcome in outcomes if outcome.file),
         device=str(pipeline.device),
         precision=str(pipeline.precision.dtype).removeprefix("torch."),
         facts={
             "voice": voice.name,
             "was_loaded": bench.pipelines.opened > opened,
             "sample_rate": pipeline.voice.sample_rate,
-            "duration_seconds": sum(outcome.audio_seconds for outcome in converted),
-            "shifts_semitones": [outcome.shift_semitones for outcome in converted],
-            "converted": [
-                {
-                    "source": str(outcome.source),
-                    "output": str(outcome.file.path),
-                    "audio_seconds": outcome.audio_seconds,
-                    "elapsed_seconds": outcome.elapsed_seconds,
-                }
-                for outcome in converted
-                if outcome.file
-            ],
-            "failed": [{"source": str(outcome.source), "error": outcome.error} for outcome in failures],
+            **facts_of(outcomes),
             "stages": [
                 {"name": stage.name, "seconds": stage.seconds} for stage in pipeline.profiler.report()
             ],
@@ -117,14 +98,48 @@ def convert(request: ConvertRequest, bench: Workbench) -> WorkResult:
     )
 
 
+def refuse_nothing(outcomes: Sequence[Outcome]) -> None:
+    """Raise :class:`AudioError` with what is wrong with the files, if not one of them was converted."""
+    if any(outcome.file for outcome in outcomes):
+        return
+    sentences = [outcome.error for outcome in outcomes if outcome.error]
+    more = len(sentences) - SHOWN_SENTENCES
+    raise AudioError(
+        " ".join(sentences[:SHOWN_SENTENCES])
+        + (f" {more} more files could not be converted either." if more > 0 else "")
+    )
+
+
+def facts_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What a result says of its files: seconds of audio, shifts, ``converted`` and ``failed``."""
+    converted = [outcome for outcome in outcomes if outcome.file is not None]
+    return {
+        "duration_seconds": sum(outcome.audio_seconds for outcome in converted),
+        "shifts_semitones": [outcome.shift_semitones for outcome in converted],
+        "converted": [
+            {
+                "source": str(outcome.source),
+                "output": str(outcome.file.path),
+                "audio_seconds": outcome.audio_seconds,
+                "elapsed_seconds": outcome.elapsed_seconds,
+            }
+            for outcome in converted
+            if outcome.file
+        ],
+        "failed": [
+            {"source": str(outcome.source), "error": outcome.error} for outcome in outcomes if outcome.error
+        ],
+    }
+
+
 # ------------------------------------------------------------------ which file goes where
 
 
-def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
+def plan(request: ConvertRequest, voice: VoiceRef, ours: Ours = is_ours) -> list[Task]:
     """Which file goes where, checked before any work.
 
     Subfolders of a folder are kept. Files of one name tell themselves apart by their suffixes, so that a second
-    run writes the same names for the same sources.
+    run writes the same names for the same sources. ``ours`` says whether the program made a file from a source.
 
     Raises
     ------
@@ -133,7 +148,7 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
     """
     found = list(_found(request.sources))
     read = [*input_paths(request), voice.model_path, voice.index_path, request.index_path]
-    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite)
+    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite, ours=ours)
     if (named := _named_file(request, found)) is not None:
         format_of(named, request.output_format)
         return [Task(found[0].path, outputs.named_file(named, needs_bytes=expected_bytes(found[0].path)))]
@@ -142,8 +157,8 @@ def plan(request: ConvertRequest, voice: VoiceRef) -> list[Task]:
     )
     tail = f" ({file_title(voice.name)})"
     suffix = f".{request.output_format or AudioFormat.WAV}"
-    found = _without_earlier_results(found, folder, tail, suffix)
-    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite)
+    found = _without_earlier_results(found, folder, tail, suffix, ours)
+    outputs = Outputs([*read, *(each.path for each in found)], request.overwrite, ours=ours)
     names: dict[str, set[str]] = {}
     for each in found:
         names.setdefault(_place(each), set()).add(each.path.name)
@@ -199,13 +214,15 @@ def _found(sources: Sequence[Path]) -> Iterator[Found]:
                 yield found
 
 
-def _without_earlier_results(found: Sequence[Found], folder: Path, tail: str, suffix: str) -> list[Found]:
+def _without_earlier_results(
+    found: Sequence[Found], folder: Path, tail: str, suffix: str, ours: Ours
+) -> list[Found]:
     """Leave out what an earlier run made of the others: a folder may be converted into itself."""
     results = {
         path.resolve()
         for each in found
         for stem in (each.path.stem, each.path.name)
-        if is_ours(path := folder / each.subfolder / f"{stem}{tail}{suffix}", each.path)
+        if ours(path := folder / each.subfolder / f"{stem}{tail}{suffix}", each.path)
     }
     return [each for each in found if each.folder is None or each.path.resolve() not in results]
 
@@ -236,53 +253,47 @@ def _seconds(source: Path) -> float:
         return 0.0
 
 
-def _convert_group(
-    pipeline: Pipeline, tasks: Sequence[Task], request: ConvertRequest, bench: Workbench, progress: Progress
-) -> list[_Outcome]:
-    """Convert files that share batches; one bad file among many does not cost the others."""
-    started = time.perf_counter()
-    try:
-        recordings = [decode(task.source) for task in tasks]
-        voices = pipeline.convert_all(recordings, request.conversion, progress)
-    except AudioError as error:
-        if len(tasks) == 1:
-            return [_failed(tasks[0], error, bench)]
-        # Audio is refused before any of it is converted, so looking for the bad file costs little.
-        middle = len(tasks) // 2
-        return [
-            outcome
-            for half in (tasks[:middle], tasks[middle:])
-            for outcome in _convert_group(pipeline, half, request, bench, progress)
-        ]
-    shifts = pipeline.shifts_semitones
-    lengths = [waveform.shape[-1] / sample_rate for waveform, sample_rate in recordings]
+def convert_group(
+    pipeline: Pipeline,
+    tasks: Sequence[Task],
+    request: ConvertRequest,
+    bench: Workbench,
+    progress: Progress,
+    put: Put = place,
+) -> list[Outcome]:
+    """Convert files that share batches and ``put`` them in their places.
+
+    One bad file among many does not cost the others.
+    """
+    sources = [task.source for task in tasks]
+    converted = convert_apart(pipeline, sources, request.conversion, progress)
     rate = pipeline.voice.sample_rate
-    written = [_write(task, sung, rate, request, bench) for task, sung in zip(tasks, voices, strict=True)]
-    # A file's own time is not known where files share batches: its share by length is given.
-    per_second = (time.perf_counter() - started) / sum(lengths)
     return [
-        replace(outcome, audio_seconds=seconds, elapsed_seconds=seconds * per_second, shift_semitones=shift)
-        for outcome, seconds, shift in zip(written, lengths, shifts, strict=True)
+        failed(task, made, bench)
+        if isinstance(made, AudioError)
+        else _write(task, made, rate, request, bench, put)
+        for task, made in zip(tasks, converted, strict=True)
     ]
 
 
-def _write(task: Task, sung: FloatArray, rate: int, request: ConvertRequest, bench: Workbench) -> _Outcome:
+def _write(
+    task: Task, made: Converted, rate: int, request: ConvertRequest, bench: Workbench, put: Put
+) -> Outcome:
     try:
         file = write(
-            bench, sung, rate, task.target,
-            role="converted", bitrate_kbps=request.bitrate_kbps, source=task.source,
+            bench, made.waveform, rate, task.target,
+            role="converted", bitrate_kbps=request.bitrate_kbps, source=task.source, put=put,
         )  # fmt: skip
     except AudioError as error:
-        return _failed(task, error, bench)
-    return _Outcome(task.source, file)
+        return failed(task, error, bench)
+    return Outcome(task.source, file, made.audio_seconds, made.elapsed_seconds, made.shift_semitones)
 
 
-def _failed(task: Task, error: AudioError, bench: Workbench) -> _Outcome:
-    name, sentence = task.source.name, str(error)
-    if name not in sentence:  # what is wrong with samples is said without knowing their file
-        sentence = f"{name}: {sentence}"
+def failed(task: Task, error: Exception, bench: Workbench) -> Outcome:
+    """The outcome of a file that cannot be converted, which is warned of under its name."""
+    sentence = sentence_with(task.source, error)
     bench.warn(sentence)
-    return _Outcome(task.source, error=sentence)
+    return Outcome(task.source, error=sentence)
 
 
 class _GroupProgress(ViewOfProgress):

@@ -34,7 +34,7 @@ from ultimate_rvc.switches import OptimizationConfig, check_switches
 from ultimate_rvc.voices.names import checked_name
 
 DEMO_SOURCE = "demo"
-VOICE_HELP = "A voice's name in the library, or a .pth or .safetensors file."
+VOICE_HELP = "A voice's name in the library, or a .pth, .safetensors or .onnx file."
 
 
 OUTPUT_FIELDS = frozenset({"output", "output_path"})
@@ -51,7 +51,7 @@ def _output(what: str) -> Any:
 
 def _bitrate() -> Any:
     return setting(
-        None, "Bitrate of mp3, ogg, m4a and aac; left out: the usual one.", MIN_KBPS, MAX_KBPS, unit="kbit/s",
+        None, "Bitrate of mp3, ogg, opus, m4a and aac; left out: the usual one.", MIN_KBPS, MAX_KBPS, unit="kbit/s",
         label="Bitrate (kbit/s)",
     )  # fmt: skip
 
@@ -291,7 +291,7 @@ class ImportVoiceRequest:
     """A voice into the library."""
 
     source: str = setting(
-        REQUIRED, "A link, a published voice's name, a .pth, .safetensors or .zip file, or a folder."
+        REQUIRED, "A link, a published voice's name, a .pth, .safetensors, .onnx or .zip file, or a folder."
     )
     name: str | None = setting(None, "Name in the library; left out: the file's.")
     index: str | None = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.audio.level import peak
 from ultimate_rvc.errors import AudioError
-from ultimate_rvc.outputs import Outputs, Target, file_title, place
+from ultimate_rvc.outputs import Outputs, Placed, Target, file_title, place
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.work.result import ResultFile
 from ultimate_rvc.work.workbench import Workbench
 
 FloatArray = NDArray[np.float32]
+
+Put = Callable[[Path, Target], Placed]  # puts a finished file in its place
 
 WAV_BYTES = 4  # a sample of the widest format that is written unasked
 
@@ -59,8 +62,9 @@ def write(
     role: str,
     bitrate_kbps: int | None = None,
     source: Path | None = None,
+    put: Put = place,
 ) -> ResultFile:
-    """Encode ``waveform`` ``(samples,)`` or ``(channels, samples)`` and put it in its place.
+    """Encode ``waveform`` ``(samples,)`` or ``(channels, samples)`` and ``put`` it in its place.
 
     Louder than full scale is turned down.
     """
@@ -72,7 +76,7 @@ def write(
         encode(finished, waveform, sample_rate, bitrate_kbps=bitrate_kbps)
     except AudioError as error:  # the user knows the result, not the file that it comes from
         raise AudioError(str(error).replace(str(finished), str(target.path))) from error
-    placed = place(finished, target)
-    finished.unlink()
+    placed = put(finished, target)
+    finished.unlink(missing_ok=True)  # it may have been moved
     bench.warn(*placed.warnings)
     return ResultFile(role, placed.path, None if source is None else str(source))

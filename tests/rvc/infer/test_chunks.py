@@ -94,9 +94,19 @@ def test_sounding_parts_are_found_and_silence_has_none() -> None:
 def test_padding_gives_every_chunk_a_whole_window(samples: int) -> None:
     padded = chunking.pad_for_windows(torch.arange(samples, dtype=torch.float32)).numpy()
     chunk = chunking.whole(samples)
-    assert len(padded) == chunk.length + 2 * chunking.PAD_SAMPLES + chunking.ENCODER_TAIL
-    assert padded[chunking.PAD_SAMPLES] == 0
-    assert padded[chunking.PAD_SAMPLES + samples - 1] == samples - 1
+    assert len(padded) == chunk.length + 2 * chunk.pad + chunking.ENCODER_TAIL
+    assert padded[chunk.pad] == 0
+    assert padded[chunk.pad + samples - 1] == samples - 1
+
+
+def test_only_a_recording_that_is_cut_has_the_long_context() -> None:
+    longest = chunking.MAX_CHUNK_SAMPLES - 4
+    uncut, cut = chunking.whole(longest), chunking.whole(longest + 1)
+    assert (uncut.pad, cut.pad) == (chunking.REFLECTED_PAD_SAMPLES, chunking.PAD_SAMPLES)
+    assert uncut.pad % chunking.FRAME_SAMPLES == cut.pad % chunking.FRAME_SAMPLES == 0
+    loudness = chunking.window_loudness(np.ones(longest + 1, np.float32))
+    assert {chunk.pad for chunk in chunking.cut(cut, loudness)} == {chunking.PAD_SAMPLES}
+    assert {chunk.pad for chunk in chunking.halve(uncut, loudness)} == {chunking.REFLECTED_PAD_SAMPLES}
 
 
 @st.composite

@@ -17,8 +17,9 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization import compilation
-from ultimate_rvc.rvc.infer.optimization.compilation import CompiledRender, Tile, plan_tiles
+from ultimate_rvc.rvc.infer.optimization.backends import torch_compile
+from ultimate_rvc.rvc.infer.optimization.backends.torch_compile import CompiledRender
+from ultimate_rvc.rvc.infer.optimization.fixed_tiles import Tile, plan_tiles, tile_lengths_for
 from ultimate_rvc.rvc.infer.optimization.precision import Precision
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.padding import Valid
@@ -251,7 +252,7 @@ def test_without_a_compiler_the_voice_sings_uncompiled_and_says_so_once(
     for _ in range(2):
         assert torch.equal(sung(synthesizer, 100, render), sung(synthesizer, 100))
     assert lengths == [100, 100]
-    (message,) = [record.message for record in caplog.records if record.name == compilation.log.name]
+    (message,) = [record.message for record in caplog.records if record.name == torch_compile.log.name]
     assert "No working C++ compiler found" in message
     assert message.endswith("; the vocoder runs uncompiled.")
     assert not render.wait()
@@ -343,7 +344,5 @@ def test_a_warm_up_that_finds_no_memory_says_so(caplog: pytest.LogCaptureFixture
 
 
 def test_each_device_has_its_tiles() -> None:
-    lengths = {
-        kind: CompiledRender(torch.device(kind), not_expected).tile_lengths for kind in ("cpu", "cuda", "mps")
-    }
-    assert lengths == {"cpu": [200, 512], "cuda": [200, 1024], "mps": [200, 1024]}
+    lengths = {kind: tile_lengths_for(torch.device(kind)) for kind in ("cpu", "cuda", "mps")}
+    assert lengths == {"cpu": (200, 512), "cuda": (200, 1024), "mps": (200, 1024)}

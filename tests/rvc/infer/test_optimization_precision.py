@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel
 
 from small_synthesizer import random_inputs, small_synthesizer
-from ultimate_rvc.choices import Vocoder
+from ultimate_rvc.choices import Backend, Vocoder
 from ultimate_rvc.rvc.infer.optimization import precision as precision_module
 from ultimate_rvc.rvc.infer.optimization.precision import (
     Precision,
@@ -35,6 +35,7 @@ class Choice:
     use_fp16: bool = False
     use_bf16: bool = False
     use_tf32: bool = False
+    backend: Backend = Backend.TORCH
 
 
 @pytest.fixture(params=["Ampere", "Turing", "Pascal"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,16 @@ def snr_of_switches(
     return min(snr_db(reference.converted[heard], other[heard]) for other in converted)
 
 
-@pytest.mark.parametrize("name", EXCERPTS)
-@pytest.mark.parametrize("switches", [*ALONE.values(), TOGETHER], ids=[*ALONE, "all"])
+# Each switch has one of the excerpts, all of them together have both.
+BY_TURNS = [(switches, name) for switches, name in zip(ALONE.values(), cycle(EXCERPTS))]
+BOTH = [(TOGETHER, name) for name in EXCERPTS]
+
+
+@pytest.mark.parametrize(
+    ("switches", "name"),
+    [*BY_TURNS, *BOTH],
+    ids=[*ALONE, *(f"all-{name}" for name in EXCERPTS)],
+)
 def test_float32_sounds_the_same_within_60_db(
     monkeypatch: pytest.MonkeyPatch,
     switches: dict[str, Any],
@@ -152,4 +161,5 @@ def test_half_precision_sounds_the_same_within_30_db(
 
 
 def test_every_switch_is_compared() -> None:
-    assert {*TOGETHER, "use_fp16", "use_bf16", "device"} == set(FIELDS)
+    # Other backends are compared in backends/test_parity.py.
+    assert {*TOGETHER, "use_fp16", "use_bf16", "device", "backend", "use_int8"} == set(FIELDS)

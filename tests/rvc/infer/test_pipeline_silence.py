@@ -68,7 +68,7 @@ def converted(silent_share: float, **switches: bool) -> tuple[FloatArray, int]:
 def test_the_vocoder_gets_fewer_frames_by_the_share_of_silence(share: float) -> None:
     (_, everything), (_, skipped) = converted(share), converted(share, **SKIPPING)
     frames = round(SINGING_SECONDS * 100)
-    window = 2 * chunking.PAD_SAMPLES // chunking.F0_HOP  # context of the chunk, never heard
+    window = 2 * chunking.REFLECTED_PAD_SAMPLES // chunking.F0_HOP  # context of the chunk, never heard
     assert everything == pytest.approx(frames + window, abs=2)
     # Each end of a gap keeps a margin, from where the high-pass has rung out, and the vocoder's context.
     context = open_starter(OptimizationConfig(device="cpu")).voice.synthesizer.vocoder.context_frames

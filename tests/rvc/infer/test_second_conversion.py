@@ -154,7 +154,7 @@ def test_chunks_that_were_halved_for_lack_of_memory_are_remembered_as_halves(
         infer = pipeline.voice.synthesizer.infer
 
         def with_less_memory(features: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
-            if features.shape[1] > 450:
+            if features.shape[1] > 350:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return infer(features, *arguments, **options)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gradio_client import Client
 
 from ultimate_rvc.web.texts import Texts, load_texts
 from voice_factory import write_voice
@@ -45,6 +46,18 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+def launch_hearing(browser: Browser, heard: Path) -> Browser:
+    """A browser of its own: the file that a microphone hears belongs to the browser."""
+    flags = [
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={heard}",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
+    return browser.browser_type.launch(executable_path=browser_path(), args=flags)
+
+
 @pytest.fixture(scope="module")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with server_process(tmp_path_factory.mktemp("machine")) as running:
@@ -64,6 +77,11 @@ def page(browser: Browser, server: ServerProcess) -> Iterator[Page]:
     yield page
     context.close()
     assert failures == []
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Client:
+    return server.client()
 
 
 @pytest.fixture(scope="session")

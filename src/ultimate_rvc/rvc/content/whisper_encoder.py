@@ -70,16 +70,15 @@ def scale_log_mel(log10_power: Tensor, loudest: Tensor) -> Tensor:
 class _SelfAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.head_dim = heads, dim // heads
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
 
     def forward(self, hidden: Tensor, seen: Tensor | None) -> Tensor:
-        batch, frames, dim = hidden.shape
-        stacked = self.query_key_value(hidden).view(batch, frames, 3, self.heads, dim // self.heads)
-        query, key, value = stacked.permute(2, 0, 3, 1, 4)  # each (batch, heads, frames, dim / heads)
+        stacked = self.query_key_value(hidden).unflatten(2, (3, self.heads, self.head_dim))
+        query, key, value = stacked.permute(2, 0, 3, 1, 4)  # each (batch, heads, frames, head_dim)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, frames, dim))
+        mixed: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return mixed
 
 
@@ -121,7 +120,7 @@ class WhisperEncoder(nn.Module):
             raise ValueError(f"{frames} frames are more than the {MAX_FRAMES} positions of the encoder")
         hidden = F.gelu(self.convolution_1(log_mel))
         hidden = F.gelu(self.convolution_2(hidden)).transpose(1, 2)
-        hidden = hidden + self.positions[:frames]
+        hidden = hidden + self.positions[: hidden.shape[1]]
         seen = None
         if valid is not None:
             seen = clear_tails(hidden.new_ones(len(hidden), 1, 1, frames, dtype=torch.bool), valid)

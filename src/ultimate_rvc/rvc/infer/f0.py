@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,10 +23,17 @@ SHORTEST_SECONDS = 2.0  # chunks are halved down to this for lack of memory
 
 
 class F0Finder:
-    """Pitch methods on one device, each loaded when it is first wanted."""
+    """Pitch methods on one device, each loaded when it is first wanted, and handed to ``prepare`` then."""
 
-    def __init__(self, device: torch.device, *, skip_silence: bool = False) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        skip_silence: bool = False,
+        prepare: Callable[[PitchMethod], object] = lambda _: None,
+    ) -> None:
         self._device = device
+        self._prepare = prepare
         # A GPU would have to be waited for to know whether a piece is silent.
         self._silent_below = SILENT_BELOW if skip_silence and device.type == "cpu" else None
         self._methods: dict[tuple[F0Method, ...], PitchMethod] = {}
@@ -39,7 +46,7 @@ class F0Finder:
         seconds = CHUNK_SECONDS
         while True:
             try:
-                method = self._method(tuple(names))
+                method = self.load(names)
                 return extract_f0(
                     method,
                     waveform_16k,
@@ -59,15 +66,18 @@ class F0Finder:
                 "Out of memory on %s while finding f0; trying chunks of %.0f s.", self._device, seconds
             )
 
+    def load(self, names: Sequence[F0Method]) -> PitchMethod:
+        """The method of ``names``, whose networks are loaded now unless they are here."""
+        key = tuple(names)
+        if key not in self._methods:
+            self._methods[key] = method = load_pitch_methods(key, self._device)
+            self._prepare(method)
+        return self._methods[key]
+
     def forget(self) -> None:
         """Give back the memory of the networks; they are loaded again when they are wanted."""
         self._methods.clear()
         release_cached_memory(self._device)
-
-    def _method(self, names: tuple[F0Method, ...]) -> PitchMethod:
-        if names not in self._methods:
-            self._methods[names] = load_pitch_methods(names, self._device)
-        return self._methods[names]
 
 
 def shift_and_tune(f0_hz: Tensor, settings: ConversionSettings) -> tuple[Tensor, int]:

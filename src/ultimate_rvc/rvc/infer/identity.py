@@ -13,9 +13,9 @@ from ultimate_rvc.rvc.infer.encoder_choice import choose_encoder
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.pitch import resolve_auto
 from ultimate_rvc.rvc.pitch.rmvpe import rmvpe_file
-from ultimate_rvc.rvc.voice_file.read import read_voice_file
+from ultimate_rvc.rvc.voice_file.read import read_voice_metadata
 
-PIPELINE_VERSION = "3"  # raised whenever the same models and settings would sound different
+PIPELINE_VERSION = "4"  # raised whenever the same models and settings would sound different
 
 # The weights (or the algorithm) of these methods come with a package, so its version stands for them.
 _PITCH_PACKAGES = {
@@ -34,7 +34,7 @@ def conversion_identity(
 
     Raises as :meth:`Pipeline.open` does: a job that cannot be done is found out before it starts.
     """
-    metadata = read_voice_file(model_path).metadata
+    metadata = read_voice_metadata(model_path)
     encoder, folder = choose_encoder(metadata.embedder, metadata.embedder_recorded, settings, model_path.name)
     return {
         "pipeline": PIPELINE_VERSION,

@@ -33,20 +33,21 @@ from ultimate_rvc.rvc.infer.f0 import F0Finder, shift_and_tune, warn_of_ignored_
 from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.level import finish_level, mono_16k
 from ultimate_rvc.rvc.infer.opening import check_frame_rate, check_index, load_encoder, open_retriever
+from ultimate_rvc.rvc.infer.optimization.backends.opening import open_backend, with_backend_in_force
+from ultimate_rvc.rvc.infer.optimization.backends.torch_compile import CompiledRender
 from ultimate_rvc.rvc.infer.optimization.batching import ItemGenerators, bytes_per_frame, pad_batch
-from ultimate_rvc.rvc.infer.optimization.compilation import CompiledRender
 from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.feature_cache import audio_hash, open_feature_cache
 from ultimate_rvc.rvc.infer.optimization.precision import Precision
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
-from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for
 from ultimate_rvc.rvc.infer.retrieval import Retriever, blend_protected
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.vocal_features import VocalFeatures
 from ultimate_rvc.rvc.infer.windows import Recording, Window, plan_windows
 from ultimate_rvc.rvc.pitch.curve import coarse_pitch
+from ultimate_rvc.rvc.voice_file.onnx_synthesizer import OnnxSynthesizer
 from ultimate_rvc.rvc.voice_file.read import VoiceModel, load_voice_model
-from ultimate_rvc.switches import OptimizationConfig, config_for
+from ultimate_rvc.switches import TORCHS_OWN, OptimizationConfig, config_for
 
 LONG_SAMPLES = 60 * 16_000  # from here on the time to load a pitch network does not matter
 FEATURE_REPEAT = 2  # content frames come at 50 Hz, the synthesizer runs at 100 Hz
@@ -72,37 +73,42 @@ class Pipeline:
         optimization: OptimizationConfig | None = None,
     ) -> None:
         self.voice, self.encoder, self.retriever, self.device = voice, encoder, retriever, device
-        self.optimization = optimization or OptimizationConfig()
+        self.optimization = with_backend_in_force(optimization or OptimizationConfig(), device)
         self.profiler = PerformanceProfiler(self.optimization.enable_profiling, device)
         self.precision = Precision.for_config(self.optimization, device)
-        self.precision.prepare(voice.synthesizer)
+        if not isinstance(voice.synthesizer, OnnxSynthesizer):  # which computes in its file's own precision
+            self.precision.prepare(voice.synthesizer)
         for network in encoder.networks(voice.version):
             self.precision.prepare(network)
-            if self.optimization.fast_vocoder and device.type == "cpu":
+            if (
+                self.optimization.fast_vocoder
+                and device.type == "cpu"
+                and self.optimization.backend in TORCHS_OWN
+            ):
                 run_in_tiles(network)
         self.shifts_semitones: tuple[int, ...] = ()
         self._host_highpass = ScipyHighpass()
         self._device_highpass = TorchHighpass(device) if self.optimization.use_gpu_filter else None
-        self._f0 = F0Finder(device, skip_silence=self.optimization.skip_silence)
+        self.backend = open_backend(self.optimization, voice, encoder, device)
+        self.f0_finder = F0Finder(
+            device, skip_silence=self.optimization.skip_silence, prepare=self.backend.take_pitch
+        )
         self._features = VocalFeatures(
             encoder,
             voice.version,
             open_feature_cache() if self.optimization.feature_cache else None,
-            computation=f"{device.type} {self.precision.dtype}{' tf32' if self.precision.tf32 else ''}",
+            computation=f"{device.type} {self.precision.dtype}{' tf32' if self.precision.tf32 else ''}"
+            + self.backend.computation,
             device=device,
-            stage=self._stage,
+            stage=self.stage,
         )
-        self._render: VocoderRenderer | CompiledRender
-        self._render = renderer_for(self.optimization, device, half=self.precision.is_half)
-        if self.optimization.compile_model:
-            self._render = CompiledRender(device, self._render)
         self._driver = WindowDriver(
             self._convert_batch,
             device=device,
             precision=self.precision,
             retriever=retriever,
-            stage=self._stage,
-            batch_size=self.optimization.batch_size,
+            stage=self.stage,
+            batch_size=self.backend.batch_size,
             frame_bytes=bytes_per_frame(voice.synthesizer.config, voice.vocoder),
             skip_silence=self.optimization.skip_silence,
         )
@@ -141,8 +147,9 @@ class Pipeline:
 
     def warm_up(self) -> None:
         """Compile in the background what will be compiled, while something else is done."""
-        if isinstance(self._render, CompiledRender):
-            self._render.warm_up(self.voice.synthesizer, self.precision.stage)
+        synthesizer = self.voice.synthesizer
+        if isinstance(self.backend.render, CompiledRender) and not isinstance(synthesizer, OnnxSynthesizer):
+            self.backend.render.warm_up(synthesizer, self.precision.stage)
 
     def convert(
         self,
@@ -192,7 +199,7 @@ class Pipeline:
         try:
             prepared = [self._prepare(*recording, settings, progress) for recording in recordings]
             if sum(len(each.waveform_16k) for each in prepared) > LONG_SAMPLES and self.device.type == "cpu":
-                self._f0.forget()  # to load them again takes a second, and their room is needed now
+                self.f0_finder.forget()  # to load them again takes a second, and their room is needed now
             self.shifts_semitones = tuple(each.shift_semitones for each in prepared)
             skip_silence = self.optimization.skip_silence
             windows = [w for each in prepared for w in plan_windows(each, skip_silence=skip_silence)]
@@ -201,7 +208,7 @@ class Pipeline:
             for each, (waveform, sample_rate) in zip(prepared, recordings, strict=True):
                 samples = round(waveform.shape[-1] * self.voice.sample_rate / sample_rate)
                 converted = each.joiner.waveform[:samples].cpu().numpy()
-                with self._stage("level"):
+                with self.stage("level"):
                     outputs.append(
                         finish_level(converted, each.waveform_16k, self.voice.sample_rate, settings)
                     )
@@ -225,10 +232,10 @@ class Pipeline:
         self, waveform: FloatArray, sample_rate: int, settings: ConversionSettings, progress: Progress
     ) -> Recording:
         """Filter, pad, move to the device, find f0."""
-        with self._stage("resample"):
+        with self.stage("resample"):
             mono = mono_16k(waveform, sample_rate)
         audio = audio_hash(mono) if self.optimization.feature_cache else ""
-        with self._stage("filter"):
+        with self.stage("filter"):
             if self._device_highpass is None:
                 filtered = self._host_highpass.apply(torch.from_numpy(mono))
                 padded = pad_for_windows(filtered.to(self.device))
@@ -238,7 +245,9 @@ class Pipeline:
         f0_hz, shift = None, 0
         if self.voice.has_f0:
             methods = settings.f0_methods
-            found = self._features.f0_hz(audio, methods, lambda: self._f0.find(padded, methods, progress))
+            found = self._features.f0_hz(
+                audio, methods, lambda: self.f0_finder.find(padded, methods, progress)
+            )
             f0_hz, shift = shift_and_tune(found, settings)
         if self._device_highpass is not None:
             # Cuts, gaps and level are found on the host, from the same numbers in every configuration;
@@ -257,11 +266,11 @@ class Pipeline:
             [window.samples_16k for window in windows],
             recompute=recompute,
         )
-        with self._stage("retrieve"):
+        with self.stage("retrieve"):
             blended = [
                 self._retrieve(own, window, exact) for own, window in zip(features, windows, strict=True)
             ]
-        with self._stage("synthesize"):
+        with self.stage("synthesize"):
             rendered = self._synthesize(windows, blended)
         hop_length = self.voice.synthesizer.config.hop_length
         converted = [row[: window.frames * hop_length] for row, window in zip(rendered, windows, strict=True)]
@@ -292,7 +301,7 @@ class Pipeline:
 
         def render(*inputs: Any, **options: Any) -> Tensor:
             with self.profiler.stage("vocoder"):  # as exact as the stage it is part of
-                return self._render(*inputs, **options | {"wanted": wanted})
+                return self.backend.render(*inputs, **options | {"wanted": wanted})
 
         return self.voice.synthesizer.infer(
             padded,
@@ -307,7 +316,7 @@ class Pipeline:
         )
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        """Measured, and as exact as the configuration says for it."""
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what is done under ``name``, and let it be as exact as the configuration says."""
         with self.profiler.stage(name), self.precision.stage(name):
             yield

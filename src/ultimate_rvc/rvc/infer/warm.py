@@ -6,7 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ultimate_rvc.files import file_hash
+from ultimate_rvc.files import KnownHashes
 
 if TYPE_CHECKING:
     from ultimate_rvc.rvc.infer.pipeline import Pipeline
@@ -21,7 +21,7 @@ class WarmPipelines:
 
     def __init__(self) -> None:
         self._open: OrderedDict[tuple[object, ...], Pipeline] = OrderedDict()
-        self._hashes: dict[Path, tuple[tuple[int, int], str]] = {}
+        self._hashes = KnownHashes()
         self.opened = 0
         """How many were loaded so far."""
 
@@ -35,8 +35,8 @@ class WarmPipelines:
     ) -> Pipeline:
         """As :meth:`Pipeline.open`, but loads only what is not open."""
         key = (
-            self._content(model_path),
-            self._content(index_path),
+            self._hashes.of(model_path),
+            self._hashes.of(index_path),
             settings.embedder_model,
             settings.custom_embedder_model,
             optimization,
@@ -67,14 +67,3 @@ class WarmPipelines:
             del pipeline
             gc.collect()  # networks hold references to each other
             release_cached_memory(device)
-
-    def _content(self, path: Path | None) -> str:
-        """SHA-256, computed once for as long as size and time stay the same."""
-        if path is None or not path.is_file():
-            return "none"
-        status = path.stat()
-        fingerprint = (status.st_size, status.st_mtime_ns)
-        known = self._hashes.get(path)
-        if known is None or known[0] != fingerprint:
-            known = self._hashes[path] = (fingerprint, file_hash(path))
-        return known[1]

@@ -44,7 +44,7 @@ class Window:
     @property
     def samples_16k(self) -> Tensor:
         """Float32 ``(samples,)`` at 16 kHz, context included, on the device."""
-        samples = self.chunk.length + 2 * chunking.PAD_SAMPLES + chunking.ENCODER_TAIL
+        samples = self.chunk.length + 2 * self.chunk.pad + chunking.ENCODER_TAIL
         return self.recording.padded[self.chunk.start : self.chunk.start + samples]
 
     @property

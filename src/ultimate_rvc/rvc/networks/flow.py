@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
-from ultimate_rvc.rvc.networks.wavenet import WaveNet
+from ultimate_rvc.rvc.networks.wavenet import KERNEL_SIZE, WaveNet
 
 COUPLINGS = 4
 WAVENET_LAYERS = 3
+REACH_FRAMES = COUPLINGS * WAVENET_LAYERS * (KERNEL_SIZE // 2)  # to either side that a frame depends on
 
 
 class Flow(nn.Module):

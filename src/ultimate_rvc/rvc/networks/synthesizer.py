@@ -131,7 +131,7 @@ class Synthesizer(nn.Module):
         SettingError
             When a speaker does not exist.
         """
-        self._check_inputs(features, pitch, f0_hz, speaker_id)
+        check_inputs(self.config, self.has_f0, features, pitch, f0_hz, speaker_id)
         valid = _valid_frames(lengths, features.shape[1])
         speaker = self.speaker(speaker_id)
         latent = self.latent(features, pitch, speaker, Noise(noise_scale, generator), valid)
@@ -146,31 +146,51 @@ class Synthesizer(nn.Module):
         return vectors[..., None]
 
     def latent(
-        self, features: Tensor, pitch: Tensor | None, speaker: Tensor, noise: Noise, valid: Valid = None
+        self,
+        features: Tensor,
+        pitch: Tensor | None,
+        speaker: Tensor,
+        noise: Noise,
+        valid: Valid = None,
+        first: int = 0,
     ) -> Tensor:
-        """Return what the vocoder renders, (batch, inter_channels, frames)."""
+        """Return what the vocoder renders, (batch, inter_channels, frames - first).
+
+        The ``first`` frames are context for the text encoder alone; ``valid`` may not be given with them.
+        """
         mask = frame_mask(valid, features.shape[1], speaker)
         mean, log_deviation = self.enc_p(features.to(speaker.dtype), pitch, mask)
-        prior = noise.sample(mean, log_deviation)
+        prior = noise.sample(mean[..., first:], log_deviation[..., first:])
         latent: Tensor = self.flow(prior if mask is None else prior * mask, speaker, mask)
         return latent
 
-    def _check_inputs(
-        self, features: Tensor, pitch: Tensor | None, f0_hz: Tensor | None, speaker_id: Tensor
-    ) -> None:
-        if features.shape[-1] != self.config.phone_dim:
-            raise EncoderMismatchError(
-                f"The content encoder gives {features.shape[-1]} features per frame, but this voice was "
-                f"trained with {self.config.phone_dim}; choose the encoder it was trained with."
-            )
-        if (pitch is not None, f0_hz is not None) != (self.has_f0, self.has_f0):
-            raise ValueError("pitch and f0_hz belong to a voice with f0, and to no other")
-        on_host = speaker_id.device.type == "cpu"
-        if on_host and not 0 <= int(speaker_id.min()) <= int(speaker_id.max()) < self.config.speakers:
-            raise SettingError(
-                f"Speaker {int(speaker_id.max())} does not exist: this voice has speakers 0 to "
-                f"{self.config.speakers - 1}."
-            )
+
+def check_inputs(
+    config: SynthesizerConfig,
+    has_f0: bool,
+    features: Tensor,
+    pitch: Tensor | None,
+    f0_hz: Tensor | None,
+    speaker_id: Tensor,
+) -> None:
+    """Raise unless a voice can take these.
+
+    ``features`` (batch, frames, phone_dim), ``pitch`` and ``f0_hz`` (batch, frames), ``speaker_id`` (batch,); errors
+    as :meth:`Synthesizer.infer`.
+    """
+    if features.shape[-1] != config.phone_dim:
+        raise EncoderMismatchError(
+            f"The content encoder gives {features.shape[-1]} features per frame, but this voice was "
+            f"trained with {config.phone_dim}; choose the encoder it was trained with."
+        )
+    if (pitch is not None, f0_hz is not None) != (has_f0, has_f0):
+        raise ValueError("pitch and f0_hz belong to a voice with f0, and to no other")
+    on_host = speaker_id.device.type == "cpu"
+    if on_host and not 0 <= int(speaker_id.min()) <= int(speaker_id.max()) < config.speakers:
+        raise SettingError(
+            f"Speaker {int(speaker_id.max())} does not exist: this voice has speakers 0 to "
+            f"{config.speakers - 1}."
+        )
 
 
 def _valid_frames(lengths: Sequence[int] | None, frames: int) -> Valid:

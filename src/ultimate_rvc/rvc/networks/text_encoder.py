@@ -70,12 +70,13 @@ class RelativeAttention(nn.Module):
     """Self-attention over (batch, channels, frames) with learned vectors for distances within the window.
 
     Shaw et al., "Self-Attention with Relative Position Representations" (2018), heads sharing
-    one table. Only the band of ``RELATIVE_WINDOW`` frames to either side gets the extra terms, so the
-    band alone is gathered and scattered, and the matrix is worked through in blocks of rows.
+    one table. Only the band of ``RELATIVE_WINDOW`` frames to either side gets the extra terms, and the matrix is
+    worked through in blocks of rows.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
+        self.in_one_piece = False  # for exports: the number of blocks would be that of one length
         self.heads = heads
         self.head_channels = channels // heads
         table_shape, scale = (1, 2 * RELATIVE_WINDOW + 1, self.head_channels), self.head_channels**-0.5
@@ -92,10 +93,14 @@ class RelativeAttention(nn.Module):
         key = F.pad(self._split_heads(self.conv_k(hidden)), (0, 0, RELATIVE_WINDOW, RELATIVE_WINDOW))
         value = F.pad(self._split_heads(self.conv_v(hidden)), (0, 0, RELATIVE_WINDOW, RELATIVE_WINDOW))
         hidden_keys = self._hidden_keys(hidden, mask)
+        starts = [0] if self.in_one_piece else range(0, frames, QUERY_BLOCK)
         rows = [
-            self._attend(query[:, :, start : start + QUERY_BLOCK], start, key, value, hidden_keys)
-            for start in range(0, frames, QUERY_BLOCK)
-        ]
+            self._attend(
+                query if self.in_one_piece else query[:, :, start : start + QUERY_BLOCK],
+                start, key, value, hidden_keys,
+            )
+            for start in starts
+        ]  # fmt: skip
         attended = torch.cat(rows, dim=2).transpose(2, 3).reshape(batch, channels, frames)
         output: Tensor = self.conv_o(attended)
         return output
@@ -111,15 +116,30 @@ class RelativeAttention(nn.Module):
         return F.pad(inside, (RELATIVE_WINDOW, RELATIVE_WINDOW))[:, None] == 0
 
     def _attend(self, query: Tensor, start: int, key: Tensor, value: Tensor, hidden_keys: Tensor) -> Tensor:
-        rows = query.shape[2]
         scores = query @ key.transpose(2, 3)
-        # Row i and distance r meet in column i + r of the widened matrix.
-        band = torch.arange(2 * RELATIVE_WINDOW + 1, device=query.device)
-        columns = band + torch.arange(start, start + rows, device=query.device)[:, None]
-        columns = columns.expand(*scores.shape[:2], -1, -1)
-        scores.scatter_add_(-1, columns, query @ self.emb_rel_k[0].T)
+        scores += _banded(query @ self.emb_rel_k[0].T, start, scores.shape[3])
         weights = torch.softmax(scores.masked_fill_(hidden_keys, -torch.inf), dim=-1)
-        return weights @ value + weights.gather(-1, columns) @ self.emb_rel_v[0]
+        return weights @ value + _band_of(weights, start) @ self.emb_rel_v[0]
+
+
+def _banded(band: Tensor, start: int, columns: int) -> Tensor:
+    """A matrix that is zero but for a diagonal band: row i and distance r meet in column start + i + r.
+
+    ``(batch, heads, rows, distances)`` to ``(batch, heads, rows, columns)``. Rows that are one too long and lie
+    behind one another in memory are, cut anew, rows that each begin one place later: so nothing is scattered.
+    """
+    rows, distances = band.shape[2:]
+    rest = band.new_zeros(*band.shape[:3], columns + 1 - distances - start)
+    long = torch.cat((F.pad(band, (start, 0)), rest), dim=3)
+    return long.flatten(2)[:, :, : rows * columns].reshape(*band.shape[:2], rows, columns)
+
+
+def _band_of(matrix: Tensor, start: int) -> Tensor:
+    """The band that ``_banded`` puts into a matrix: ``(batch, heads, rows, columns)`` to ``(..., distances)``."""
+    rows, columns = matrix.shape[2:]
+    rest = matrix.new_zeros(*matrix.shape[:2], rows)
+    long = torch.cat((matrix.flatten(2), rest), dim=2).reshape(*matrix.shape[:2], rows, columns + 1)
+    return long[..., start : start + 2 * RELATIVE_WINDOW + 1]
 
 
 class FeedForward(nn.Module):

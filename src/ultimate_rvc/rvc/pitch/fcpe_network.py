@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 KERNEL_FRAMES = 31
 GROUPS = 4
@@ -25,13 +27,32 @@ class Transposed(nn.Module):
         return frames.transpose(1, 2)
 
 
+class DepthwiseConv(nn.Conv1d):
+    """A convolution of each channel by itself; ``(b, c, t)`` to the same.
+
+    oneDNN has a fast way for planes whose channels lie beside each other, and no fast one for lines: seven times
+    as long for the same numbers, a third of the whole network.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        if frames.device.type != "cpu":
+            return super().forward(frames)
+        planes = frames[..., None].contiguous(memory_format=torch.channels_last)
+        padding = (self.kernel_size[0] // 2, 0)
+        convolved = F.conv2d(planes, self.weight[..., None], self.bias, padding=padding, groups=self.groups)
+        return convolved[..., 0]
+
+
 class ConformerLayer(nn.Module):
     """The convolution module of a conformer, added to its input; ``(b, t, c)`` to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         inner = CONFORMER_EXPANSION * width
-        depthwise = nn.Conv1d(inner, inner, KERNEL_FRAMES, padding=KERNEL_FRAMES // 2, groups=inner)
+        depthwise = DepthwiseConv(inner, KERNEL_FRAMES)
         layers = nn.Sequential(
             nn.LayerNorm(width),
             Transposed(),

@@ -21,15 +21,15 @@ class MedianPitch:
     """
 
     def __init__(self, methods: Sequence[PitchMethod]) -> None:
-        self._methods = tuple(methods)
-        self.name = "+".join(method.name for method in self._methods)
-        self.context_seconds = max(method.context_seconds for method in self._methods)
+        self.methods = tuple(methods)
+        self.name = "+".join(method.name for method in self.methods)
+        self.context_seconds = max(method.context_seconds for method in self.methods)
 
     def for_recording(self, waveform_16k: Tensor) -> MedianPitch:
-        return MedianPitch([method.for_recording(waveform_16k) for method in self._methods])
+        return MedianPitch([method.for_recording(waveform_16k) for method in self.methods])
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:
-        return median_f0(torch.stack([method.f0_hz(waveform_16k) for method in self._methods]))
+        return median_f0(torch.stack([method.f0_hz(waveform_16k) for method in self.methods]))
 
 
 def median_f0(candidates_hz: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class Rmvpe:
         network.fold_batch_norms()
         if self._device.type == "cpu":
             _move_to_memory(network)
-        self._network = network.to(self._device)
+        self.network = network.to(self._device)
         self._log_mel = LogMel(f_min_hz=30, f_max_hz=8000, htk=True).to(self._device)
 
     def for_recording(self, waveform_16k: Tensor) -> Rmvpe:
@@ -56,7 +56,7 @@ class Rmvpe:
         log_mel = self._log_mel(waveform_16k.to(self._device, torch.float32))
         frames = log_mel.shape[1]
         log_mel = log_mel[:, _mirrored_frames(frames, self._device)]
-        salience: Tensor = self._network(log_mel[None])[0, :frames]
+        salience: Tensor = self.network(log_mel[None])[0, :frames]
         return salience
 
     def f0_hz(self, waveform_16k: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
 from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice, TrainingSettings
 from ultimate_rvc.rvc.train.sizes import SpectrogramSizes, named_config, size_here, spectrogram_sizes
 from ultimate_rvc.rvc.train.tables import DataDescription
+from ultimate_rvc.rvc.voice_file.onnx_voice import is_onnx_file
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.torch_file import open_torch_file
 
@@ -129,7 +130,7 @@ def _load_discriminators(discriminators: Discriminators, path: Path) -> str:
 
 def _training_state(path: Path) -> dict[str, Tensor] | None:
     """The ``model`` of a ``G`` or ``D`` file; None for any other kind of file."""
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() == ".safetensors" or is_onnx_file(path):
         return None
     content: Any = open_torch_file(path).content
     model = content.get("model") if isinstance(content, dict) else None

@@ -37,6 +37,8 @@ class Dialect(StrEnum):
     RVC_NEXT = "rvc-next"
     TRAINING = "training checkpoint"
     SAFETENSORS = "safetensors"
+    ONNX = "ONNX, as RVC-WebUI exports it"
+    VC_CLIENT_ONNX = "ONNX, as w-okada's voice-changer exports it"
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,11 @@ def describe(
             f"The file says {width} features per frame, but its weights work on {phone_dim}; they decide."
         )
     _check_vocoder(values.get("vocoder"), vocoder, warnings)
-    embedder = _text(values.get("embedder_model")) or _webui_embedder(values)
-    _check_output_layer(values.get("embedder_output_layer"), embedder, phone_dim)
+    embedder = _text(values.get("embedder_model")) or webui_embedder(values)
+    check_output_layer(values.get("embedder_output_layer"), embedder, phone_dim)
     return VoiceMetadata(
         config=sizes,
-        version=_version_of(values.get("version"), phone_dim, warnings),
+        version=version_of(values.get("version"), phone_dim, warnings),
         has_f0=has_f0,
         vocoder=vocoder,
         speakers=_speakers(values.get("speaker_info"), sizes.speakers),
@@ -166,7 +168,7 @@ def vocoder_of(state: Mapping[str, Tensor]) -> Vocoder:
     return Vocoder.HIFI_GAN
 
 
-def _webui_embedder(values: Mapping[str, object]) -> str | None:
+def webui_embedder(values: Mapping[str, object]) -> str | None:
     """The encoder that rvc-webui and its forks record, by the name that it has here.
 
     They call it after the width of its features too (``contentvec768``), which the weights tell.
@@ -178,7 +180,7 @@ def _webui_embedder(values: Mapping[str, object]) -> str | None:
     return WEBUI_EMBEDDERS.get(name, name)
 
 
-def _check_output_layer(layer: object, embedder: str | None, phone_dim: int) -> None:
+def check_output_layer(layer: object, embedder: str | None, phone_dim: int) -> None:
     """Refuse features of a layer that no encoder here gives; they are as wide as the usual ones."""
     usual = OUTPUT_LAYERS.get(phone_dim)
     if usual is not None and isinstance(layer, int) and layer != usual:
@@ -188,7 +190,7 @@ def _check_output_layer(layer: object, embedder: str | None, phone_dim: int) -> 
         )
 
 
-def _version_of(recorded: object, phone_dim: int, warnings: list[str]) -> VoiceVersion:
+def version_of(recorded: object, phone_dim: int, warnings: list[str]) -> VoiceVersion:
     """v1 works on 256 features per frame, v2 on 768; other encoders' widths go by the record."""
     by_width = {V1_PHONE_DIM: VoiceVersion.V1, V2_PHONE_DIM: VoiceVersion.V2}.get(phone_dim)
     named = next((version for version in VoiceVersion if version == recorded), None)

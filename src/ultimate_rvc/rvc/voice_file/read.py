@@ -8,6 +8,7 @@ Ultimate RVC              as Applio; some values are members of its own enumerat
 rvc-next                  as the original, and ``speaker_info, f0_median``
 Training (``G_*.pth``)    ``model, optimizer, iteration, ...``: no sizes, they are inferred
 safetensors               the weights; everything else as JSON in the header's metadata
+ONNX (``.onnx``)          a whole network, see :mod:`~ultimate_rvc.rvc.voice_file.onnx_voice`
 ========================  =====================================================================
 
 Weights keep their ``weight_g``/``weight_v`` pairs in a :class:`VoiceFile`, as other tools expect
@@ -39,6 +40,8 @@ from ultimate_rvc.rvc.voice_file.describe import (
 )
 from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
 from ultimate_rvc.rvc.voice_file.network import fill, fitting_network
+from ultimate_rvc.rvc.voice_file.onnx_synthesizer import OnnxSynthesizer
+from ultimate_rvc.rvc.voice_file.onnx_voice import is_onnx_file, read_onnx_voice
 from ultimate_rvc.rvc.voice_file.torch_file import ULTIMATE_RVC_ENUMS, map_file, open_torch_file
 from ultimate_rvc.rvc.voice_file.training_checkpoint import infer_config
 from ultimate_rvc.rvc.voice_file.zip_directory import ZIP_SIGNATURE
@@ -57,7 +60,7 @@ class VoiceModel:
     """A voice ready to be used."""
 
     metadata: VoiceMetadata
-    synthesizer: Synthesizer
+    synthesizer: Synthesizer | OnnxSynthesizer
 
     @property
     def sample_rate(self) -> int:
@@ -106,9 +109,27 @@ def read_voice_file(path: Path, *, sample_rate: int | None = None) -> VoiceFile:
     Raises
     ------
     VoiceFileError
-        The file is missing, damaged, no voice, or asks to run something: one sentence that names it.
+        The file is missing, damaged, no voice, or asks to run something: one sentence that names it. So
+        is a voice in ONNX, whose weights cannot be taken out.
     """
+    if is_onnx_file(path):
+        read_onnx_voice(path)  # one that is damaged, or no voice, is told so
+        raise VoiceFileError(
+            f"{path} is an ONNX voice, which can only convert; to train from it, blend it or export it, take "
+            "the .pth that it was made of."
+        )
     return _read_fitting(path, sample_rate)[0]
+
+
+def read_voice_metadata(path: Path) -> VoiceMetadata:
+    """What a voice of any dialect, ONNX included, tells of itself; nothing in it is ever executed.
+
+    Raises
+    ------
+    VoiceFileError
+        The file is missing, damaged, no voice, or not safe to use: one sentence that names it.
+    """
+    return read_onnx_voice(path).metadata if is_onnx_file(path) else _read_fitting(path)[0].metadata
 
 
 def load_voice_model(path: Path, device: torch.device | str = "cpu") -> VoiceModel:
@@ -118,8 +139,11 @@ def load_voice_model(path: Path, device: torch.device | str = "cpu") -> VoiceMod
     ------
     VoiceFileError
         As :func:`read_voice_file`; also when a layer is missing, unexpected or of another shape, and
-        when a weight is not a number.
+        when a weight is not a number, and when ONNX Runtime cannot run a voice in ONNX.
     """
+    if is_onnx_file(path):
+        onnx_voice = read_onnx_voice(path)
+        return VoiceModel(onnx_voice.metadata, OnnxSynthesizer(onnx_voice, device))
     voice, network = _read_fitting(path)
     try:
         return VoiceModel(voice.metadata, fill(network, voice.state).to(device))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultimate_rvc.errors import SpeechError, first_line
+from ultimate_rvc.onnx_session import CPU_PROVIDER, open_session
 from ultimate_rvc.speech.engines import Speaker
 from ultimate_rvc.speech.kokoro import files
 from ultimate_rvc.speech.kokoro.files import Voice
@@ -103,13 +104,9 @@ def _spoken(tokens: list[int], styles: FloatArray, rate: float) -> FloatArray:
 @lru_cache(maxsize=1)
 def _session(sha256: str) -> Any:
     """The network of that content; loading it takes a second or two."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     content = files.network_bytes()
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return open_session(content, [CPU_PROVIDER])
     except Exception as error:  # onnxruntime's own have no common class
         raise SpeechError(f"onnxruntime cannot load the network of Kokoro: {first_line(error)}") from error
 

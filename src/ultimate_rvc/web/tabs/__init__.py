@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.tabs import convert, cover, jobs, settings, speech, train, voices
+from ultimate_rvc.web.tabs import convert, cover, jobs, live, settings, speech, train, voices
 
 TABS: dict[str, Callable[[Desk], Sequence[JobPanel]]] = {
     "cover": cover.build,
     "convert": convert.build,
     "speech": speech.build,
+    "live": live.build,
     "voices": voices.build,
     "train": train.build,
     "jobs": jobs.build,

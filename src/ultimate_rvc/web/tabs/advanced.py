@@ -15,9 +15,11 @@ from ultimate_rvc.settings import settings_of
 from ultimate_rvc.speech.engines import open_engine
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.controls import Control, Form
-from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET, Follower
-from ultimate_rvc.web.voice_choice import checked_voice, voice_names
+from ultimate_rvc.web.suggestion import Heard, pitch_form
+from ultimate_rvc.web.voice_choice import checked_voice
+from ultimate_rvc.work.foreign import voice_names
 from ultimate_rvc.work.requests import ConvertRequest, SpeechRequest
 
 KEPT, LEADS = "", "\0lead"
@@ -68,6 +70,8 @@ class CoverForm:
         cover = self.form.read(rest)
         if not effects:
             cover["effects"] = None
+        if backing is None:
+            raise problem(self.desk.texts, self.desk.texts("error.no_backing_voice"))
         if backing == KEPT:
             cover["backing"] = None
         else:
@@ -103,11 +107,11 @@ def _backing_of(cover: Mapping[str, Any]) -> str:
     return KEPT if backing is None else backing.get("voice") or LEADS
 
 
-def cover_form(desk: Desk, given: Mapping[str, Any]) -> CoverForm:
+def cover_form(desk: Desk, given: Mapping[str, Any], heard: Heard) -> CoverForm:
     """Lay out every setting of a cover but its quality, all but pitch folded, with the values of ``given``."""
     texts = desk.texts
     parts = _cover_parts()
-    forms = [controls.lay_out(desk, parts["pitch"], given)]
+    forms = [pitch_form(desk, parts["pitch"], heard, given)]
     with gr.Accordion(texts("advanced.title"), open=False):
         gr.Markdown(texts("advanced.info"), elem_classes="hint")
         forms += [folded(desk, name, parts[name], given) for name in ("conversion", "stems")]
@@ -134,12 +138,12 @@ def _cover_parts() -> dict[str, list[Control]]:
     return controls.groups(CoverSettings, COVER_FOLDS, leave_out=("optimization", "backing.voice"))
 
 
-def convert_form(desk: Desk) -> Form:
+def convert_form(desk: Desk, heard: Heard) -> Form:
     """Lay out every setting of a conversion of files, all but pitch and format folded."""
     parts = controls.groups(ConvertRequest, CONVERT_FOLDS)
     audio_format, *output = parts["output"]
     return controls.joined(
-        controls.lay_out(desk, parts["pitch"]),
+        pitch_form(desk, parts["pitch"], heard),
         folded(desk, "conversion", parts["conversion"]),
         controls.lay_out(desk, [audio_format]),
         folded(desk, "output", output),
@@ -152,7 +156,7 @@ def speech_form(desk: Desk) -> Form:
     audio_format, *output = parts["output"]
     return controls.joined(
         speaker_form(desk),
-        controls.lay_out(desk, parts["pitch"]),
+        pitch_form(desk, parts["pitch"], heard=None),
         controls.lay_out(desk, parts["reading"]),
         folded(desk, "text", parts["text"]),
         folded(desk, "conversion", parts["conversion"]),
@@ -199,13 +203,16 @@ def _backing(desk: Desk, chosen: str) -> gr.Dropdown:
     dropdown = gr.Dropdown(
         choices(),
         value=chosen,
+        allow_custom_value=True,
         **texts.labelled("setting.backing"),
         elem_classes=controls.css_class(settings_of(BackingVoice)["voice"]),
     )
 
     def read_again(chosen: str) -> list[Any]:
         known = choices()
-        return [gr.Dropdown(known, value=chosen if chosen in [value for _, value in known] else KEPT)]
+        if chosen in [value for _, value in known]:
+            return [gr.Dropdown(known, value=chosen, info=texts("setting.backing.info"))]
+        return [gr.Dropdown(known, value=None, info=texts("error.voice_gone", name=chosen or ""))]
 
     desk.library_followers.append(Follower(read_again, [dropdown], [dropdown]))
     return dropdown

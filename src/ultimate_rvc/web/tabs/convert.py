@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.outside import files_there
 from ultimate_rvc.web import display
-from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.action_button import ActionButton, action_bar
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.players import files_there, player
+from ultimate_rvc.web.players import Sound, player_place, player_update
+from ultimate_rvc.web.sources import is_uploaded
+from ultimate_rvc.web.suggestion import Heard
 from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 
@@ -27,13 +31,20 @@ def build(desk: Desk) -> list[JobPanel]:
                 type="filepath", height=170, elem_classes="drop",
             )  # fmt: skip
             voice = voice_dropdown(desk)
-            form = advanced.convert_form(desk)
-            go = ActionButton(desk, texts("convert.go"), variant="primary", size="lg")
+            form = advanced.convert_form(desk, Heard(files, voice, whole_octaves=False))
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, _is_ours, texts("convert.empty"))
             outputs = _result(desk)
+    with action_bar():
+        go = ActionButton(desk, texts("convert.go"), variant="primary", size="lg")
+        panel = JobPanel(desk, _is_ours, "")
     panel.shows(outputs, lambda job: _shown(desk, job))
     panel.connect()
+    _, choice, heard, *_ = outputs
+
+    def hear(path: str | None, job_id: int | None) -> gr.HTML:
+        return _compared(desk, panel.find(job_id), Path(path) if path else None)
+
+    choice.input(desk.told(hear), [choice, panel.job_id], heard, **QUIET)
     follow_preset(desk, voice, form)
 
     def start(
@@ -60,25 +71,41 @@ def _is_ours(job: Job) -> bool:
 
 def _result(desk: Desk) -> list[Any]:
     texts = desk.texts
+    empty = gr.HTML(display.nothing_yet(texts("convert.empty")), padding=False)
     choice = gr.Dropdown([], **texts.labelled("convert.choice"), visible=False)
-    heard = player(texts("convert.result.label"))
-    told = gr.HTML(visible=False, padding=False)
+    heard = player_place()
     results = gr.File(
         label=texts("convert.results.label"), file_count="multiple", interactive=False, visible=False
     )
+    with gr.Accordion(texts("job.more"), open=False, visible=False) as more:
+        told = gr.HTML(padding=False)
+    return [empty, choice, heard, results, more, told]
 
-    choice.change(lambda path: gr.Audio(value=path), choice, heard, **QUIET)
-    return [choice, heard, told, results]
+
+def _compared(desk: Desk, job: Job | None, path: Path | None) -> gr.HTML:
+    """A result beside its source, as far as that is a file which the page may give."""
+    if path is None:
+        return player_update([], desk.texts)
+    pairs = job.result.facts.get("converted", ()) if job is not None and job.result is not None else ()
+    source = next((Path(each["source"]) for each in pairs if Path(each["output"]) == path), None)
+    sounds = [Sound(desk.texts("convert.made"), path)]
+    if source is not None and is_uploaded(source) and source.is_file():
+        sounds.append(Sound(desk.texts("player.original"), source))
+    return player_update(sounds, desk.texts, path.stem)
 
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
     paths = [file.path for file in files_there(job)]
-    parts = (display.facts, display.converted, display.stage_times)
+    parts = (display.converted, display.facts, display.stage_times)
     told = "".join(part(job, desk.texts) for part in parts) if job is not None else ""
-    first = str(paths[0]) if paths else None
+    first = paths[0] if paths else None
     return [
-        gr.Dropdown([(path.name, str(path)) for path in paths], value=first, visible=len(paths) > 1),
-        gr.Audio(value=first, visible=bool(paths)),
-        gr.HTML(told, visible=bool(told)),
-        gr.File(value=[str(path) for path in paths] or None, visible=bool(paths)),
+        gr.HTML(visible=first is None),
+        gr.Dropdown(
+            [(path.name, str(path)) for path in paths], value=first and str(first), visible=len(paths) > 1
+        ),
+        _compared(desk, job, first),
+        gr.File(value=[str(path) for path in paths] if len(paths) > 1 else None, visible=len(paths) > 1),
+        gr.Accordion(visible=bool(told)),
+        told,
     ]

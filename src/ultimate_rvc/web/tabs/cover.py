@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
 
+from ultimate_rvc.covers.sources import DEMO_FILE
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.paths import output_dir, packaged_assets_dir
 from ultimate_rvc.settings_files import COVER_PART
 from ultimate_rvc.web import display, outlook
-from ultimate_rvc.web.action_button import ActionButton
-from ultimate_rvc.web.desk import Desk
+from ultimate_rvc.web.action_button import ActionButton, action_bar
+from ultimate_rvc.web.desk import Desk, problem
+from ultimate_rvc.web.endpoints_voices import EXPORTS
 from ultimate_rvc.web.missing import MissingFooter
 from ultimate_rvc.web.panel import JobPanel, of_kind
-from ultimate_rvc.web.players import MOST_STEMS, cover_file, player, stems
+from ultimate_rvc.web.players import Sound, mixer, player, player_place, player_update
+from ultimate_rvc.web.server import SAMPLE_COVER
 from ultimate_rvc.web.sources import song_sources
+from ultimate_rvc.web.stems import cover_file, original, stems, zip_stems
+from ultimate_rvc.web.suggestion import Heard
 from ultimate_rvc.web.tabs import advanced, melody, steps
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 from ultimate_rvc.work.settings_parts import file_part
@@ -33,6 +40,7 @@ def build(desk: Desk) -> list[JobPanel]:
 
 def _at_once(desk: Desk) -> JobPanel:
     texts = desk.texts
+    panel = JobPanel(desk, of_kind("cover"), "", later=True)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             song = gr.File(
@@ -43,24 +51,29 @@ def _at_once(desk: Desk) -> JobPanel:
                 height=170,
                 elem_classes="drop",
             )
-            link = gr.Textbox("", **texts.labelled("cover.link"), placeholder="https://", max_lines=1)
             demo = gr.Button(texts("cover.demo"), size="sm", elem_classes="quiet-button")
+            link = gr.Textbox("", **texts.labelled("cover.link"), placeholder="https://", max_lines=1)
             voice = voice_dropdown(desk)
             given = file_part(COVER_PART)
-            folded = advanced.cover_form(desk, given)
+            folded = advanced.cover_form(desk, given, Heard(song, voice, whole_octaves=True))
         with gr.Column(scale=6, min_width=320):
-            form = advanced.with_quality(folded, given)
-            estimate = outlook.estimate_line(desk)
-            generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
+            outputs = [*_result(desk, panel), *melody.melody(desk, panel)]
             footer = MissingFooter(desk)
-            panel = JobPanel(desk, of_kind("cover"), texts("cover.empty"))
-            outputs = [*_result(desk), *melody.melody(desk, panel)]
+    with action_bar():
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=280):
+                form = advanced.with_quality(folded, given)
+            with gr.Column(scale=1, min_width=180):
+                generate = ActionButton(desk, texts("cover.generate"), variant="primary", size="lg")
+        estimate = outlook.estimate_line(desk)
+        panel.place()
     panel.shows(outputs, lambda job: [*_shown(desk, job), *melody.shown(job)])
     panel.connect()
     outlook.follow(desk, estimate, footer, panel, form, song, link, voice)
-    demo.click(lambda: (None, "demo"), None, [song, link], concurrency_limit=None, api_visibility="private")
+    demo.click(_demo, None, [song, link], concurrency_limit=None, api_visibility="private")
     desk.forms[COVER_PART] = form
     follow_preset(desk, voice, form.form)
+    desk.voice_fields["cover"] = voice
 
     def start(
         uploads: list[str] | None, link: str, name: str | None, client: str, optimization: dict[str, Any],
@@ -78,27 +91,64 @@ def _at_once(desk: Desk) -> JobPanel:
     return panel
 
 
-def _result(desk: Desk) -> list[Any]:
+def _demo() -> list[Any]:
+    """The demo song as a file like any other, to be heard or taken out again."""
+    return [[str(packaged_assets_dir() / DEMO_FILE)], ""]
+
+
+def _result(desk: Desk, panel: JobPanel) -> list[Any]:
+    """The cover first, then its stems, then what only some want to know."""
     texts = desk.texts
-    cover = player(texts("cover.result.label"), elem_id="cover-result")
-    told = gr.HTML(visible=False, padding=False)
+    cover = player_place(elem_id="cover-result")
+    sample = gr.HTML(_sample(desk), padding=False)
     with gr.Accordion(texts("cover.stems.label"), open=False, visible=False) as folder:
         gr.Markdown(texts("cover.stems.info"), elem_classes="hint")
-        players = [player() for _ in range(MOST_STEMS)]
-    return [cover, told, folder, *players]
+        board = gr.HTML(padding=False)
+        zipped = ActionButton(desk, texts("cover.stems.zip"), size="sm")
+        archive = gr.File(label=texts("cover.stems.zipped"), interactive=False, visible=False)
+    with gr.Accordion(texts("job.more"), open=False, visible=False) as more:
+        told = gr.HTML(padding=False)
+    zipped.runs(lambda job_id: _zipped(desk, panel.find(job_id)), panel.job_id, archive)
+    return [cover, sample, folder, board, archive, more, told]
+
+
+def _sample(desk: Desk) -> str:
+    """A cover to hear before one's own: the demo song by the starter voice."""
+    texts, folder = desk.texts, packaged_assets_dir()
+    sounds = [
+        Sound(texts("cover.result.label"), folder / SAMPLE_COVER),
+        Sound(texts("player.original"), folder / DEMO_FILE),
+    ]
+    return (
+        f'<div class="sample"><p class="hint">{escape(texts("cover.sample"))}</p>'
+        f"{player(sounds, texts, texts('cover.sample.title'))}</div>"
+    )
 
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
     """What ``_result`` becomes for a finished job."""
-    path = cover_file(job)
-    found = stems(job, desk.texts)
+    path, song = cover_file(job), original(job)
+    sounds = [Sound(desk.texts("cover.result.label"), path)] if path else []
+    if sounds and song:
+        sounds.append(Sound(desk.texts("player.original"), song))
+    tracks = stems(job, desk.texts)
     told = display.told(job, desk.texts)
-    players = [
-        gr.Audio(value=str(path), label=label, visible=True) for label, path in found
-    ] + [gr.Audio(value=None, visible=False)] * (MOST_STEMS - len(found))  # fmt: skip
     return [
-        gr.Audio(value=str(path) if path else None, visible=path is not None),
-        gr.HTML(told, visible=bool(told)),
-        gr.Accordion(visible=bool(found)),
-        *players,
+        player_update(sounds, desk.texts, path.stem if path else ""),
+        gr.HTML(visible=not sounds),
+        gr.Accordion(visible=bool(tracks), open=False),
+        mixer(tracks, desk.texts),
+        gr.File(value=None, visible=False),
+        gr.Accordion(visible=bool(told)),
+        told,
     ]
+
+
+def _zipped(desk: Desk, job: Job | None) -> gr.File:
+    """All stems in one file."""
+    tracks = stems(job, desk.texts)
+    if job is None or not tracks:
+        raise problem(desk.texts, desk.texts("error.no_stems"))
+    cover = cover_file(job)
+    name = cover.stem if cover else f"job {job.id}"
+    return gr.File(value=str(zip_stems(tracks, output_dir() / EXPORTS, name)), visible=True)

@@ -1,4 +1,4 @@
-"""Settings: how work is computed, named settings files, models, folders, language."""
+"""Settings: models, what the machine does, how work is computed, named settings files, folders, language."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import gradio as gr
 from ultimate_rvc import paths
 from ultimate_rvc.web.desk import Desk
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.tabs import settings_models, settings_switches
-from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, languages, load_texts
+from ultimate_rvc.web.tabs import settings_machine, settings_models, settings_switches
+from ultimate_rvc.web.texts import language_links
 
 FOLDERS = {
     "voices": paths.voice_models_dir,
@@ -23,27 +23,24 @@ FOLDERS = {
 
 
 def build(desk: Desk) -> list[JobPanel]:
-    """Lay out the tab."""
+    """Lay out the tab: models first, then what the machine does, then how it is computed."""
     texts = desk.texts
     with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=320):
-            settings_switches.build(desk)
-        with gr.Column(scale=6, min_width=320):
+        with gr.Column(scale=7, min_width=320):
+            gr.HTML(f"<h3>{escape(texts('settings.models'))}</h3>", padding=False, elem_classes="part")
             panel = settings_models.build(desk)
-            gr.HTML(_languages(desk), padding=False)
+        with gr.Column(scale=5, min_width=320):
+            gr.HTML(f"<h3>{escape(texts('settings.machine'))}</h3>", padding=False, elem_classes="part")
+            settings_machine.build(desk)
+            settings_switches.build(desk)
             if desk.server.is_local:  # the layout of the machine is nobody else's business
                 with gr.Accordion(texts("settings.folders"), open=False):
                     gr.HTML(_folders(desk), padding=False)
+            gr.HTML(
+                f'<p class="languages"><b>{escape(texts("language.label"))}</b> {language_links(texts)}</p>',
+                padding=False,
+            )
     return [panel]
-
-
-def _languages(desk: Desk) -> str:
-    links = " ".join(
-        f'<a href="/{"" if language == DEFAULT_LANGUAGE else language}" data-language="{language}">'
-        f"{escape(load_texts(language)('language.name'))}</a>"
-        for language in languages()
-    )
-    return f'<p class="languages"><b>{escape(desk.texts("language.label"))}</b> {links}</p>'
 
 
 def _folders(desk: Desk) -> str:

@@ -1,78 +1,84 @@
-"""Models that can be downloaded: which are here, fetch, check, remove."""
+"""Models that can be downloaded: what each is for, which are here, fetch, check, remove."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from ultimate_rvc.assets import manage
-from ultimate_rvc.assets.registry import AssetKind
 from ultimate_rvc.web import display
-from ultimate_rvc.web.action_button import ActionButton, ProblemLine
+from ultimate_rvc.web.action_button import ProblemLine
 from ultimate_rvc.web.desk import Desk, problem
-from ultimate_rvc.web.following import Follower
+from ultimate_rvc.web.following import QUIET, Follower
+from ultimate_rvc.web.model_list import BUTTON_CLICKS, CHECK, GET, REMOVE, ModelList
 from ultimate_rvc.web.panel import JobPanel, of_kind
+
+KIND = "download"
 
 
 def build(desk: Desk) -> JobPanel:
-    """Lay out the list and its buttons."""
+    """Lay out the list; each row has its buttons."""
     texts = desk.texts
-    kind = gr.Dropdown(
-        [(texts(f"asset_kind.{word}"), word.value) for word in AssetKind], value=AssetKind.ENCODER.value,
-        **texts.labelled("models.kind"),
-    )  # fmt: skip
-    names = gr.CheckboxGroup([], **texts.labelled("models.names"))
-    line = ProblemLine(desk, later=True)
-    with gr.Row():
-        download = ActionButton(desk, texts("models.download"), line, variant="primary")
-        verify = ActionButton(desk, texts("models.verify"), line)
-        remove = ActionButton(desk, texts("models.remove"), line, variant="stop")
-    line.place()
-    panel = JobPanel(desk, of_kind("download"), "")
-    ended = gr.State(0)
-    panel.shows([ended], lambda job: [job.id if job is not None else 0])
+    line = ProblemLine(desk)
+    panel = JobPanel(desk, of_kind(KIND), "")
     panel.connect()
-    desk_kind: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    needed = gr.HTML(js_on_load=BUTTON_CLICKS, padding=False)
+    with gr.Accordion(texts("models.all"), open=False):
+        others = gr.HTML(js_on_load=BUTTON_CLICKS, padding=False)
+    lists, seen, wish = [needed, others], gr.State([]), gr.State({})
 
-    def look(kind: str) -> list[Any]:
-        choices = [
-            (
-                f"{report.name} · {display.megabytes(report.bytes)} · {texts(f'asset_state.{report.state}')}",
-                report.name,
-            )
-            for report in manage.list_assets([AssetKind(kind)])
-        ]
-        return [gr.CheckboxGroup(choices, value=[])]
+    def look() -> list[Any]:
+        reports = {report.name: report for report in manage.list_assets()}
+        shown = ModelList(texts, reports, _coming(desk), can_remove=desk.server.is_local)
+        return [shown.needed(), shown.others()]
 
-    def start(names: list[str], client: str) -> int:
-        return desk.submit("download", {"names": _some(desk, names)}, client).id
+    def look_at_downloads(seen: object) -> list[Any]:
+        """Look again only where a download has begun or ended: every model is looked for on the disk."""
+        now = [[job.id, job.state.is_finished] for job in desk.queue.list() if job.kind == KIND]
+        return [gr.skip()] * 3 if now == seen else [now, *look()]
 
-    def check(names: list[str], kind: str) -> list[Any]:
-        reports = manage.verify_assets(_some(desk, names))
-        bad = [report.name for report in reports if report.state is not manage.AssetState.PRESENT]
-        if bad:
-            gr.Warning(texts("models.damaged", names=", ".join(bad)))
-        else:
-            gr.Info(texts("models.sound"))
-        return look(kind)
+    def picked(event: gr.EventData) -> dict[str, Any]:
+        return event._data if isinstance(event._data, dict) else {}
 
-    def take_away(names: list[str], kind: str) -> list[Any]:
-        if not desk.server.is_local:
-            raise problem(texts, texts("error.local_only"))
-        freed = manage.remove_assets(_some(desk, names))
-        gr.Info(texts("models.removed", size=display.megabytes(sum(freed.values()))))
-        return look(kind)
+    def act(wish: dict[str, Any], client: str) -> list[Any]:
+        action, names = wish.get("action"), [str(name) for name in wish.get("names", ())]
+        if action == GET:
+            return [desk.submit(KIND, {"names": names}, client).id, *look()]
+        if action == CHECK and names:  # without names that would be all
+            _check(desk, names)
+        elif action == REMOVE:
+            _remove(desk, names)
+        return [gr.skip(), *look()]
 
-    gr.on([kind.change, ended.change], desk.told(look), [kind], [names], **desk_kind)
-    desk.library_followers.append(Follower(desk.told(look), [kind], [names]))
-    panel.starts(download, start, [names, desk.client])
-    verify.runs(check, [names, kind], [names])
-    remove.runs(take_away, [names, kind], [names])
+    for each in lists:
+        picking = each.click(picked, None, wish, **QUIET)
+        acted = line.watches(picking.then, act, [wish, desk.client], [panel.job_id, *lists], **QUIET)
+        panel.opens(acted)
+    # By itself and not with the library's followers: a large file that is seen for the first time is read whole.
+    desk.library.change(desk.told(look), None, lists, **QUIET)
+    desk.job_followers.append(Follower(desk.told(look_at_downloads), [seen], [seen, *lists]))
     return panel
 
 
-def _some(desk: Desk, names: list[str]) -> list[str]:
-    if not names:
-        raise problem(desk.texts, desk.texts("error.no_model"))
-    return names
+def _coming(desk: Desk) -> set[str]:
+    """Models that jobs fetch, or will, whoever asked for them."""
+    jobs = [job for job in desk.queue.list() if job.kind == KIND and not job.state.is_finished]
+    return {str(name) for job in jobs for name in job.settings["names"]}
+
+
+def _check(desk: Desk, names: Sequence[str]) -> None:
+    reports = manage.verify_assets(names)
+    bad = [report.name for report in reports if report.state is not manage.AssetState.PRESENT]
+    if bad:
+        gr.Warning(desk.texts("models.damaged", names=", ".join(bad)))
+    else:
+        gr.Info(desk.texts("models.sound", names=", ".join(names)))
+
+
+def _remove(desk: Desk, names: Sequence[str]) -> None:
+    if not desk.server.is_local:
+        raise problem(desk.texts, desk.texts("error.local_only"))
+    freed = manage.remove_assets(names)
+    gr.Info(desk.texts("models.removed", size=display.megabytes(sum(freed.values()))))

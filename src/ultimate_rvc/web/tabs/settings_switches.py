@@ -1,4 +1,4 @@
-"""The optimisation switches: chosen in this browser, sent with each job, saved and loaded by name."""
+"""How work is computed: switches chosen in this browser, sent with each job, saved and loaded by name."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ from typing import Any
 import gradio as gr
 
 from ultimate_rvc import settings_files
-from ultimate_rvc.choices import Device
-from ultimate_rvc.switches import AUTO_BATCH, SWITCHES, check_switches, resolve_config
+from ultimate_rvc.choices import Backend, Device
+from ultimate_rvc.switches import AUTO_BATCH, SWITCHES, Switch, check_switches, resolve_config
 from ultimate_rvc.web import controls
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.controls import OFF, ON
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET
 from ultimate_rvc.web.portions import portions
+from ultimate_rvc.web.texts import Texts
 from ultimate_rvc.work import settings_parts
 from ultimate_rvc.work.settings_parts import LEFT_OUT
 
+IN_VIEW = ("device",)  # what a user looks for first; all others are for who wants to know
 USUAL = ""  # what variables, settings file and hardware decide
 SUGGESTED = {
+    "backend": [word.value for word in Backend],
     "device": [word.value for word in Device if word is not Device.AUTO],
     "batch_size": [AUTO_BATCH, "1", "2", "4", "8", "16", "32", "64"],
 }
 
 
 def build(desk: Desk) -> None:
-    """Lay out the switches and the settings files."""
+    """Lay out the device, all other switches in a fold, and the settings files."""
     texts = desk.texts
-    gr.Markdown(texts("settings.switches.info"), elem_classes="hint")
     line = ProblemLine(desk)
-    switches = [_switch(desk, name) for name in SWITCHES]
-    with gr.Accordion(texts("settings.in_force"), open=False) as folded:
+    laid_out = {name: _switch(desk, name) for name in IN_VIEW}
+    with gr.Accordion(texts("settings.computed"), open=False) as folded:
+        gr.Markdown(texts("settings.switches.info"), elem_classes="hint")
+        laid_out |= {name: _switch(desk, name) for name in SWITCHES if name not in IN_VIEW}
         in_force = gr.HTML(padding=False)
+    switches = [laid_out[name] for name in SWITCHES]
     for switch in switches:
         # `input` and not `change`: only a person's choice is written, not what was read from the browser.
         line.watches(
@@ -44,7 +49,7 @@ def build(desk: Desk) -> None:
     def changed(chosen: dict[str, Any]) -> list[Any]:
         # Nothing chosen is what a new page shows; saying so again could undo a click that came first.
         values = show_switches(chosen) if chosen else [gr.skip()] * len(switches)
-        return [*values, ""]
+        return [*values, _in_force(desk, chosen or {})]
 
     desk.optimization.change(desk.told(changed), desk.optimization, [*switches, in_force], **QUIET)
     folded.expand(
@@ -82,12 +87,20 @@ def _in_force(desk: Desk, chosen: dict[str, Any]) -> str:
     """Every switch with its value, and who decided it."""
     texts = desk.texts
     resolved = resolve_config(chosen)
+
+    def origin(switch: Switch) -> str:
+        return texts("switch.page") if switch.name in chosen else texts.sentence(switch.origin)
+
     rows = "".join(
-        f"<tr><th>{escape(texts.setting(SWITCHES[switch.name])[0])}</th><td>{escape(str(switch.value))}</td>"
-        f"<td>{escape(texts('switch.page') if switch.name in chosen else switch.origin)}</td></tr>"
+        f"<tr><th>{escape(texts.setting(SWITCHES[switch.name])[0])}</th><td>{escape(_told(switch.value, texts))}</td>"
+        f"<td>{escape(origin(switch))}</td></tr>"
         for switch in resolved.switches
     )
-    return f'<table class="voice">{rows}</table>'
+    return f'<h4>{escape(texts("settings.in_force"))}</h4><table class="voice">{rows}</table>'
+
+
+def _told(value: object, texts: Texts) -> str:
+    return texts("switch.on" if value else "switch.off") if isinstance(value, bool) else str(value)
 
 
 def _files(desk: Desk, switches: Sequence[Any]) -> None:

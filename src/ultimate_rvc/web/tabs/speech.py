@@ -10,17 +10,18 @@ import gradio as gr
 
 from ultimate_rvc.choices import SpeechEngineName
 from ultimate_rvc.jobs.model import Job
+from ultimate_rvc.jobs.outside import files_there
 from ultimate_rvc.speech.choosing import choose
 from ultimate_rvc.speech.documents import SUFFIXES
 from ultimate_rvc.speech.samples import sample_text
 from ultimate_rvc.web import display
-from ultimate_rvc.web.action_button import ActionButton
+from ultimate_rvc.web.action_button import ActionButton, action_bar
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.listening import LivePlayer
-from ultimate_rvc.web.panel import JobPanel, of_kind
-from ultimate_rvc.web.players import files_there, player
+from ultimate_rvc.web.panel import JobPanel
+from ultimate_rvc.web.players import Sound, player_place, player_update
 from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.texts import Texts
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
@@ -40,21 +41,26 @@ def build(desk: Desk) -> list[JobPanel]:
             )  # fmt: skip
             voice = voice_dropdown(desk, "speech.voice")
             form = advanced.speech_form(desk)
-            with gr.Row():
-                go = ActionButton(desk, texts("speech.go"), variant="primary", size="lg")
-                sample = ActionButton(desk, texts("speech.sample"), size="lg")
         with gr.Column(scale=6, min_width=320):
-            panel = JobPanel(desk, of_kind("speech"), texts("speech.empty"))
+            empty = gr.HTML(display.nothing_yet(texts("speech.empty")), padding=False)
             live = LivePlayer(desk)
-            heard = player(texts("speech.result.label"))
-            told = gr.HTML(visible=False, padding=False)
+            heard = player_place()
+            pace = gr.HTML(padding=False)
             files = gr.File(
                 label=texts("speech.files.label"), file_count="multiple", interactive=False, visible=False
             )
             history = gr.Dropdown([], visible=False, **texts.labelled("speech.history"))
-    panel.shows([heard, told, files], lambda job: _shown(desk, job))
+            with gr.Accordion(texts("job.more"), open=False, visible=False) as more:
+                told = gr.HTML(padding=False)
+    with action_bar():
+        with gr.Row():
+            go = ActionButton(desk, texts("speech.go"), variant="primary", size="lg")
+            sample = ActionButton(desk, texts("speech.sample"), size="lg")
+        panel = JobPanel(desk, _is_ours, "")
+    panel.shows([empty, heard, pace, files, more, told], lambda job: _shown(desk, job))
     panel.connect()
     follow_preset(desk, voice, form)
+    desk.voice_fields["speech"] = voice
     _follow_engine(desk, form)
     _keep_history(desk, panel, history)
 
@@ -87,6 +93,11 @@ def build(desk: Desk) -> list[JobPanel]:
     return [panel]
 
 
+def _is_ours(job: Job) -> bool:
+    """Speeches in a group are samples of voices."""
+    return job.kind == "speech" and job.group is None
+
+
 def _sample(asked: Mapping[str, Any], texts: Texts) -> dict[str, Any]:
     """Settings with which the chosen speaker says a sentence, as nobody else."""
     cast = choose(SpeechEngineName(asked["engine"]), asked.get("speaker"), asked.get("language"))
@@ -113,7 +124,7 @@ def _keep_history(desk: Desk, panel: JobPanel, history: gr.Dropdown) -> None:
 
     def look(chosen: int | None, client: str) -> list[Any]:
         jobs = desk.queue.list(client=desk.seen_by(client))[::-1]
-        spoken = [job for job in jobs if job.kind == "speech" and files_there(job)][:SHOWN_SPEECHES]
+        spoken = [job for job in jobs if _is_ours(job) and files_there(job)][:SHOWN_SPEECHES]
         known = [(display.title(job, desk.texts), job.id) for job in spoken]
         value = chosen if chosen in [job.id for job in spoken] else None
         return [gr.Dropdown(known, value=value, visible=len(known) > 1)]
@@ -124,12 +135,15 @@ def _keep_history(desk: Desk, panel: JobPanel, history: gr.Dropdown) -> None:
 
 def _shown(desk: Desk, job: Job | None) -> list[Any]:
     files = files_there(job)
-    sounds = [str(file.path) for file in files if file.role == "speech"]
-    told = _pace(job, desk.texts) + display.told(job, desk.texts)
+    sounds = [Sound(file.path.stem, file.path) for file in files if file.role == "speech"][:1]
+    told = display.told(job, desk.texts)
     return [
-        gr.Audio(value=sounds[0] if sounds else None, visible=bool(sounds)),
-        gr.HTML(told, visible=bool(told)),
+        gr.HTML(visible=not sounds),
+        player_update(sounds, desk.texts),
+        _pace(job, desk.texts),
         gr.File(value=[str(file.path) for file in files] or None, visible=len(files) > 1),
+        gr.Accordion(visible=bool(told)),
+        told,
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,7 +18,8 @@ from ultimate_rvc.web.action_button import ActionButton
 from ultimate_rvc.web.controls import Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.panel import JobPanel
-from ultimate_rvc.web.players import player
+from ultimate_rvc.web.players import Sound, player_place, player_update
+from ultimate_rvc.web.suggestion import Heard
 from ultimate_rvc.web.tabs import advanced
 from ultimate_rvc.web.voice_choice import checked_voice, follow_preset, voice_dropdown
 from ultimate_rvc.work.requests import EffectsRequest, MixRequest, SeparateRequest
@@ -72,7 +74,7 @@ def _audio(desk: Desk, inputs: Inputs, name: str) -> Any:
 def _result(desk: Desk, name: str, roles: Sequence[str]) -> _Step:
     panel = JobPanel(desk, lambda job: step_flow.step_of(job) == name, "")
     told = gr.HTML(visible=False, padding=False)
-    players = {role: player(desk.texts.named("stem", role), elem_id=f"steps-{name}-{role}") for role in roles}
+    players = {role: player_place(elem_id=f"steps-{name}-{role}") for role in roles}
     return _Step(name, panel, told, players)
 
 
@@ -84,7 +86,12 @@ def _follow(desk: Desk, step: _Step, inputs: Inputs, shift: Any) -> None:
     def show(job: Job | None) -> list[Any]:
         made = {} if job is None else step_flow.made(job)
         told = display.told(job, desk.texts)
-        players = [gr.Audio(value=made.get(role), visible=role in made) for role in step.players]
+        players = [
+            player_update(
+                [Sound(desk.texts.named("stem", role), Path(made[role]))] if role in made else [], desk.texts
+            )
+            for role in step.players
+        ]
         sent = [step_flow.newest(desk.queue, job.client, name) if made and job else None for name in targets]
         updates = [gr.skip() if path is None else gr.Audio(value=path) for path in sent]
         return [gr.HTML(told, visible=bool(told)), *players, *updates, *(_in_key(job) for _ in extra)]
@@ -148,7 +155,7 @@ def _convert(desk: Desk, inputs: Inputs) -> _Step:
     with _folded(desk, 4, "convert"):
         source = _audio(desk, inputs, "convert.input")
         voice = voice_dropdown(desk)
-        form = advanced.convert_form(desk)
+        form = advanced.convert_form(desk, Heard(source, voice, whole_octaves=True))
         go = ActionButton(desk, texts("convert.go"), variant="primary")
         step = _result(desk, "convert", ("converted",))
     follow_preset(desk, voice, form)

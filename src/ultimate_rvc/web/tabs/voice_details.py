@@ -27,8 +27,8 @@ def build(desk: Desk, chosen: gr.State) -> None:
     """Lay out the details of the voice whose name is in ``chosen``."""
     texts = desk.texts
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
-    facts = gr.HTML(f'<div class="job empty">{escape(texts("details.none"))}</div>', padding=False)
-    with gr.Column(visible=False) as form:
+    with gr.Accordion(texts("details.title"), open=False, visible=False) as form:
+        facts = gr.HTML(padding=False)
         inspect = ActionButton(desk, texts("details.inspect"), size="sm")
         note = gr.Textbox(value="", **texts.labelled("details.note"), lines=2, max_length=4000)
         tags = gr.Textbox("", **texts.labelled("details.tags"), max_lines=1)
@@ -88,12 +88,11 @@ def _preset(desk: Desk) -> Form:
 
 def _look(desk: Desk, name: str | None, preset: Form) -> list[Any]:
     if name is None:
-        empty = f'<div class="job empty">{escape(desk.texts("details.none"))}</div>'
-        return [empty, gr.Column(visible=False), "", "", *preset.show({}), gr.File(visible=False)]
+        return ["", gr.Accordion(visible=False), "", "", *preset.show({}), gr.File(visible=False)]
     card = library.voice_card(name)
     return [
         _facts(desk, name),
-        gr.Column(visible=True),
+        gr.Accordion(visible=True),
         card.note,
         ", ".join(card.tags),
         *preset.show(to_plain(card.preset)),
@@ -117,7 +116,7 @@ def _facts(desk: Desk, name: str) -> str:
         "model_bytes": display.megabytes(card.model_bytes),
         "index_bytes": display.megabytes(card.index_bytes) if card.index_bytes else None,
     }
-    return _table(desk, name, rows, card.warnings)
+    return _table(desk, rows, card.warnings)
 
 
 def _inspected(desk: Desk, name: str | None) -> str:
@@ -126,20 +125,17 @@ def _inspected(desk: Desk, name: str | None) -> str:
     details = library.inspect_voice(library.find_voice(name)).to_json()
     left_out = ("name", "warnings", "changes", "note", "tags", "preset", "speaker_names")
     rows = {key: value for key, value in details.items() if key not in left_out and not key.endswith("_path")}
-    return _table(desk, name, rows, (*details["changes"], *details["warnings"]))
+    return _table(desk, rows, (*details["changes"], *details["warnings"]))
 
 
-def _table(desk: Desk, name: str, rows: dict[str, object], warnings: tuple[str, ...]) -> str:
+def _table(desk: Desk, rows: dict[str, object], warnings: tuple[str, ...]) -> str:
     shown = {key: _shown(desk, value) for key, value in rows.items() if value is not None}
     lines = "".join(
         f"<tr><th>{escape(desk.texts.named('voice_fact', key))}</th><td>{escape(value)}</td></tr>"
         for key, value in shown.items()
     )
-    told = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    title = f"<h3>{escape(name)}</h3>"
-    return (
-        f'<div class="job">{title}<table class="voice">{lines}</table><ul class="warnings">{told}</ul></div>'
-    )
+    told = "".join(f"<li>{escape(desk.texts.sentence(warning))}</li>" for warning in warnings)
+    return f'<div class="job"><table class="voice">{lines}</table><ul class="warnings">{told}</ul></div>'
 
 
 def _shown(desk: Desk, value: object) -> str:
@@ -180,7 +176,7 @@ def _refreshed(desk: Desk, name: str | None) -> str:
 def _export(desk: Desk, name: str | None) -> gr.File:
     exported = library.export_voice(checked_voice(desk, name), output_dir() / EXPORTS, overwrite=True)
     for warning in exported.warnings:
-        gr.Warning(escape(warning, quote=False))
+        gr.Warning(escape(desk.texts.sentence(warning), quote=False))
     return gr.File(value=str(exported.path), visible=True)
 
 

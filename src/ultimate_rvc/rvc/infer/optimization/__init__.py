@@ -1,13 +1,14 @@
 """Ways to compute the same sound faster, or to see what they cost; each has its switch in ``switches.py``.
 
 =================  ================================
+backends           backend, use_int8, compile_model
 batching           batch_size
-compilation        compile_model
 cpu_vocoder        fast_vocoder
 device_highpass    use_gpu_filter
 device_retrieval   use_gpu_retrieval
 feature_cache      feature_cache
 feature_files      feature_cache
+fixed_tiles        backend, compile_model
 precision          use_fp16, use_bf16, use_tf32
 profiler           enable_profiling
 rendering          fast_vocoder, skip_silence

@@ -24,9 +24,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ultimate_rvc.paths import feature_cache_dir
-from ultimate_rvc.rvc.infer.chunks import ENCODER_TAIL, PAD_SAMPLES, SAMPLE_RATE, Chunk
+from ultimate_rvc.rvc.infer.chunks import ENCODER_TAIL, SAMPLE_RATE, Chunk
 from ultimate_rvc.rvc.infer.identity import PIPELINE_VERSION
 from ultimate_rvc.rvc.infer.optimization.feature_files import FeatureFiles, limit_bytes
+from ultimate_rvc.shared_folder import SharedFolder, open_shared_folder
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,13 @@ def features_key(audio: str, *, encoder: str, voice_version: str, chunk: Chunk, 
     weights, ``voice_version`` ``v1`` or ``v2``, which take different layers, and ``chunk`` where it was cut:
     the context around it decides its features too.
     """
-    window = [SAMPLE_RATE, PAD_SAMPLES, ENCODER_TAIL, chunk.start, chunk.end]
+    window = [SAMPLE_RATE, chunk.pad, ENCODER_TAIL, chunk.start, chunk.end]
     return _key("features", audio, computation, encoder=encoder, voice_version=voice_version, window=window)
+
+
+def _shared_name(key: str) -> str:
+    """Where a key lies in a shared folder: in 256 folders, as many files in one are slow on network disks."""
+    return f"features/{key[-2:]}/{key}"
 
 
 def _key(kind: str, audio: str, computation: str, **parts: object) -> str:
@@ -87,8 +93,8 @@ def _key(kind: str, audio: str, computation: str, **parts: object) -> str:
 
 
 def open_feature_cache() -> FeatureCache:
-    """The user's cache, as large as :func:`limit_bytes` allows."""
-    return FeatureCache(feature_cache_dir(), limit_bytes())
+    """The user's cache, as large as :func:`limit_bytes` allows, and what other machines share with it."""
+    return FeatureCache(feature_cache_dir(), limit_bytes(), shared=open_shared_folder())
 
 
 class FeatureCache:
@@ -96,11 +102,20 @@ class FeatureCache:
 
     Nothing it meets on the disk stops a conversion: a damaged file is removed and computed again, and a
     full disk or a folder that cannot be used costs one warning. Two processes that want the same key at
-    once both compute it. ``clock`` is as for :class:`FeatureFiles`.
+    once both compute it. ``clock`` is as for :class:`FeatureFiles`. What is not here is looked for in
+    ``shared`` and kept here then; what was computed goes to both.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        *,
+        shared: SharedFolder | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._files = FeatureFiles(folder, max_bytes, clock=clock)
+        self._shared = shared
         self._warned = False
 
     def find(self, key: str, device: torch.device) -> Tensor | None:
@@ -111,12 +126,20 @@ class FeatureCache:
             self._warn_once(error)
             return None
         if content is None:
-            return None
+            return self._find_shared(key, device)
         values = _unpacked(key, content)
         if values is None:
             log.warning("%s is damaged; it is removed and computed again.", self._files.path(key))
             self._files.remove(key)
             return None
+        return _widened(values, device)
+
+    def _find_shared(self, key: str, device: torch.device) -> Tensor | None:
+        content = None if self._shared is None else self._shared.find(_shared_name(key))
+        values = None if content is None else _unpacked(key, content)
+        if content is None or values is None:
+            return None
+        self._write(key, content)
         return _widened(values, device)
 
     def keep_features(self, key: str, features: Tensor, device: torch.device) -> Tensor:
@@ -133,11 +156,17 @@ class FeatureCache:
         return self._keep(key, {VALUES: values.detach().float()}, device)
 
     def _keep(self, key: str, tensors: dict[str, Tensor], device: torch.device) -> Tensor:
+        content = _packed(key, {name: tensor.cpu() for name, tensor in tensors.items()})
+        self._write(key, content)
+        if self._shared is not None:
+            self._shared.keep(_shared_name(key), content)
+        return _widened(tensors, device)
+
+    def _write(self, key: str, content: bytes) -> None:
         try:
-            self._files.write(key, _packed(key, {name: tensor.cpu() for name, tensor in tensors.items()}))
+            self._files.write(key, content)
         except OSError as error:
             self._warn_once(error)
-        return _widened(tensors, device)
 
     def _warn_once(self, error: OSError) -> None:
         level = logging.DEBUG if self._warned else logging.WARNING

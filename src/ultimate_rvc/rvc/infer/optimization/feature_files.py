@@ -39,11 +39,19 @@ def limit_bytes(environment: Mapping[str, str] = os.environ) -> int:
 
     A :class:`SettingError` unless the variable is a whole number above 0.
     """
-    text = environment.get(LIMIT_VARIABLE, "").strip() or str(DEFAULT_LIMIT_MB)
+    way_out = "; RVC_FEATURE_CACHE=false switches the feature cache off"
+    return limit_of(LIMIT_VARIABLE, DEFAULT_LIMIT_MB, environment, way_out)
+
+
+def limit_of(variable: str, default_mb: int, environment: Mapping[str, str], way_out: str = "") -> int:
+    """The bytes that a variable allows in whole megabytes; ``way_out`` ends the sentence of a wrong one.
+
+    A :class:`SettingError` unless the variable is a whole number above 0.
+    """
+    text = environment.get(variable, "").strip() or str(default_mb)
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise SettingError(
-            f"{LIMIT_VARIABLE} is {text!r}, but must be a whole number of megabytes from 1; "
-            "RVC_FEATURE_CACHE=false switches the feature cache off."
+            f"{variable} is {text!r}, but must be a whole number of megabytes from 1{way_out}."
         )
     return int(text) * BYTES_PER_MB
 

@@ -44,7 +44,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ultimate_rvc.switches import OptimizationConfig
+from ultimate_rvc.switches import TORCHS_OWN, OptimizationConfig
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,12 @@ Key = TypeVar("Key")
 def resolve_precision(config: OptimizationConfig, device: torch.device) -> torch.dtype:
     """The type of half-precision stages: bfloat16 or float16 if asked for and there, else float32.
 
+    A backend that is not torch's own computes in its own types, so torch stays in float32 beside it.
     ``use_bf16`` goes before ``use_fp16``. Where a GPU has no bfloat16 arithmetic, float16 takes its place; a
     CPU uses float16 only when that is asked for. Each step down is logged in one sentence.
     """
+    if config.backend not in TORCHS_OWN:
+        return torch.float32
     wanted = [torch.bfloat16] if config.use_bf16 else []
     if config.use_fp16 or (config.use_bf16 and device.type != "cpu"):
         wanted.append(torch.float16)

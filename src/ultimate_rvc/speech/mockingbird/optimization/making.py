@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ultimate_rvc.errors import SpeechError
+from ultimate_rvc.files import atomic_folder
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.speech.mockingbird.checkpoint import Kind
 from ultimate_rvc.speech.mockingbird.folder import SPEAKERS_FOLDER
@@ -56,9 +56,7 @@ def optimize_model(source: Path, target: Path, optimization: ModelOptimization, 
     if (source / RECORD_NAME).exists():
         raise SpeechError(f"{source} is optimized already: take the model that it was made of.")
     files = find_files(source)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
-    try:
-        unfinished.mkdir(parents=True)
+    with atomic_folder(target) as unfinished:
         progress.report("optimize", 0.0, "synthesizer")
         synthesizer = _write_synthesizer(files, unfinished, optimization)
         progress.report("optimize", 0.5, "vocoder")
@@ -68,9 +66,6 @@ def optimize_model(source: Path, target: Path, optimization: ModelOptimization, 
         if (source / SPEAKERS_FOLDER).is_dir():
             shutil.copytree(source / SPEAKERS_FOLDER, unfinished / SPEAKERS_FOLDER)
         write_record(unfinished, optimization)
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     progress.report("optimize", 1.0)
 
 
