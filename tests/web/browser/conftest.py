@@ -31,8 +31,9 @@ def browser_path() -> str | None:
     return found or (MACOS_CHROME if Path(MACOS_CHROME).is_file() else None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each file: until Playwright is closed, no other test of the process can have a loop of its own."""
     path = browser_path()
     if path is None:
         (pytest.fail if os.environ.get(NEEDED) else pytest.skip)(HOW_TO_GET_ONE)

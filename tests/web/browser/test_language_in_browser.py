@@ -94,6 +94,6 @@ def test_the_words_of_gradio_are_those_of_the_page(
     page = context.new_page()
     page.goto(server.url + language)
     page.locator("footer").get_by_text(use_via_api).wait_for()
-    font = page.evaluate("getComputedStyle(document.querySelector('.top h1')).fontFamily")
+    font = page.locator(".top h1").evaluate("(title) => getComputedStyle(title).fontFamily")
     context.close()
     assert ("Hiragino Sans" in font.partition("PingFang TC")[0]) == (language == "ja")

@@ -13,7 +13,7 @@ import pytest
 from recordings import speech, write
 from ultimate_rvc.web.texts import Texts, load_texts
 from web.browser.conftest import launch_hearing
-from web.browser.test_page_in_browser import give_file, open_tab, press
+from web.browser.test_page_in_browser import give_file, open_tab, press, unfold
 from web.nginx import PREFIX, nginx_before, nginx_or_skip
 from web.server_process import PATIENCE_SECONDS, server_process
 
@@ -76,9 +76,10 @@ def visit(browser: Browser, address: str, tmp_path: Path) -> Iterator[Visit]:
 def test_a_voice_is_imported_and_the_language_changed(visit: Visit, texts: Texts, voice_file: Path) -> None:
     page = visit.page
     tab = open_tab(page, texts, "voices")
+    unfold(tab, texts("voices.import.title"))
     give_file(tab, voice_file, tab.get_by_text(voice_file.stem, exact=True).first)
     press(tab, texts("voices.import.go"))
-    tab.locator(f'button[data-voice="{voice_file.stem}"]').wait_for()
+    tab.locator(f'button[data-voice="{voice_file.stem}"]').first.wait_for()
     assert visit.problems == []  # looked at here: Gradio complains of what a page leaves open when it is left
     other = load_texts(OTHER_LANGUAGE)
     settings = open_tab(page, texts, "settings")

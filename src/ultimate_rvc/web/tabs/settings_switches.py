@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from ultimate_rvc import settings_files
 from ultimate_rvc.choices import Backend, Device
@@ -46,15 +47,16 @@ def build(desk: Desk) -> None:
             switch.input, lambda *values: read_switches(values), switches, desk.optimization, **QUIET
         )
 
-    def changed(chosen: dict[str, Any]) -> list[Any]:
+    def kept(chosen: dict[str, Any] | None) -> list[Any]:
         # Nothing chosen is what a new page shows; saying so again could undo a click that came first.
-        values = show_switches(chosen) if chosen else [gr.skip()] * len(switches)
-        return [*values, _in_force(desk, chosen or {})]
+        return show_switches(chosen) if chosen else [gr.skip()] * len(switches)
 
-    desk.optimization.change(desk.told(changed), desk.optimization, [*switches, in_force], **QUIET)
-    folded.expand(
-        desk.told(lambda chosen: _in_force(desk, chosen or {})), desk.optimization, in_force, **QUIET
-    )
+    page = Context.root_block
+    assert page is not None  # a Blocks is open: components were just put into it
+    # Only on arrival: an answer to each change could come after the next one and undo it.
+    page.load(desk.told(kept), desk.optimization, switches, **QUIET)
+    shown = desk.told(lambda chosen: _in_force(desk, chosen or {}))
+    gr.on([desk.optimization.change, folded.expand], shown, desk.optimization, in_force, **QUIET)
     _files(desk, switches)
 
 
