@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ultimate_rvc.web.desk import Server
 
 REQUESTS_AT_ONCE = 16  # they only look or queue: the work itself is done by the queue of jobs
+CLOSING_SECONDS = 1
 MEGABYTE = 10**6
 ANY_ADDRESS = "0.0.0.0"
 SAMPLE_COVER = "sample_cover.ogg"  # the demo song by the starter voice
@@ -175,5 +176,9 @@ def serve(
 
     page = build_page(server).queue(default_concurrency_limit=REQUESTS_AT_ONCE)
     tell_in_one_sentence(page, load_texts(DEFAULT_LANGUAGE))
-    _, url, _ = page.launch(prevent_thread_lock=not wait, quiet=not wait, **launch_options(options, api))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=not wait, **launch_options(options, api))
+    # Every open page holds a connection; whoever stops the server does not wait for them all to be closed.
+    page.server.config.timeout_graceful_shutdown = CLOSING_SECONDS
+    if wait:
+        page.block_thread()
     return page, url
