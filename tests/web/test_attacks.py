@@ -405,12 +405,13 @@ def attacked(server: ServerProcess, functions: dict[str, tuple[int, int]], bodie
 
 
 def functions_of(server: ServerProcess) -> dict[str, tuple[int, int]]:
-    """Everything the page calls: by name, or by number where it has none; its number and values' count."""
+    """Everything that the page of one language calls: by name, or by number where it has none; its number, its width."""
     config = request(server, "GET", "config").json()
+    of_page = set(config["page"][""]["dependencies"])
     return {
         str(function["api_name"] or function["id"]): (function["id"], len(function["inputs"]))
         for function in config["dependencies"]
-        if function["backend_fn"]
+        if function["backend_fn"] and function["id"] in of_page
     }
 
 

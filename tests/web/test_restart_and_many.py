@@ -17,7 +17,7 @@ from web.server_process import ServerProcess, server_process
 
 SONG = Path(__file__).parent.parent / "data" / "songs" / "water_vocals.ogg"
 VOICE = "starter"
-LONG_SECONDS = 20.0  # long enough that a server is killed within it
+LONG_SECONDS = 8.0  # long enough that a server is killed within it
 CLIENTS = ("ann", "bob")
 FILES_EACH = 3
 

@@ -39,14 +39,13 @@ class Visit:
             self.problems.append(said.text)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["stripped", "kept"])
-def address(
-    browser: Browser, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One way of the three that tests/web/test_proxy.py compares: a browser sees no difference between them."""
     nginx_or_skip()
     with (
         server_process(tmp_path_factory.mktemp("machine"), "--root-path", PREFIX) as server,
-        nginx_before(server, tmp_path_factory.mktemp("nginx"), strips=request.param) as url,
+        nginx_before(server, tmp_path_factory.mktemp("nginx"), strips=True) as url,
     ):
         yield url
 
