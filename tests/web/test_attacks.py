@@ -405,7 +405,7 @@ def attacked(server: ServerProcess, functions: dict[str, tuple[int, int]], bodie
 
 
 def functions_of(server: ServerProcess) -> dict[str, tuple[int, int]]:
-    """Everything that the page of one language calls: by name, or by number where it has none; its number, its width."""
+    """What the page of one language calls: by name, or by number where it has none; its number and width."""
     config = request(server, "GET", "config").json()
     of_page = set(config["page"][""]["dependencies"])
     return {
