@@ -6,6 +6,8 @@ start       from the command `urvc-web` to the first page (HTTP 200 of `/`) and 
             for next (`/config`, the layout). Each run is a process of its own, with files that the system has
             read before; minimum and median. Beside the clock's seconds stand the processor's, as others may
             be at work.
+browser     in Chromium, where there is one: the first page with its estimate, what it asked for besides Gradio's own
+            files, and how long each tab takes from the click until it is drawn.
 conversion  the same short file twice through the API: seconds of the step that loads the voice, and whether
             it did, from the job's own figures.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -36,6 +39,25 @@ LONGEST_START_SECONDS = 300.0
 LOOK_SECONDS = 0.02
 SOURCE = Path(__file__).resolve().parents[1] / "tests" / "data" / "songs" / "water_vocals.ogg"
 VOICE = "starter"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TAB_VISITS, REST_MS = 3, 1500
+TABS = """() => [...document.querySelectorAll("#rail > .tab-wrapper button[role=tab]")]
+    .map((button) => button.id.slice("tab-".length, -"-button".length))"""
+TIMERS = """() => {
+    const timers = new Set(gradio_config.components.filter((each) => each.type === "timer").map((each) => each.id));
+    return gradio_config.dependencies.filter((each) => each.targets.some(([id]) => timers.has(id)));
+}"""
+# Drawn: the frame after the one in which the tab has a height.
+CHANGE_TAB = """(name) => new Promise((done) => {
+    const began = performance.now();
+    document.getElementById(`tab-${name}-button`).click();
+    const look = () => requestAnimationFrame(
+        document.getElementById(`tab-${name}`)?.offsetHeight
+            ? () => setTimeout(() => done(performance.now() - began))
+            : look
+    );
+    look();
+})"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,18 @@ class Start:
     layout: float
     cpu: float
     """Of the processor, until the server was ended at once after the layout."""
+
+
+@dataclass(frozen=True)
+class Browsing:
+    """One visit of the page."""
+
+    shown: float
+    """Seconds from the address to the page with its estimate."""
+    asked: int
+    """Requests of the page for what it shows; Gradio's own files and the timer's looks are not among them."""
+    tabs_ms: dict[str, list[float]]
+    """Of each tab: milliseconds of each visit, the first one first."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--repeats must be 1 or more")
     measure_start()  # reads all files once, and compiles them
     starts = [measure_start() for _ in range(options.repeats)]
+    browsing = measure_browsing()
     conversions = measure_conversions()
-    show(starts, conversions)
+    show(starts, browsing, conversions)
     if options.json:
-        figures = {"starts": list(map(asdict, starts)), "conversions": list(map(asdict, conversions))}
+        figures = {
+            "starts": list(map(asdict, starts)),
+            "browsing": asdict(browsing) if browsing else None,
+            "conversions": list(map(asdict, conversions)),
+        }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if conversions[1].loaded_a_model:
         sys.exit("The second conversion loaded a model.")
@@ -85,6 +124,43 @@ def measure_start() -> Start:
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = -signal.SIGKILL  # it has been waited for
     return Start(first_page, layout, usage.ru_utime + usage.ru_stime)
+
+
+def measure_browsing() -> Browsing | None:
+    """A visit in a real browser; None where there is none."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        return None
+    from playwright.sync_api import Request, sync_playwright
+
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with (
+        tempfile.TemporaryDirectory() as home,
+        served(Path(home)) as (process, url, _),
+        sync_playwright() as playwright,
+    ):
+        _fetch(url, process)
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        asked: list[object] = []
+
+        def note(request: Request) -> None:
+            if request.url.endswith("queue/join?"):
+                asked.append(json.loads(request.post_data or "{}")["fn_index"])
+
+        page.on("request", note)
+        began = time.monotonic()
+        page.goto(url)
+        page.locator(".estimate b").first.wait_for()
+        shown = time.monotonic() - began
+        timers = {each["id"] for each in page.evaluate(TIMERS)}
+        tabs: dict[str, list[float]] = {}
+        names = page.evaluate(TABS)
+        for name in [*names[1:], names[0]] * TAB_VISITS:
+            page.wait_for_timeout(REST_MS)
+            tabs.setdefault(name, []).append(page.evaluate(CHANGE_TAB, name))
+        browser.close()
+    return Browsing(shown, sum(number not in timers for number in asked), tabs)
 
 
 def measure_conversions() -> list[Conversion]:
@@ -148,13 +224,21 @@ def _fetch(address: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"There was no answer within {LONGEST_START_SECONDS:g} s.")
 
 
-def show(starts: Sequence[Start], conversions: Sequence[Conversion]) -> None:
+def show(starts: Sequence[Start], browsing: Browsing | None, conversions: Sequence[Conversion]) -> None:
     print("start             minimum   median")
     for name, title in (("first_page", "first page"), ("layout", "layout"), ("cpu", "processor")):
         values = [getattr(start, name) for start in starts]
         print(f"{title:<16} {min(values):>6.2f} s {statistics.median(values):>6.2f} s")
     best = min(start.first_page for start in starts)
     print(f"first page under {LIMIT_SECONDS:g} s: {'yes' if best < LIMIT_SECONDS else 'no'}\n")
+    if browsing:
+        times = [each for visits in browsing.tabs_ms.values() for each in visits]
+        print(f"in a browser: {browsing.shown:.2f} s, {browsing.asked} requests")
+        print(
+            f"change of a tab: {statistics.median(times):.0f} ms in the middle, {max(times):.0f} ms at most\n"
+        )
+    else:
+        print("no Chromium or Chrome: the page was not opened in a browser\n")
     print("conversion   loads a model   load      convert")
     for number, each in enumerate(conversions, start=1):
         loads = "yes" if each.loaded_a_model else "no"

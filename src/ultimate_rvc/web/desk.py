@@ -106,9 +106,14 @@ class Desk(Door):
     client: gr.BrowserState
     """Who asks: drawn once per browser, so that a reload finds its jobs."""
     optimization: gr.BrowserState
-    """Switches chosen under Settings, kept by the browser and sent with each job."""
+    """Switches chosen under Settings, kept by the browser and sent with each job; None where nobody chose.
+
+    Not an empty mapping: of a mapping the browser says that it has changed whenever anything on the page has.
+    """
     library: gr.State
     """Counts changes of the voice library."""
+    arrivals: list[Follower] = field(default_factory=list)
+    """All that look once when the page is opened."""
     job_followers: list[Follower] = field(default_factory=list)
     """All that look again when a job has changed."""
     library_followers: list[Follower] = field(default_factory=list)

@@ -13,7 +13,7 @@ from gradio.context import Context, set_render_context
 from ultimate_rvc import __version__
 from ultimate_rvc.web import endpoints
 from ultimate_rvc.web.desk import Desk, Server
-from ultimate_rvc.web.following import QUIET, follow_together
+from ultimate_rvc.web.following import QUIET, Follower, follow_together
 from ultimate_rvc.web.panel import JobPanel
 from ultimate_rvc.web.tabs import TABS
 from ultimate_rvc.web.texts import Texts, language_links, languages, load_texts
@@ -67,7 +67,7 @@ def _language_page(server: Server, texts: Texts) -> None:
         server=server,
         texts=texts,
         client=gr.BrowserState("", storage_key="urvc-client", secret=BROWSER_KEY),
-        optimization=gr.BrowserState({}, storage_key="urvc-optimization", secret=BROWSER_KEY),
+        optimization=gr.BrowserState(None, storage_key="urvc-optimization", secret=BROWSER_KEY),
         library=gr.State([]),
     )
     panels: list[JobPanel] = []
@@ -95,7 +95,7 @@ def _language_page(server: Server, texts: Texts) -> None:
     # It begins with the arrival: before that, all would look once more than they need.
     timer = gr.Timer(LOOK_SECONDS, active=False)
     places = [desk.client, *changes, *(panel.job_id for panel in panels), timer]
-    page.load(arrive, desk.client, places, **QUIET)
+    follow_together([Follower(arrive, [desk.client], places), *desk.arrivals], page.load)
     timer.tick(look, None, changes, **QUIET)
     follow_together(desk.job_followers, revision.change)
     follow_together(desk.library_followers, desk.library.change)

@@ -68,7 +68,8 @@ def _of_its_type(component: Any, value: Any) -> Any:
     if isinstance(component, gr.Textbox | gr.Code) and value is None:
         return None if component.value is None else ""
     if isinstance(component, gr.BrowserState):
-        return value if isinstance(value, type(component.default_value)) else component.default_value
+        default = component.default_value
+        return value if isinstance(value, dict if default is None else type(default)) else default
     if isinstance(component, Api) and isinstance(component.value, str) and not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value

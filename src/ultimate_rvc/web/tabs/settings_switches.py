@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from ultimate_rvc import settings_files
 from ultimate_rvc.choices import Backend, Device
@@ -16,7 +15,7 @@ from ultimate_rvc.web import controls
 from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.controls import OFF, ON
 from ultimate_rvc.web.desk import Desk, problem
-from ultimate_rvc.web.following import QUIET
+from ultimate_rvc.web.following import QUIET, Follower
 from ultimate_rvc.web.portions import portions
 from ultimate_rvc.web.texts import Texts
 from ultimate_rvc.work import settings_parts
@@ -51,10 +50,8 @@ def build(desk: Desk) -> None:
         # Nothing chosen is what a new page shows; saying so again could undo a click that came first.
         return show_switches(chosen) if chosen else [gr.skip()] * len(switches)
 
-    page = Context.root_block
-    assert page is not None  # a Blocks is open: components were just put into it
     # Only on arrival: an answer to each change could come after the next one and undo it.
-    page.load(desk.told(kept), desk.optimization, switches, **QUIET)
+    desk.arrivals.append(Follower(desk.told(kept), [desk.optimization], switches))
     shown = desk.told(lambda chosen: _in_force(desk, chosen or {}))
     gr.on([desk.optimization.change, folded.expand], shown, desk.optimization, in_force, **QUIET)
     _files(desk, switches)

@@ -20,11 +20,12 @@ from ultimate_rvc.web.action_button import ActionButton, ProblemLine
 from ultimate_rvc.web.controls import Control, Form
 from ultimate_rvc.web.desk import Desk, problem
 from ultimate_rvc.web.endpoints_voices import EXPORTS
+from ultimate_rvc.web.following import Follower, follow_together
 from ultimate_rvc.web.voice_choice import checked_voice
 
 
-def build(desk: Desk, chosen: gr.State) -> None:
-    """Lay out the details of the voice whose name is in ``chosen``."""
+def build(desk: Desk, chosen: gr.State, card: Follower) -> None:
+    """Lay out the details of the voice whose name is in ``chosen``; its ``card`` follows with them."""
     texts = desk.texts
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
     with gr.Accordion(texts("details.title"), open=False, visible=False) as form:
@@ -57,7 +58,11 @@ def build(desk: Desk, chosen: gr.State) -> None:
         exported = gr.File(label=texts("details.exported"), interactive=False, visible=False)
 
     shown = [facts, form, note, tags, *preset.components, exported]
-    chosen.change(desk.told(lambda name: _look(desk, name, preset)), chosen, shown, **quiet)
+
+    def look(name: str | None) -> list[Any]:
+        return _look(desk, name, preset)
+
+    follow_together([Follower(desk.told(look), [chosen], shown), card], chosen.change)
     inspect.runs(lambda name: _inspected(desk, name), chosen, facts, **quiet)
     save.runs(
         lambda name, note, tags, *values: _save(desk, name, note, tags, preset.read(values)),

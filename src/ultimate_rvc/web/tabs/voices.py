@@ -39,7 +39,8 @@ def build(desk: Desk) -> list[JobPanel]:
             sample = JobPanel(desk, _is_sample, "")
             heard = player_place()
             shown = gr.HTML(_card(desk, None), js_on_load=CARD_CLICKS, padding=False)
-            voice_details.build(desk, chosen)
+            on_show = Follower(lambda name: [_card(desk, name)], [chosen], [shown])
+            voice_details.build(desk, chosen, on_show)
     sample.shows([heard], lambda job: [_heard(desk, job)])
     sample.connect()
 
@@ -65,8 +66,7 @@ def build(desk: Desk) -> list[JobPanel]:
         sample.opens(place.click(desk.told(choose), desk.client, outputs, **QUIET))
     search.change(desk.told(look), [search], [library], **QUIET)
     desk.library_followers.append(Follower(desk.told(look), [search], [library]))
-    desk.library_followers.append(Follower(lambda name: [_card(desk, name)], [chosen], [shown]))
-    chosen.change(lambda name: _card(desk, name), chosen, shown, **QUIET)
+    desk.library_followers.append(on_show)
     return [imports, sample]
 
 
