@@ -32,8 +32,7 @@ class OpenVINO:
         return needed_packages(self.name, "openvino")
 
     def export(self, part: Part, folder: Path, plan: Plan) -> None:
-        import openvino
-
+        openvino = _openvino()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as for TorchScript: it traces too
             model = openvino.convert_model(
@@ -46,8 +45,7 @@ class OpenVINO:
         openvino.save_model(model, folder / FILE_NAME, compress_to_fp16=False)
 
     def load(self, part: Part, folder: Path, plan: Plan) -> Runner:
-        import openvino
-
+        openvino = _openvino()
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if plan.precision == BFLOAT16 else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -64,6 +62,17 @@ class OpenVINO:
             )
 
         return run
+
+
+def _openvino() -> Any:
+    """OpenVINO without ``openvino_telemetry``: with it, every import and every model is told to Google Analytics.
+
+    It does without where that package is missing. Told were versions and layers, each by a process of its own.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _shapes(part: Part) -> list[Any]:
