@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -17,6 +16,7 @@ from ultimate_rvc.errors import BackendError
 from ultimate_rvc.rvc.infer.optimization.backends.onnx_runtime import needed_packages
 from ultimate_rvc.rvc.infer.optimization.backends.part import Part, PartName, Runner
 from ultimate_rvc.rvc.infer.optimization.backends.protocol import BFLOAT16, FLOAT32, INT8, Plan
+from ultimate_rvc.rvc.infer.optimization.backends.torchscript import traced
 
 FILE_NAME = "part.xml"  # its weights are in a .bin beside it
 INT8_PARTS = (PartName.CONTENT, PartName.VOCODER)
@@ -33,11 +33,8 @@ class OpenVINO:
 
     def export(self, part: Part, folder: Path, plan: Plan) -> None:
         openvino = _openvino()
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as for TorchScript: it traces too
-            model = openvino.convert_model(
-                part.network.eval(), example_input=part.example(), input=_shapes(part)
-            )
+        # Traced here: OpenVINO would trace twice, to compare.
+        model = openvino.convert_model(traced(part), example_input=part.example(), input=_shapes(part))
         for opened, port in zip(model.inputs, part.inputs, strict=True):
             opened.set_names({port.name})
         if plan.precision == INT8 and part.name in INT8_PARTS:
