@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import onnx
@@ -64,10 +66,9 @@ def write_onnx_voice(
     path: Path, voice: Path, form: Form = "RVC-WebUI", *, told: dict[str, Any] | None = None
 ) -> Path:
     """Export a voice file as one of the tools does; ``told`` changes what the metadata of w-okada's says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_exported(voice.read_bytes(), form))
     loaded = load_voice_model(voice)
-    synthesizer = loaded.synthesizer
-    assert isinstance(synthesizer, Synthesizer)
-    export(path, synthesizer, form)
     if form == "w-okada":
         metadata = {
             "application": "VC_CLIENT",
@@ -82,6 +83,16 @@ def write_onnx_voice(
         }
         change(path, metadata=metadata | (told or {}))
     return path
+
+
+@cache  # it takes a second, and tests have few voices
+def _exported(voice: bytes, form: Form) -> bytes:
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "voice.pth"
+        copy.write_bytes(voice)
+        synthesizer = load_voice_model(copy).synthesizer
+        assert isinstance(synthesizer, Synthesizer)
+        return export(copy.with_suffix(".onnx"), synthesizer, form).read_bytes()
 
 
 def export(path: Path, synthesizer: Synthesizer, form: Form) -> Path:

@@ -80,6 +80,8 @@ class VoiceSpec:
     epoch: int = 7
     seed: int = 0
     initial_channels: int = 32
+    layers: int = 2
+    resblock_kernels: tuple[int, ...] = (3, 7, 11)
 
     @property
     def config(self) -> SynthesizerConfig:
@@ -92,11 +94,11 @@ class VoiceSpec:
             hidden_channels=16,
             filter_channels=32,
             heads=2,
-            layers=2,
+            layers=self.layers,
             kernel_size=3,
             dropout=0,
-            resblock_kernel_sizes=(3, 7, 11),
-            resblock_dilations=((1, 3, 5),) * 3,
+            resblock_kernel_sizes=self.resblock_kernels,
+            resblock_dilations=((1, 3, 5),) * len(self.resblock_kernels),
             upsample_rates=rates,
             upsample_initial_channel=self.initial_channels,
             upsample_kernel_sizes=kernels,

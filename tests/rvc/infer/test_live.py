@@ -84,7 +84,7 @@ def simple(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["speech", "song"])
 def test_it_sounds_like_the_conversion_of_the_file(name: str) -> None:
-    source = recording(name, 1.0, 2.0)
+    source = recording(name, 1.0, 1.2)
     offline = starter().convert(source, RATE, CERTAIN)[0]
     live = heard(converter(starter(), output_rate=VOICE_RATE), source)
     assert distance_db(offline, live) < TOLERANCE_DB
@@ -124,7 +124,7 @@ def test_a_frame_that_is_rendered_twice_has_the_same_phase_and_chance(simple: No
 @pytest.mark.parametrize("block_ms", [100, 250])
 def test_there_is_no_click_at_the_borders_of_blocks(block_ms: int) -> None:
     live = converter(starter(), ConversionSettings(f0_methods=(F0Method.FCPE,)), block_ms=block_ms)
-    result = heard(live, recording("song", 1.0, 2.0))
+    result = heard(live, recording("song", 1.0, 1.2))
     bends = np.abs(np.diff(result, 2))  # a click is where a curve breaks
     behind = round((live.latency_seconds - live.block_seconds) * RATE)
     border = (np.arange(len(bends)) + behind) % live.block_samples

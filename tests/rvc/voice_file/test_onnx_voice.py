@@ -35,14 +35,15 @@ from voice_factory import write_voice
 FORMS = ("RVC-WebUI", "w-okada")
 ALIKE_DB = 100  # float32 rounds at 140 dB
 FRAMES = 150
+SMALL: dict[str, Any] = {"layers": 1, "resblock_kernels": (3, 7)}  # exported and opened sooner
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One voice as a .pth and in both forms, and one without f0."""
     folder = tmp_path_factory.mktemp("onnx")
-    voice = write_voice(folder / "voice.pth", "RVC", sample_rate=40000)
-    mute = write_voice(folder / "no_f0.pth", "RVC", sample_rate=32000, has_f0=False, version="v2")
+    voice = write_voice(folder / "voice.pth", "RVC", sample_rate=40000, **SMALL)
+    mute = write_voice(folder / "no_f0.pth", "RVC", sample_rate=32000, has_f0=False, version="v2", **SMALL)
     return {
         "voice": voice,
         "no f0": mute,
@@ -98,7 +99,7 @@ def test_a_voice_in_onnx_tells_what_it_needs(files, form, has_f0) -> None:  # ty
 
 
 def test_features_of_256_make_a_voice_v1(tmp_path: Path) -> None:
-    voice = write_voice(tmp_path / "v1.pth", "RVC", version="v1", sample_rate=40000)
+    voice = write_voice(tmp_path / "v1.pth", "RVC", version="v1", sample_rate=40000, **SMALL)
     for form in FORMS:
         metadata = read_voice_metadata(write_onnx_voice(tmp_path / "v1.onnx", voice, form))  # type: ignore[arg-type]
         assert metadata.version is VoiceVersion.V1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import safetensors
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ultimate_rvc.errors import SpeechError, VoiceFileError
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
@@ -96,7 +97,7 @@ def fitted(build: Callable[[], Network], state: State, *, extra: tuple[str, ...]
     SpeechError
         A weight is missing, unknown, of another shape or no number; the text follows a file's name.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         network = build()
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tensor for name, tensor in state.items() if name in wanted or not name.startswith(extra)}
@@ -104,6 +105,22 @@ def fitted(build: Callable[[], Network], state: State, *, extra: tuple[str, ...]
     copied = {name: _copied(name, tensor) for name, tensor in given.items()}
     network.load_state_dict(copied, assign=True)
     return network.eval().requires_grad_(False)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Layers that are built draw no weights: to draw none of meta tensors, torch imports 900 modules first."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        keywords = kwargs or {}
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return keywords["tensor"] if "tensor" in keywords else args[0]
+        return function(*args, **keywords)
 
 
 def check_fit(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:

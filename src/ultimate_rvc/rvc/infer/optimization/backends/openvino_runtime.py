@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -17,6 +16,7 @@ from ultimate_rvc.errors import BackendError
 from ultimate_rvc.rvc.infer.optimization.backends.onnx_runtime import needed_packages
 from ultimate_rvc.rvc.infer.optimization.backends.part import Part, PartName, Runner
 from ultimate_rvc.rvc.infer.optimization.backends.protocol import BFLOAT16, FLOAT32, INT8, Plan
+from ultimate_rvc.rvc.infer.optimization.backends.torchscript import traced
 
 FILE_NAME = "part.xml"  # its weights are in a .bin beside it
 INT8_PARTS = (PartName.CONTENT, PartName.VOCODER)
@@ -32,13 +32,9 @@ class OpenVINO:
         return needed_packages(self.name, "openvino")
 
     def export(self, part: Part, folder: Path, plan: Plan) -> None:
-        import openvino
-
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as for TorchScript: it traces too
-            model = openvino.convert_model(
-                part.network.eval(), example_input=part.example(), input=_shapes(part)
-            )
+        openvino = _openvino()
+        # Traced here: OpenVINO would trace twice, to compare.
+        model = openvino.convert_model(traced(part), example_input=part.example(), input=_shapes(part))
         for opened, port in zip(model.inputs, part.inputs, strict=True):
             opened.set_names({port.name})
         if plan.precision == INT8 and part.name in INT8_PARTS:
@@ -46,8 +42,7 @@ class OpenVINO:
         openvino.save_model(model, folder / FILE_NAME, compress_to_fp16=False)
 
     def load(self, part: Part, folder: Path, plan: Plan) -> Runner:
-        import openvino
-
+        openvino = _openvino()
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if plan.precision == BFLOAT16 else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -64,6 +59,17 @@ class OpenVINO:
             )
 
         return run
+
+
+def _openvino() -> Any:
+    """OpenVINO without ``openvino_telemetry``: with it, every import and every model is told to Google Analytics.
+
+    It does without where that package is missing. Told were versions and layers, each by a process of its own.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _shapes(part: Part) -> list[Any]:
