@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,10 +55,24 @@ KINDS = (
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two would wait for each other after every tiny layer: on a busy machine ten times as long as they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def build(
     kind: Kind, speakers: int = SPEAKERS, seed: int = 0, *, few_layers: bool = True
 ) -> TrainingSynthesizer:
     """A tiny network, every weight moved off what it begins with: a flow of zeros would hide its mistakes."""
+    return deepcopy(_built(kind, speakers, seed, few_layers))
+
+
+@cache
+def _built(kind: Kind, speakers: int, seed: int, few_layers: bool) -> TrainingSynthesizer:
     config = named_config(
         NetworkChoice.TINY,
         kind.version,
