@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +28,8 @@ from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, Vo
 from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PHONE_DIM = 12
 SPEAKERS = 2
 SEGMENT_FRAMES = 8
@@ -53,15 +54,6 @@ KINDS = (
     Kind(VoiceVersion.V2, 32000, Vocoder.REFINE_GAN, has_f0=True),
 )
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Two would wait for each other after every tiny layer: on a busy machine ten times as long as they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(
