@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,15 @@ def small_config(rates: tuple[int, ...] = (10, 8, 2, 2), initial_channels: int =
         sample_rate=100 * torch.tensor(rates).prod().item(),
         phone_dim=PHONE_DIM,
     )
+
+
+def few_layers(rates: tuple[int, ...] = (10, 8, 2, 2)) -> SynthesizerConfig:
+    """One residual block a stage and half the channels, for tests of what goes on around the network.
+
+    The time of small networks goes by the number of their layers.
+    """
+    usual = small_config(rates, initial_channels=16)
+    return replace(usual, resblock_kernel_sizes=(3,), resblock_dilations=((1, 3),))
 
 
 def small_synthesizer(

@@ -100,15 +100,22 @@ class SmallData:
         )
 
 
-def leave_out_what_takes_time(change: Callable[[Any, str, Any], None]) -> None:
-    """Train with fewer layers and judges, and without evaluator and plot; ``change`` is as ``setattr``.
+def leave_out_layers(change: Callable[[Any, str, Any], None]) -> None:
+    """Train with fewer layers and judges; ``change`` is as ``setattr``.
 
-    The time of tiny networks goes by the number of their layers. Voices of so few steps resemble nobody, and the
-    evaluator takes seconds to load.
+    The time of tiny networks goes by the number of their layers.
     """
     change(sizes, "RESBLOCK_KERNELS", (3,))
     change(sizes, "RESBLOCK_DILATIONS", ((1, 3),))
     change(discriminators, "PERIODS", dict.fromkeys(VoiceVersion, (2, 3)))
+
+
+def leave_out_what_takes_time(change: Callable[[Any, str, Any], None]) -> None:
+    """Train with fewer layers and judges, and without evaluator and plot.
+
+    Voices of so few steps resemble nobody, and the evaluator takes seconds to load.
+    """
+    leave_out_layers(change)
     change(saving, "speaker_embedder", lambda: None)
     change(saving, "write_plot", lambda path, scores: None)
 

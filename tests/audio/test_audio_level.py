@@ -24,6 +24,8 @@ from ultimate_rvc.audio.level import (
     true_peak,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE = 44_100
 
 

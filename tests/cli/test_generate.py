@@ -58,6 +58,15 @@ def urvc(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return call
 
 
+@pytest.fixture(scope="module")
+def short_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five of the real song's twenty seconds."""
+    path = tmp_path_factory.mktemp("song") / "short song.flac"
+    song, rate = decode(SONG)
+    encode(path, song[:, 5 * rate : 10 * rate], rate)
+    return path
+
+
 @pytest.fixture
 def voice(tmp_path: Path) -> Path:
     path = write_voice(tmp_path / "voices" / "tester.pth", "Applio", embedder="starter", sample_rate=32000)
@@ -76,9 +85,13 @@ def assert_refused(outcome: Outcome, *words: str, code: int = 1) -> None:
 # ------------------------------------------------------------------------------ covers
 
 
-def test_a_real_song_becomes_a_cover_and_the_second_run_does_no_work(urvc, voice, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_real_song_becomes_a_cover_and_the_second_run_does_no_work(
+    urvc, short_song, voice, tmp_path
+) -> None:  # type: ignore[no-untyped-def]
     target = tmp_path / "cover.mp3"
-    first = urvc("generate", "song-cover", "--source", SONG, "--model", voice, "--output", target, "--json")
+    first = urvc(
+        "generate", "song-cover", "--source", short_song, "--model", voice, "--output", target, "--json"
+    )
     assert first.code == 0, first.err
     report = first.json
     assert Path(report["path"]) == target
@@ -87,7 +100,7 @@ def test_a_real_song_becomes_a_cover_and_the_second_run_does_no_work(urvc, voice
     assert report["separation_model"] == "dsp"
     assert any("dsp" in warning for warning in report["warnings"])
 
-    song, song_rate = decode(SONG)
+    song, song_rate = decode(short_song)
     cover, cover_rate = decode(target)
     assert probe(target).codec.startswith("mp3")
     assert abs(cover.shape[-1] / cover_rate - song.shape[-1] / song_rate) <= 0.05
@@ -95,13 +108,13 @@ def test_a_real_song_becomes_a_cover_and_the_second_run_does_no_work(urvc, voice
     assert np.abs(cover).max() > 0.1
 
     bytes_before = target.read_bytes()
-    second = urvc("generate", "song-cover", SONG, voice, "--output", target, "--json")
+    second = urvc("generate", "song-cover", short_song, voice, "--output", target, "--json")
     assert second.code == 0, second.err
     assert all(step["cached"] for step in second.json["steps"])
     assert target.read_bytes() == bytes_before
 
     other = write_voice(tmp_path / "voices" / "other.pth", "Applio", embedder="starter", seed=5)
-    third = urvc("generate", "song-cover", SONG, other, "--output", tmp_path / "other.flac", "--json")
+    third = urvc("generate", "song-cover", short_song, other, "--output", tmp_path / "other.flac", "--json")
     cached = {step["name"]: step["cached"] for step in third.json["steps"]}
     assert cached["retrieve"]
     assert cached["separate"]
@@ -362,11 +375,11 @@ def test_files_that_are_no_voice_are_refused_before_anything_runs(urvc, voice, t
 # ---------------------------------------------------------------------------- single steps
 
 
-def test_each_step_is_a_command_of_its_own(urvc, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    parted = urvc("generate", "separate", SONG, "--model", "dsp", "--output", tmp_path, "--json")
+def test_each_step_is_a_command_of_its_own(urvc, short_song, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    parted = urvc("generate", "separate", short_song, "--model", "dsp", "--output", tmp_path, "--json")
     assert parted.code == 0, parted.err
     vocals, instrumental = (Path(parted.json["files"][name]) for name in ("vocals", "instrumental"))
-    song, _ = decode(SONG)
+    song, _ = decode(short_song)
     np.testing.assert_allclose(decode(vocals)[0] + decode(instrumental)[0], song, atol=2e-4)
 
     wet = tmp_path / "wet.flac"

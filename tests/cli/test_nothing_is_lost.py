@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,12 +149,12 @@ def tone(path: Path, hertz: float, seconds: float = 0.5) -> None:
     encode(path, np.tile(0.2 * np.sin(2 * np.pi * hertz * time), (2, 1)).astype(np.float32), RATE)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder."""
     from PIL import Image
 
-    own = tmp_path / "own"
+    own = tmp_path_factory.mktemp("made") / "own"
     own.mkdir()
     tone(own / "take.wav", 220)
     tone(own / "take.flac", 230)
@@ -166,10 +167,16 @@ def folder(tmp_path: Path) -> Path:
     write_index(own / "tester.index", dim=384)
     Image.new("RGB", (8, 8)).save(own / "face.png")
     (own / "neighbour.zip").write_bytes(b"of the user")
+    return own
+
+
+@pytest.fixture
+def folder(made_once: Path, tmp_path: Path) -> Path:
+    """A user's folder of the test's own."""
     mine = voice_models_dir() / "mine"
     mine.mkdir(parents=True)
-    write_voice(mine / "mine.pth", "Applio", embedder="starter", sample_rate=32000)
-    return own
+    shutil.copy(made_once / "tester.pth", mine / "mine.pth")
+    return Path(shutil.copytree(made_once, tmp_path / "own"))
 
 
 def hashes(folder: Path) -> dict[str, str]:

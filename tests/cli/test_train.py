@@ -1,13 +1,14 @@
-"""A voice from a minute of speech through the real command line, with a network small enough for that."""
+"""A voice from some seconds of speech through the real command line, with a network small enough for that."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 import torch
 
 from command_line import Urvc, calls
+from small_training import leave_out_layers, leave_out_what_takes_time
 from ultimate_rvc.audio.decode import decode, decode_mono
 from ultimate_rvc.audio.encode import encode
 from ultimate_rvc.paths import audio_dir, training_dir, voice_models_dir
+from ultimate_rvc.rvc.content.starter import StarterEncoder
 from ultimate_rvc.rvc.train import loop
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 from ultimate_rvc.settings import parts_of, settings_of
@@ -40,19 +43,47 @@ def urvc(capfd: pytest.CaptureFixture[str]) -> Urvc:
     return calls(capfd)
 
 
-@pytest.fixture
-def short_speech(tmp_path: Path) -> Path:
-    """What suffices where nothing depends on how much is learnt from."""
-    path = tmp_path / "short speech.wav"
+@pytest.fixture(scope="module")
+def cut_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("speech") / "short speech.wav"
     samples, sample_rate = decode(SPEECH)
     encode(path, samples[:, : 15 * sample_rate], sample_rate)
     return path
 
 
 @pytest.fixture
+def short_speech(cut_speech: Path, tmp_path: Path) -> Path:
+    """What suffices where nothing depends on how much is learnt from."""
+    return Path(shutil.copy(cut_speech, tmp_path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_sound_is_encoded_once() -> Iterator[None]:
+    """All trainings here learn from the same speech, and its features take longer than anything else."""
+    encode, known = StarterEncoder.encode, {}
+
+    def remembered(
+        self: StarterEncoder, waveform_16k: torch.Tensor, version: str, lengths: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        key = (waveform_16k.numpy().tobytes(), version, tuple(lengths or ()))
+        if key not in known:
+            known[key] = encode(self, waveform_16k, version, lengths)
+        return known[key].clone()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StarterEncoder, "encode", remembered)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _few_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_layers(monkeypatch.setattr)
+
+
+@pytest.fixture
 def no_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Voices of so few steps resemble nobody, and the evaluator takes seconds to load."""
-    monkeypatch.setattr("ultimate_rvc.rvc.train.saving.speaker_embedder", lambda: None)
+    leave_out_what_takes_time(monkeypatch.setattr)
 
 
 def mel_losses(name: str) -> list[float]:
@@ -60,14 +91,14 @@ def mel_losses(name: str) -> list[float]:
     return [float(loss) for loss in re.findall(r"epoch \d+ step \d+ .*? mel ([\d.]+)", lines)]
 
 
-def test_one_command_makes_a_voice_that_converts(urvc: Urvc, tmp_path: Path) -> None:
+def test_one_command_makes_a_voice_that_converts(urvc: Urvc, short_speech: Path, tmp_path: Path) -> None:
     code, out, err = urvc(
-        *("train", "voice", NAME, SPEECH, *SMALL, *TWO),
+        *("train", "voice", NAME, short_speech, *SMALL, *TWO),
         *("--max-steps", "30", "--learning-rate", "3e-3"),
     )
     assert code == 0, err
     plan, result = out.split("all steps are done")
-    assert "1.0 minutes" in plan
+    assert "0.2 minutes" in plan
     assert "30 steps of 2 pieces on cpu" in plan
     assert re.search(r"time +about \d+ (seconds|minutes)", plan)
     assert "step 30" in result
@@ -128,11 +159,12 @@ def test_ctrl_c_ends_a_training_with_what_it_made(
     assert re.search(r"times +populate \d+ seconds, preprocess \d+ seconds, extract ", out)
 
 
-def test_the_steps_one_by_one(urvc: Urvc) -> None:
-    code, out, err = urvc("train", "populate-dataset", "my data", SPEECH)
+@pytest.mark.usefixtures("no_evaluator")
+def test_the_steps_one_by_one(urvc: Urvc, short_speech: Path) -> None:
+    code, out, err = urvc("train", "populate-dataset", "my data", short_speech)
     assert code == 0, err
     assert "1 recordings" in out
-    assert (audio_dir() / "training" / "my data" / SPEECH.name).is_file()
+    assert (audio_dir() / "training" / "my data" / short_speech.name).is_file()
     code, out, err = urvc("train", "preprocess-dataset", "steps", "my data", "--sample-rate", "32000")
     assert code == 0, err
     assert re.match(r"\d+ pieces, \d+ s, in ", out)

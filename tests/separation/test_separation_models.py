@@ -9,6 +9,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,18 @@ from ultimate_rvc.separation import (
 
 pytest.importorskip("pymss")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE = 44_100
 VOCALS_FILE = SEPARATION_MODELS["vocals"].file_name
+
+
+@pytest.fixture(autouse=True)
+def _no_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pymss looks for garbage after each separation; among all that tests have loaded that takes longer than it."""
+    from pymss import separator
+
+    monkeypatch.setattr(separator, "gc", SimpleNamespace(collect=lambda: 0))
 
 
 def noise(seconds: float, channels: int = 2, rate: int = RATE) -> FloatArray:

@@ -11,15 +11,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from small_pipeline import LevelEncoder, small_pipeline, tone, use_short_chunks, use_simple_pitch
-from small_synthesizer import PHONE_DIM, small_config, small_synthesizer
+from small_pipeline import LevelEncoder, tone, use_short_chunks, use_simple_pitch
+from small_pipeline import small_pipeline as pipeline_of
+from small_synthesizer import PHONE_DIM, few_layers, small_synthesizer
 from ultimate_rvc.device import out_of_memory_error
 from ultimate_rvc.errors import AudioError, OutOfMemoryError, SettingError
 from ultimate_rvc.progress import Progress
+from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUIET = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0)
 FloatArray = NDArray[np.float32]
+
+
+def small_pipeline(*, has_f0: bool = True, synthesizer: Any = None, **parts: Any) -> Pipeline:
+    synthesizer = synthesizer or small_synthesizer(has_f0=has_f0, config=few_layers())
+    return pipeline_of(has_f0=has_f0, synthesizer=synthesizer, **parts)
 
 
 @dataclass
@@ -86,7 +95,7 @@ class FeatureRecorder:
     """Stands in for a synthesizer and keeps what reaches it."""
 
     def __init__(self) -> None:
-        self.config = small_config()
+        self.config = few_layers()
         self.calls: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
 
     def infer(self, features, pitch, f0_hz, speaker_id, **options):  # type: ignore[no-untyped-def]
@@ -181,8 +190,8 @@ class SmallMemory:
     """A synthesizer on a device with room for ``frames`` frames."""
 
     def __init__(self, frames: int) -> None:
-        self._inner = small_synthesizer()
-        self.config = small_config()
+        self._inner = small_synthesizer(config=few_layers())
+        self.config = few_layers()
         self.frames = frames
 
     def infer(self, features, *arguments, **options):  # type: ignore[no-untyped-def]

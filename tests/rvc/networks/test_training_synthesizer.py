@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ from ultimate_rvc.rvc.train.sizes import named_config, spectrogram_sizes
 from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, VoiceMetadata
 from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PHONE_DIM = 12
 SPEAKERS = 2
@@ -56,6 +60,11 @@ def build(
     kind: Kind, speakers: int = SPEAKERS, seed: int = 0, *, few_layers: bool = True
 ) -> TrainingSynthesizer:
     """A tiny network, every weight moved off what it begins with: a flow of zeros would hide its mistakes."""
+    return deepcopy(_built(kind, speakers, seed, few_layers))
+
+
+@cache
+def _built(kind: Kind, speakers: int, seed: int, few_layers: bool) -> TrainingSynthesizer:
     config = named_config(
         NetworkChoice.TINY,
         kind.version,
