@@ -92,17 +92,3 @@ def _own_folders_and_seed(
         numpy.random.seed(SEED)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(SEED)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """For small networks and short sounds: two threads would wait for each other after every layer.
-
-    On a busy machine that takes ten times as long as to compute it.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -24,8 +24,6 @@ from ultimate_rvc.audio.level import (
     true_peak,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RATE = 44_100
 
 

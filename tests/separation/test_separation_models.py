@@ -36,8 +36,6 @@ from ultimate_rvc.separation import (
 
 pytest.importorskip("pymss")
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RATE = 44_100
 VOCALS_FILE = SEPARATION_MODELS["vocals"].file_name
 

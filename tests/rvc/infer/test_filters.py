@@ -17,8 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ultimate_rvc.rvc.infer.highpass import BLOCK_SAMPLES, ScipyHighpass
 from ultimate_rvc.rvc.infer.optimization.device_highpass import FFT_BATCH, HOP, TAPS, TorchHighpass
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 REFERENCE = scipy.signal.butter(5, 48, "highpass", fs=16_000)
 CPU = torch.device("cpu")
 ODD_PADDING = 18

@@ -20,8 +20,6 @@ from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUIET = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0)
 FloatArray = NDArray[np.float32]
 

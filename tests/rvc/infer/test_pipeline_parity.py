@@ -154,7 +154,8 @@ def test_half_precision_sounds_the_same_within_30_db(
     index_path: Path,
 ) -> None:
     cpu_with(monkeypatch, *EVERY_HALF)
-    quick_float16(monkeypatch)
+    if ways != "float16":  # torch's own float16 takes a processor so long that one way has to show it for all
+        quick_float16(monkeypatch)
     switches, name = HALF[ways]
     snr = snr_of_switches(monkeypatch, switches, name, references[name], index_path)
     assert snr < 90  # else nothing would have been half

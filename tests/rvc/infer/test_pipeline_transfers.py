@@ -18,8 +18,6 @@ from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.switches import OptimizationConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NOISY = ConversionSettings(index_rate=0.75, seed=3)  # random numbers are drawn on the device
 VECTORS = 200
 ON_DEVICE = {"device": "cuda", "use_gpu_filter": True, "use_gpu_retrieval": True}

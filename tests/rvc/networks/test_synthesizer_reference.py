@@ -21,8 +21,6 @@ from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.synthesizer import Synthesizer
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 DATA = Path(__file__).parents[2] / "data" / "networks"
 ARCHITECTURES = ("v1_32k", "v1_40k", "v1_48k", "v2_32k", "v2_40k", "v2_48k", "v2_24k")
 TOLERANCE = 1e-4

@@ -28,8 +28,6 @@ from ultimate_rvc.rvc.voice_file.describe import Dialect, Speaker, VoiceFile, Vo
 from ultimate_rvc.rvc.voice_file.read import load_voice_model
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PHONE_DIM = 12
 SPEAKERS = 2
 SEGMENT_FRAMES = 8
