@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from web.browser.test_page_in_browser import (
     VOICE,
     choose_demo,
     choose_voice,
+    give_file,
     open_tab,
     press,
     state_of,
@@ -28,6 +30,7 @@ from web.server_process import ServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+SONG = Path(__file__).parents[2] / "data" / "songs" / "water_vocals.ogg"
 TABS = ("cover", "convert", "speech", "live", "voices", "train", "jobs", "settings")
 SERIOUS = ("serious", "critical")
 LEAST_CONTRAST = {"text": 4.5, "control": 3.0}
@@ -106,6 +109,27 @@ def test_players_have_contrast(page: Page, server: ServerProcess, theme: str) ->
             ".player-head b": "text", ".time": "text", ".download": "text",
             ".sides [aria-pressed=true]": "text", ".sides [aria-pressed=false]": "text",
             ".wave path": "control", ".play": "control",
+        }.items()
+    }  # fmt: skip
+    assert {part: found for part, (kind, found) in measured.items() if found < LEAST_CONTRAST[kind]} == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_players_of_gradio_have_contrast_too(
+    page: Page, texts: Texts, server: ServerProcess, theme: str
+) -> None:
+    """Where the steps take a sound, what was given can be heard."""
+    page.goto(f"{server.url}?__theme={theme}")
+    tab = open_tab(page, texts, "cover")
+    tab.get_by_role("tab", name=texts("cover.steps"), exact=True).click()
+    given = tab.locator("#steps-vocals-input")
+    play = given.locator(".play-pause-button")
+    give_file(given, SONG, play)
+    measured = {
+        part: (kind, float(given.locator(part).first.evaluate(CONTRAST)))
+        for part, kind in {
+            "#time": "text", "#duration": "text", ".playback": "text",
+            ".rewind": "control", ".skip": "control", ".play-pause-button": "control", ".action": "control",
         }.items()
     }  # fmt: skip
     assert {part: found for part, (kind, found) in measured.items() if found < LEAST_CONTRAST[kind]} == {}
