@@ -92,3 +92,4 @@ def _own_folders_and_seed(
         numpy.random.seed(SEED)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(SEED)
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # whatever the test before has set

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -69,21 +67,15 @@ class RealRun:
 
 
 @pytest.fixture(scope="module")
-def real_run(tmp_path_factory: pytest.TempPathFactory, configurations: ModuleType) -> RealRun:
+def real_run(tmp_path_factory: pytest.TempPathFactory) -> RealRun:
     folder = tmp_path_factory.mktemp("benchmark")
     (folder / "exact.yaml").write_text("use_gpu_retrieval: true\nskip_silence: true\n")
     files = [*("--json", str(folder / "run.json")), *("--plot", str(folder / "bars.png"))]
     size = ["--small", "--seconds", "2", "--repeats", "1", "--log", str(folder / "log" / "log.jsonl")]
-    said, warned = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
-        for name, value in (
-            ("URVC_CONFIG_DIR", str(folder)),
-            ("RVC_DEVICE", "cpu"),
-            ("RVC_USE_FP16", "no"),
-        ):
-            patch.setenv(name, value)
-        configurations.main([*size, *files, "--configs", "exact"])
-    done = Done(0, said.getvalue(), warned.getvalue())
+    done = benchmark(
+        *size, *files, "--configs", "exact", URVC_CONFIG_DIR=str(folder), RVC_DEVICE="cpu", RVC_USE_FP16="no"
+    )
+    assert done.code == 0, done.err
     return RealRun(done, folder, json.loads((folder / "run.json").read_text()))
 
 
