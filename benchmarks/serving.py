@@ -39,7 +39,7 @@ from ultimate_rvc.voices.library import find_voice
 VOICE = "starter"
 RATE = 16_000
 SHORT_SECONDS = 0.5
-LONG_SECONDS = 10.0
+LONG_SECONDS = 30.0
 SPEECH = Path(__file__).resolve().parents[1] / "tests" / "data" / "content" / "speech.wav"
 PATIENCE_SECONDS = 600.0
 MEGABYTE = 1e6
