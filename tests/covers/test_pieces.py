@@ -16,9 +16,9 @@ from ultimate_rvc.audio.decode import decode
 from ultimate_rvc.audio.level import true_peak
 from ultimate_rvc.choices import AudioFormat, F0Method
 from ultimate_rvc.covers import pieces
-from ultimate_rvc.covers.pieces import FRAME_SAMPLES, OVERLAP_SECONDS, joined_blocks, piece_bounds
+from ultimate_rvc.covers.pieces import FRAME_SAMPLES, joined_blocks, piece_bounds
 from ultimate_rvc.covers.recipe import CoverResult, make_cover
-from ultimate_rvc.covers.settings import CoverSettings, StemSettings
+from ultimate_rvc.covers.settings import OVERLAP_SECONDS, CoverSettings, StemSettings
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 from ultimate_rvc.paths import cache_dir, voice_models_dir
 from ultimate_rvc.progress import Progress

@@ -112,8 +112,11 @@ from ultimate_rvc.web.server import prepare_environment
 prepare_environment()
 from ultimate_rvc.web.desk import Server
 from ultimate_rvc.web.page import build_page
+from ultimate_rvc.web.server import ServerOptions, launch_options
 build_page(Server(None))
-print(*sorted({"torch", "transformers", "faiss", "matplotlib", "librosa", "numba"} & set(sys.modules)))
+launch_options(ServerOptions(), None)
+heavy = {"torch", "transformers", "faiss", "matplotlib", "librosa", "numba", "scipy.signal"}
+print(*sorted(heavy & set(sys.modules)))
 """
 
 

@@ -19,6 +19,7 @@ from ultimate_rvc.audio.level import db_to_gain, limit_true_peak, true_peak
 from ultimate_rvc.audio.mix import CEILING_DBTP, added, turned_down_db
 from ultimate_rvc.choices import AudioFormat
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, Facts
+from ultimate_rvc.covers.settings import OVERLAP_SECONDS
 from ultimate_rvc.covers.steps import MixTrack, Workshop, encoded, fitted, mix_inputs, mix_track
 from ultimate_rvc.covers.wave_file import read_stem, write_stem
 
@@ -26,7 +27,6 @@ CUT_VERSION = 1
 SUM_VERSION = 1
 LONGEST_WHOLE_SECONDS = 600.0
 PIECE_SECONDS, SEARCH_SECONDS = 300.0, 60.0  # a cut is sought within a minute around every fifth
-OVERLAP_SECONDS = 1.0
 FRAME_SAMPLES = 2048  # in which loudness is measured
 
 FloatArray = NDArray[np.float32]

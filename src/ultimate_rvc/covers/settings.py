@@ -28,6 +28,7 @@ MIN_KBPS, MIN_OGG_KBPS, MAX_KBPS = 32, 64, 320
 MP3_LOW_RATE, MP3_LOW_RATE_KBPS = 24000, 160  # up to this rate mp3 is "MPEG-2", which ends at 160
 MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 20.0  # -60 dB is silence in a mix
 MAX_REST_SEMITONES = 24  # beyond two octaves nothing of an accompaniment is left to recognise
+OVERLAP_SECONDS = 1.0  # by which the pieces of a long song, and their stems, overlap
 
 
 @dataclass(frozen=True, kw_only=True)

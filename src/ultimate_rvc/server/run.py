@@ -50,8 +50,8 @@ def _listening(options: ApiOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         place = socket.create_server((options.host, options.port), family=family, backlog=WAITING_CONNECTIONS)
-        # Connections inherit it. asyncio sets it only where the protocol was named when the socket was made; without it
-        # an answer's body waits 40 ms for the client to confirm its head.
+        # Connections inherit it. asyncio sets it only where the protocol was named when the socket was made; without
+        # it an answer's body waits 40 ms for the client to confirm its head.
         place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return place
     except OSError as error:

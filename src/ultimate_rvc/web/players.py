@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 
 from ultimate_rvc.audio.decode import decode_mono
-from ultimate_rvc.covers.pieces import OVERLAP_SECONDS
+from ultimate_rvc.covers.settings import OVERLAP_SECONDS
 from ultimate_rvc.errors import AudioError
 from ultimate_rvc.web.display import clock
 from ultimate_rvc.web.estimate import song_seconds

@@ -7,11 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ultimate_rvc.rvc.infer.live import LiveConverter
+if TYPE_CHECKING:  # it brings torch, which a page does not need before somebody speaks
+    from ultimate_rvc.rvc.infer.live import LiveConverter
 
 MOST_WAITING = 2  # blocks; with more, the delay would grow and never shrink again
 RECENT_BLOCKS = 20  # whose load is shown
