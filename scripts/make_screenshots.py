@@ -1,6 +1,6 @@
 """Photograph every screen of the page, wide and narrow, light and dark, in every language, into docs/images.
 
-python scripts/make_screenshots.py [--folder docs/images] [--whole] [--walk]
+python scripts/make_screenshots.py [--folder docs/images] [--language ja] [--whole] [--walk]
 
 A server with folders of its own is started, a cover of the demo song is made in it by pressing the buttons,
 and a text file is imported as a voice, so that the pictures show a page in use. The default language's pictures
@@ -48,6 +48,7 @@ PROGRAM = "from ultimate_rvc.web.main import run; run()"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parents[1] / "docs/images")
+    parser.add_argument("--language", choices=languages(), help="only this one")
     parser.add_argument("--whole", action="store_true", help="as long as the page")
     parser.add_argument("--walk", action="store_true", help="only record the first cover")
     options = parser.parse_args()
@@ -60,7 +61,7 @@ def main() -> None:
             record(browser, url, options.folder / "walk.webp")
         else:
             notes = use_the_page(browser, url)
-            for language in languages():
+            for language in [options.language] if options.language else languages():
                 folder = options.folder if language == DEFAULT_LANGUAGE else options.folder / language
                 folder.mkdir(exist_ok=True)
                 for size in SIZES:
