@@ -23,9 +23,18 @@ for thread_count in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREA
 # computed again in one process would not be the same to the bit.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
-# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; tests send it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def _hear_ctrl_c() -> None:
+    """Tests send it, and it must end a test at most, not the process of all.
+
+    A shell starts what runs in its background deaf to it, and children inherit that. A library may leave it to the
+    system, which ends the process.
+    """
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_hear_ctrl_c()
 
 FOLDER_VARIABLES = {
     "URVC_MODELS_DIR": "models",
@@ -87,6 +96,7 @@ def _own_folders_and_seed(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, _session_folders: None
 ) -> None:
     _use_folders_below(tmp_path_factory.mktemp("home"), monkeypatch)
+    _hear_ctrl_c()
     random.seed(SEED)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(SEED)
