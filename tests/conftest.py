@@ -102,4 +102,13 @@ def _own_folders_and_seed(
         numpy.random.seed(SEED)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(SEED)
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # whatever the test before has set
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """A test that leaves more threads to torch would slow down all tests after it."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else int(os.environ["OMP_NUM_THREADS"])
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(before)
