@@ -309,9 +309,10 @@ run_tests() {
     shellcheck urvc-macos.sh .ci/run || fail "shellcheck found mistakes (see above)."
   fi
   # All tests side by side, but in few processes: each holds networks of its own. Some tests by themselves start sooner
-  # in one.
+  # in one. A lost process ends them: pytest-xdist would start another and, with files kept together, may then wait for
+  # ever.
   if [ "$#" = 0 ]; then
-    set -- -n "$(test_processes)" --dist loadfile
+    set -- -n "$(test_processes)" --dist loadfile --max-worker-restart 0
   fi
   exec "$python" -m pytest "$@" # last, so that its summary closes the output
 }

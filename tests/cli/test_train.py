@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from command_line import Urvc, calls
+from signals import deliver
 from small_training import leave_out_layers, leave_out_what_takes_time
 from ultimate_rvc.audio.decode import decode, decode_mono
 from ultimate_rvc.audio.encode import encode
@@ -149,7 +150,7 @@ def test_ctrl_c_ends_a_training_with_what_it_made(
 
     def interrupted(run: Any, portion: Any) -> None:
         step(run, portion)
-        signal.raise_signal(signal.SIGINT)
+        deliver(signal.SIGINT)
 
     monkeypatch.setattr(loop._Run, "_step", interrupted)
     code, out, err = urvc("train", "voice", "ended", short_speech, *SMALL)

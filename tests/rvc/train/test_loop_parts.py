@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from signals import deliver
 from small_training import N_FFT, SAMPLE_RATE, SmallData
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.progress import Progress
@@ -130,15 +131,16 @@ def test_a_closed_feed_makes_no_more() -> None:
 def test_the_first_signal_is_a_wish_and_a_late_second_one_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now)
+    monkeypatch.setattr(stopping.signal, "raise_signal", deliver)
     before = signal.getsignal(signal.SIGINT)
     with stopping.stop_wishes(Progress()) as wish:
         assert not wish.is_there
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # the launcher's echo
+        deliver(signal.SIGINT)
+        deliver(signal.SIGINT)  # the launcher's echo
         assert wish.is_there
         now += 60
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            deliver(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 
