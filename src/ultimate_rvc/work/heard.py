@@ -23,4 +23,7 @@ def publish(work_folder: Path, number: int, waveform: FloatArray, sample_rate: i
 
 def published(work_folder: Path) -> list[Path]:
     """The portions so far, in their order; none once the work is over."""
-    return sorted((work_folder / FOLDER).glob("[0-9]*.wav"))
+    try:
+        return sorted((work_folder / FOLDER).glob("[0-9]*.wav"))
+    except FileNotFoundError:  # it went while it was read
+        return []
