@@ -15,18 +15,20 @@ from small_pipeline import snr_db, tone
 from ultimate_rvc.cluster.serving import (
     BatchConverter,
     Clip,
+    Replicas,
     ServedVoice,
-    VoiceFile,
+    ServingSettings,
     application,
+    serve_any_voice,
     serve_voice,
     voice_served_at,
 )
+from ultimate_rvc.cluster.shipping import ShippedFile, ShippedVoice, shared, ship, voice_of
 from ultimate_rvc.errors import AudioError, ClusterError, SettingError
-from ultimate_rvc.files import file_hash
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.voices.library import find_voice
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 EXACT = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0)
 HIGHER = ConversionSettings(noise_scale=0.0, source_noise_scale=0.0, n_semitones=5)
@@ -34,9 +36,8 @@ SAME_DB = 80.0  # batches and single clips differ by rounding
 
 
 @pytest.fixture
-def starter() -> VoiceFile:
-    path = find_voice("starter").model_path
-    return VoiceFile(path, file_hash(path))
+def starter() -> ShippedVoice:
+    return voice_of(find_voice("starter"), shared)
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +96,55 @@ def test_an_option_that_is_none_is_refused() -> None:
         application({"voice": "starter", "replicas": 2})
 
 
-def test_a_bad_clip_does_not_cost_its_batch(starter: VoiceFile) -> None:
-    converter = BatchConverter(starter, None, SmallPipelines)
+def test_a_bad_clip_does_not_cost_its_batch(starter: ShippedVoice) -> None:
+    converter = BatchConverter(starter, SmallPipelines)
     bad = np.full(1600, np.nan, np.float32)
     answers = converter.convert([Clip(tone(0.2), 16_000, EXACT), Clip(bad, 16_000, EXACT)])
     assert isinstance(answers[0], tuple)
     assert isinstance(answers[1], AudioError)
 
 
-def test_a_machine_with_another_voice_under_its_path_is_refused(starter: VoiceFile) -> None:
+def test_a_machine_with_another_voice_under_its_path_is_refused(starter: ShippedVoice) -> None:
+    other = ShippedVoice(ShippedFile(starter.model.path, "0" * 64))
     with pytest.raises(ClusterError, match="or another file there"):
-        BatchConverter(VoiceFile(starter.path, "0" * 64), None, SmallPipelines)
+        BatchConverter(other, SmallPipelines)
+
+
+def test_a_clip_without_a_voice_is_told_where_the_replicas_have_none() -> None:
+    (answer,) = BatchConverter(None, SmallPipelines).convert([Clip(tone(0.2), 16_000, EXACT)])
+    assert isinstance(answer, ClusterError)
+
+
+def test_a_voice_travels_with_the_requests_and_others_go_on_being_served(
+    served: ServedVoice, machines: Machines, alone: SmallPipelines
+) -> None:
+    settings = ServingSettings(least_replicas=1, most_replicas=1, cpus=0.5)
+    with serve_any_voice("travelling", machines.address, settings, SmallPipelines) as replicas:
+        clip = Clip(tone(0.3), 16_000, EXACT, voice_of(find_voice("starter"), ship))
+        waveform, rate = replicas.answer(clip)
+    assert rate == 32_000
+    assert snr_db(converted_alone(alone, clip.waveform, EXACT), waveform) > SAME_DB
+    assert len(served.convert(tone(0.2), 16_000, EXACT)[0]) > 0
+
+
+class DyingHandle:
+    """Of replicas that die over a clip, so many times."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+
+    def remote(self, clip: Clip) -> DyingHandle:
+        return self
+
+    def result(self, timeout_s: float) -> tuple[np.ndarray, int]:  # type: ignore[type-arg]
+        self.deaths -= 1
+        if self.deaths >= 0:
+            raise ray.exceptions.RayActorError
+        return np.ones(3, np.float32), 16_000
+
+
+def test_a_replica_that_dies_costs_nobody_an_answer_and_a_clip_that_kills_them_ends() -> None:
+    clip = Clip(tone(0.2), 16_000, EXACT)
+    assert Replicas(DyingHandle(2)).answer(clip)[1] == 16_000
+    with pytest.raises(ClusterError, match="Every replica died that tried it"):
+        Replicas(DyingHandle(3)).answer(clip)

@@ -15,7 +15,7 @@ from ultimate_rvc.choices import Device
 from ultimate_rvc.cluster import worker
 from ultimate_rvc.cluster.connecting import connected
 from ultimate_rvc.cluster.records import Records
-from ultimate_rvc.cluster.shipping import ship
+from ultimate_rvc.cluster.shipping import ShippedVoice, ship
 from ultimate_rvc.cluster.tasks import ClusterSettings, TaskRunner
 from ultimate_rvc.errors import ClusterError, SettingError, first_line
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
@@ -88,8 +88,7 @@ def _order(
     index = request.index_path or voice.index_path
     return worker.Order(
         request=replace(request, optimization=_chosen_switches(request)),
-        model=ship(voice.model_path),
-        index=None if index is None else ship(index),
+        voice=ShippedVoice(ship(voice.model_path), None if index is None else ship(index)),
         folder=records.folder,
         run=run,
         pipelines=pipelines,

@@ -1,23 +1,24 @@
 """Short conversions served by the devices of a cluster: Ray Serve collects requests into batches of one pipeline.
 
-Replicas come and go with the requests. Each opens the voice by its path, which all machines reach: they may start
-long after whoever sent them, so that its content cannot travel with them as with the tasks of ``convert.py``.
+Replicas come and go with the requests. A voice of their own they open by its path, which all machines reach: they may
+start long after whoever sent them, so that its content cannot travel with them as with the tasks of ``convert.py``.
+Other voices travel with the requests.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultimate_rvc.choices import Device
-from ultimate_rvc.cluster.connecting import connected
+from ultimate_rvc.cluster.connecting import connected, ray_module
+from ultimate_rvc.cluster.shipping import ShippedVoice, shared, voice_of
 from ultimate_rvc.errors import ClusterError, UltimateRVCError, first_line
-from ultimate_rvc.files import file_hash
 from ultimate_rvc.plain import from_plain
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
+log = logging.getLogger(__name__)
+
 APPLICATION = "urvc"
 ANSWER_SECONDS = 300.0  # a replica that starts loads its models first
+MOST_DEATHS = 3  # of replicas over one clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,64 +60,45 @@ class ServingSettings:
 
 
 @dataclass(frozen=True)
-class VoiceFile:
-    """A file that every machine has under this path, with this content."""
-
-    path: Path
-    sha256: str
-
-    def checked(self) -> Path:
-        """The path.
-
-        Raises
-        ------
-        ClusterError
-            It is not here, or another file.
-        """
-        if not self.path.is_file() or file_hash(self.path) != self.sha256:
-            raise ClusterError(
-                f"The machine {socket.gethostname()} has no {self.path}, or another file there; put the voice on a "
-                "disk that all machines share."
-            )
-        return self.path
-
-
-@dataclass(frozen=True)
 class Clip:
     """A request: float32 samples ``(samples,)`` or ``(channels, samples)`` in [-1, 1], and how to convert them."""
 
     waveform: FloatArray
     sample_rate: int
     settings: ConversionSettings = field(default_factory=ConversionSettings)
+    voice: ShippedVoice | None = None
+    """None for the one that the replicas were started with."""
+    optimization: Mapping[str, Any] = field(default_factory=dict)
+    """Switches that were chosen for it; the rest suits the machine that converts it."""
+
+    @property
+    def likeness(self) -> tuple[object, ...]:
+        """The same for clips that can be converted together."""
+        return self.voice, self.settings, json.dumps(dict(self.optimization), sort_keys=True)
 
 
 class BatchConverter:
-    """Converts clips of one voice together: what a replica holds."""
+    """Converts clips together: what a replica holds."""
 
-    def __init__(
-        self, model: VoiceFile, index: VoiceFile | None, open_pipelines: Callable[[], Pipelines]
-    ) -> None:
-        self._model = model.checked()
-        self._index = None if index is None else index.checked()
-        self._pipelines = open_pipelines()
-        self._optimization = resolve_config({"device": Device.AUTO}).config
+    def __init__(self, voice: ShippedVoice | None, open_pipelines: Callable[[], Pipelines]) -> None:
+        if voice is not None:
+            voice.received()  # a replica that cannot have it is none
+        self._voice, self._pipelines = voice, open_pipelines()
 
     def convert(self, clips: Sequence[Clip]) -> list[tuple[FloatArray, int] | UltimateRVCError]:
         """For each clip, in order, its waveform ``(samples,)`` with the sample rate, or what is wrong with it."""
         answers: dict[int, tuple[FloatArray, int] | UltimateRVCError] = {}
-        for settings in dict.fromkeys(clip.settings for clip in clips):
-            numbers = [number for number, clip in enumerate(clips) if clip.settings == settings]
+        for likeness in dict.fromkeys(clip.likeness for clip in clips):
+            numbers = [number for number, clip in enumerate(clips) if clip.likeness == likeness]
             answers |= dict(zip(numbers, self._alike([clips[number] for number in numbers]), strict=True))
         return [answers[number] for number in range(len(clips))]
 
     def _alike(self, clips: Sequence[Clip]) -> list[tuple[FloatArray, int] | UltimateRVCError]:
-        """Clips with the same settings; a bad one does not cost the others."""
+        """Clips that can be converted together; a bad one does not cost the others."""
         settings = clips[0].settings
         recordings = [(clip.waveform, clip.sample_rate) for clip in clips]
         try:
-            pipeline = self._pipelines.open(
-                self._model, settings, index_path=self._index, optimization=self._optimization
-            )
+            pipeline = self._opened(clips[0])
             voices = pipeline.convert_all(recordings, settings)
         except UltimateRVCError as error:
             if len(clips) == 1:
@@ -121,12 +106,49 @@ class BatchConverter:
             return [answer for clip in clips for answer in self._alike([clip])]
         return [(waveform, pipeline.voice.sample_rate) for waveform in voices]
 
+    def _opened(self, clip: Clip) -> Any:
+        voice = clip.voice or self._voice
+        if voice is None:
+            raise ClusterError("The replicas were started without a voice, and the request brings none.")
+        model, index = voice.received()
+        resolved = resolve_config({"device": Device.AUTO, **clip.optimization})
+        return self._pipelines.open(model, clip.settings, index_path=index, optimization=resolved.config)
 
-class ServedVoice:
-    """A voice that is served; may be called from many threads at once, which is what fills batches."""
+
+class Replicas:
+    """Those who convert clips; may be called from many threads at once, which is what fills batches."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+
+    def answer(self, clip: Clip) -> tuple[FloatArray, int]:
+        """The converted clip, ``(samples,)``, and its sample rate in Hz; a replica that dies costs nobody an answer.
+
+        Raises
+        ------
+        UltimateRVCError
+            What is wrong with the audio or the settings; a ClusterError where no replica answers.
+        """
+        for deaths in range(MOST_DEATHS):
+            try:
+                answer = self._handle.remote(clip).result(timeout_s=ANSWER_SECONDS)
+            except TimeoutError as error:
+                raise ClusterError(
+                    f"No replica answered within {ANSWER_SECONDS:.0f} s; see `ray status` for what the cluster lacks."
+                ) from error
+            except ray_module().exceptions.RayActorError as error:
+                if deaths + 1 == MOST_DEATHS:
+                    raise ClusterError(f"Every replica died that tried it ({first_line(error)}).") from error
+                log.warning("A replica died (%s); its request is done again.", first_line(error).rstrip("."))
+                continue
+            if isinstance(answer, UltimateRVCError):
+                raise answer
+            return answer  # type: ignore[no-any-return]
+        raise AssertionError("the last death ends it")
+
+
+class ServedVoice(Replicas):
+    """A voice that is served."""
 
     def convert(
         self, waveform: FloatArray, sample_rate: int, settings: ConversionSettings | None = None
@@ -136,19 +158,9 @@ class ServedVoice:
         Raises
         ------
         UltimateRVCError
-            What is wrong with the audio or the settings; a ClusterError where no replica answers.
+            As :meth:`answer`.
         """
-        clip = Clip(waveform, sample_rate, settings or ConversionSettings())
-        try:
-            answer = self._handle.remote(clip).result(timeout_s=ANSWER_SECONDS)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"No replica answered within {ANSWER_SECONDS:.0f} s; see `ray status` for what the cluster lacks."
-            ) from error
-        if isinstance(answer, UltimateRVCError):
-            raise answer
-        converted: tuple[FloatArray, int] = answer
-        return converted
+        return self.answer(Clip(waveform, sample_rate, settings or ConversionSettings()))
 
 
 def application(options: Mapping[str, Any], open_pipelines: Callable[[], Pipelines] = WarmPipelines) -> Any:
@@ -163,13 +175,10 @@ def application(options: Mapping[str, Any], open_pipelines: Callable[[], Pipelin
     VoiceNotFoundError
         There is no such voice.
     """
-    from ray import serve
-
     given = dict(options)
     found = find_voice(str(given.pop("voice", "")))
     settings = from_plain(ServingSettings, given)
-    index = None if found.index_path is None else _voice_file(found.index_path)
-    return _deployment(serve, settings).bind(_voice_file(found.model_path), index, open_pipelines)
+    return _deployment(settings).bind(voice_of(found, shared), open_pipelines)
 
 
 @contextmanager
@@ -199,15 +208,31 @@ def serve_voice(
     UltimateRVCError
         As :func:`application`.
     """
-    with connected(address):
-        from ray import serve
+    with (
+        connected(address),
+        _running(application({"voice": voice, **settings}, open_pipelines), APPLICATION) as it,
+    ):
+        yield ServedVoice(it)
 
-        wanted = application({"voice": voice, **settings}, open_pipelines)
-        serve.start(proxy_location="Disabled")  # HTTP is the business of `urvc serve`
-        try:
-            yield ServedVoice(_run(serve, wanted))
-        finally:
-            serve.shutdown()
+
+@contextmanager
+def serve_any_voice(
+    name: str,
+    address: str | None,
+    settings: ServingSettings,
+    open_pipelines: Callable[[], Pipelines] = WarmPipelines,
+) -> Iterator[Replicas]:
+    """Replicas on the cluster at ``address``, while the block runs, for clips that bring their voices.
+
+    ``name`` is the application's: whoever starts it again takes over what it left when it was killed.
+
+    Raises
+    ------
+    ClusterError
+        As :func:`serve_voice`.
+    """
+    with connected(address), _running(_deployment(settings).bind(None, open_pipelines), name) as it:
+        yield Replicas(it)
 
 
 @contextmanager
@@ -228,19 +253,31 @@ def voice_served_at(address: str | None = None) -> Iterator[ServedVoice]:
             raise ClusterError(f"The cluster serves no voice: {first_line(error)}") from error
 
 
-def _voice_file(path: Path) -> VoiceFile:
-    return VoiceFile(path.absolute(), file_hash(path))
+@contextmanager
+def _running(application: Any, name: str) -> Iterator[Any]:
+    """The handle of an application that ends with the block; others on the cluster go on."""
+    from ray import serve
 
-
-def _run(serve: Any, application: Any) -> Any:
+    logging.getLogger("ray.serve").setLevel(
+        logging.ERROR
+    )  # it tells of each step, and of each death in many lines
+    serve.start(proxy_location="Disabled")  # HTTP is the business of `urvc serve`
     try:
-        return serve.run(application, name=APPLICATION, route_prefix=None)
-    except RuntimeError as error:  # a replica that fails three times
-        raise ClusterError(f"No replica could start: {first_line(error, 1000)}") from error
+        try:
+            handle = serve.run(application, name=name, route_prefix=None)
+        except RuntimeError as error:  # a replica that fails three times
+            raise ClusterError(f"No replica could start: {first_line(error, 1000)}") from error
+        yield handle
+    finally:
+        serve.delete(name)
+        if not serve.status().applications:
+            serve.shutdown()
 
 
-def _deployment(serve: Any, settings: ServingSettings) -> Any:
+def _deployment(settings: ServingSettings) -> Any:
     """The class of replicas; made here, since its decorators are ray's."""
+    ray_module()  # says what is missing
+    from ray import serve
 
     class Replica:
         def __init__(self, *arguments: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ultimate_rvc import __version__
 from ultimate_rvc.choices import Device
 from ultimate_rvc.cluster.records import Records
-from ultimate_rvc.cluster.shipping import ShippedFile, received
+from ultimate_rvc.cluster.shipping import ShippedVoice
 from ultimate_rvc.errors import AudioError, ClusterError, OutOfMemoryError, UltimateRVCError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.jobs.sentences import sentence_of
@@ -58,8 +58,7 @@ class Order:
     """What all files of a run have in common."""
 
     request: ConvertRequest
-    model: ShippedFile
-    index: ShippedFile | None
+    voice: ShippedVoice
     folder: Path
     """Of the results; all machines reach it under this path."""
     run: str
@@ -98,7 +97,7 @@ def identify(order: Order) -> Mapping[str, str]:
             f"{order.version}; install the same on all machines."
         )
     try:
-        return _identity(order.model, order.index, order.request.conversion)
+        return _identity(order.voice, order.request.conversion)
     except UltimateRVCError as error:
         raise ClusterError(f"On the machine {socket.gethostname()}: {error}") from error
 
@@ -153,7 +152,7 @@ def _converted(order: Order, task: Task, bench: Workbench, records: Records, key
     from ultimate_rvc.work.convert import convert_group
 
     resolved = bench.optimization(order.request.optimization)
-    model, index = _voice_files(order.model, order.index)
+    model, index = order.voice.received()
     pipeline = bench.pipelines.open(
         model, order.request.conversion, index_path=index, optimization=resolved.config
     )
@@ -210,15 +209,7 @@ def _open_pipelines(kind: Callable[[], Any]) -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _voice_files(model: ShippedFile, index: ShippedFile | None) -> tuple[Path, Path | None]:
-    return received(model), None if index is None else received(index)
-
-
-@functools.lru_cache(maxsize=2)
-def _identity(
-    model: ShippedFile, index: ShippedFile | None, conversion: ConversionSettings
-) -> Mapping[str, str]:
+def _identity(voice: ShippedVoice, conversion: ConversionSettings) -> Mapping[str, str]:
     from ultimate_rvc.rvc.infer.identity import conversion_identity
 
-    model_path, index_path = _voice_files(model, index)
-    return conversion_identity(model_path, index_path, conversion)
+    return conversion_identity(*voice.received(), conversion)

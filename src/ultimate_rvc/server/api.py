@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from ultimate_rvc.server.cluster_work import ClusterWork
     from ultimate_rvc.voices.library import VoiceRef
 
 Value = TypeVar("Value")
@@ -87,7 +88,7 @@ class Api:
 
     options: ApiOptions
     queue: JobQueue
-    short: ShortWork
+    short: ShortWork | ClusterWork
     keys: Keys
     metrics: Metrics
     results: Results

@@ -7,8 +7,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -40,6 +40,9 @@ from ultimate_rvc.server.routes_work import add_work
 from ultimate_rvc.server.short_work import Batching, ShortWork
 from ultimate_rvc.work.short import TABLE
 
+if TYPE_CHECKING:
+    from ultimate_rvc.server.cluster_work import ClusterWork
+
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 30.0  # for what runs when the server is to end
@@ -57,6 +60,8 @@ def open_api(
     ------
     SettingError
         Others could reach the server and nobody said that they may; a key is too short.
+    ClusterError
+        The cluster cannot be used.
     """
     keys = all_keys(options.api_keys)
     if not keys and not options.is_local and not options.is_open:
@@ -78,18 +83,23 @@ def open_api(
         told=metrics.batch_done,
     )
     threads = ThreadPoolExecutor(options.most_waiting + SPARE_THREADS, thread_name_prefix="api")
-    api = Api(options, queue, short, keys, metrics, Results.open(), folder, threads)
-    metrics.watch(
-        "waiting_requests", "Requests that are read, wait or are answered.", lambda: api.places.taken
-    )
-    metrics.watch("waiting_jobs", "Jobs that wait.", lambda: len(queue.waiting()))
-    metrics.watch("memory_bytes", "Memory of the server and its workers.", lambda: _memory(api))
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(threads.shutdown, cancel_futures=True)
+        stack.callback(short.close, close_seconds)  # at once where another closed it
+        work: ShortWork | ClusterWork = short
+        if options.cluster is not None:
+            from ultimate_rvc.server.cluster_work import on_cluster
+
+            work = stack.enter_context(on_cluster(short, options, metrics.batch_done))
+            stack.callback(work.close, close_seconds)
+        api = Api(options, queue, work, keys, metrics, Results.open(), folder, threads)
+        metrics.watch(
+            "waiting_requests", "Requests that are read, wait or are answered.", lambda: api.places.taken
+        )
+        metrics.watch("waiting_jobs", "Jobs that wait.", lambda: len(queue.waiting()))
+        metrics.watch("memory_bytes", "Memory of the server and its workers.", lambda: _memory(api))
         yield api
-    finally:
-        short.close(close_seconds)
-        threads.shutdown(cancel_futures=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_app(api: Api) -> FastAPI:

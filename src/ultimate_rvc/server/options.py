@@ -38,8 +38,21 @@ class ApiOptions:
     batch_size: int = setting(8, "Requests for one voice that a GPU does together.", 1, 64)
     batch_window_ms: float = setting(20.0, "How long the first of them waits for others.", 0, 1000, unit="ms")
 
+    cluster: str | None = setting(
+        None, "Ray cluster that converts what is answered at once: host:6379, ray://host:10001, auto."
+    )
+    least_replicas: int = setting(1, "Converters that the cluster always keeps ready.", 0, 1000)
+    most_replicas: int = setting(4, "Converters of the cluster when there is much to do.", 1, 1000)
+    replica_cpus: float = setting(1.0, "Processor cores for a converter of the cluster.", 0, 256)
+    replica_gpus: float = setting(0.0, "GPUs for a converter of the cluster; 0.5 lets two share one.", 0, 16)
+
     def __post_init__(self) -> None:
         check(self)
+        if self.least_replicas > self.most_replicas:
+            raise SettingError(
+                f"least_replicas {self.least_replicas} is more than most_replicas {self.most_replicas}.",
+                *("least_replicas", "most_replicas"),
+            )
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.rstrip("/") != origin:
                 raise SettingError(f"{origin!r} is no origin; write it like https://example.com.", "origins")

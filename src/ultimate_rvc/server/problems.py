@@ -7,7 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ultimate_rvc.errors import AssetMissingError, SettingError, UltimateRVCError, VoiceNotFoundError
+from ultimate_rvc.errors import (
+    AssetMissingError,
+    ClusterError,
+    SettingError,
+    UltimateRVCError,
+    VoiceNotFoundError,
+)
 from ultimate_rvc.jobs.errors import JobError
 from ultimate_rvc.jobs.sentences import sentence_of
 from ultimate_rvc.paths import audio_dir
@@ -60,7 +66,8 @@ def as_problem(error: Exception) -> ApiError:
 
 def _status(error: UltimateRVCError) -> int:
     kinds: Mapping[type[UltimateRVCError], int] = {
-        VoiceNotFoundError: 404, JobError: 404, SettingError: 400, AssetMissingError: 503
+        VoiceNotFoundError: 404, JobError: 404, SettingError: 400,
+        AssetMissingError: 503, ClusterError: 503,
     }  # fmt: skip
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), 422)
 

@@ -173,7 +173,7 @@ class ShortWork:
             while self._order.take() is not None:
                 pass
         for request in left:
-            _fail(request, ApiError(503, CLOSING))
+            fail(request, ApiError(503, CLOSING))
         self._thread.join()
 
     # ----------------------------------------------------------------- whose turn it is
@@ -239,11 +239,14 @@ class ShortWork:
             if not isinstance(error, UltimateRVCError):
                 log.exception("Short work failed")
             for request in batch:
-                _fail(request, error)
+                fail(request, error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        newest = (time.monotonic() - started) / len(batch)
-        self.mean_seconds += NEWEST_SHARE * (newest - self.mean_seconds)
+        self.took((time.monotonic() - started) / len(batch))
+
+    def took(self, seconds: float) -> None:
+        """A request took so long, here or elsewhere."""
+        self.mean_seconds += NEWEST_SHARE * (seconds - self.mean_seconds)
 
     def _ask(self, batch: Sequence[ShortRequest], folder: Path) -> dict[str, Any]:
         """The last word of the worker on a batch.
@@ -281,15 +284,15 @@ class ShortWork:
         self._told(len(batch), result)
         rate = result.facts["sample_rate"]
         if batch[0].source is None:
-            _hand_over(batch[0], Sound(None, rate, result))
+            hand_over(batch[0], Sound(None, rate, result))
             return
         import numpy as np
 
         for place, (request, error) in enumerate(zip(batch, result.facts["errors"], strict=True)):
             if error is not None:
-                _fail(request, ApiError(422, error, "audio"))
+                fail(request, ApiError(422, error, "audio"))
             else:
-                _hand_over(request, Sound(np.load(folder / f"{place}.npy"), rate, result))
+                hand_over(request, Sound(np.load(folder / f"{place}.npy"), rate, result))
 
     def _do_again(self, batch: Sequence[ShortRequest], gone: WorkerGoneError) -> None:
         for request in batch:
@@ -297,12 +300,12 @@ class ShortWork:
             request.deaths += len(batch) == 1
             with self._changed:
                 if self._is_over:
-                    _fail(request, ApiError(503, CLOSING))
+                    fail(request, ApiError(503, CLOSING))
                 elif request.deaths < MOST_DEATHS:
                     log.warning("The worker died with %d; its request is done again.", gone.exit_code)
                     self._again.append(request)
                 else:
-                    _fail(request, ApiError(500, gone.sentence))
+                    fail(request, ApiError(500, gone.sentence))
 
     def _end_worker(self) -> None:
         if self._worker is not None:
@@ -313,15 +316,17 @@ class ShortWork:
 def give_up(request: ShortRequest) -> None:
     """Nobody waits for it any more."""
     if not request.sound.cancel():
-        _fail(request, ApiError(503, "Nobody waits for it."))
+        fail(request, ApiError(503, "Nobody waits for it."))
 
 
-def _hand_over(request: ShortRequest, sound: Sound) -> None:
+def hand_over(request: ShortRequest, sound: Sound) -> None:
+    """Give whoever waits what came of it."""
     with suppress(Exception):  # given up meanwhile
         request.sound.set_result(sound)
 
 
-def _fail(request: ShortRequest, error: Exception) -> None:
+def fail(request: ShortRequest, error: Exception) -> None:
+    """Tell whoever waits why nothing comes of it."""
     with suppress(Exception):  # given up meanwhile
         if not request.sound.done():
             request.sound.set_exception(error)
