@@ -254,6 +254,16 @@ def test_wrong_inputs_are_told_as_for_any_voice(files) -> None:  # type: ignore[
         synthesizer.infer(features[..., :256], pitch, f0_hz, torch.tensor([0]))
 
 
+def test_that_the_gpu_is_not_used_is_told(  # type: ignore[no-untyped-def]
+    files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_voice_model(files["RVC-WebUI"])
+    assert not caplog.records
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    load_voice_model(files["RVC-WebUI"], "cuda")
+    assert "RVC-WebUI.onnx is computed on the processor" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("operator", "attributes", "type_"),
     [

@@ -157,8 +157,14 @@ class OnnxSynthesizer:
         import onnxruntime
 
         providers: list[Any] = [CPU_PROVIDER]
-        if device.type == "cuda" and CUDA_PROVIDER in onnxruntime.get_available_providers():
-            providers.insert(0, (CUDA_PROVIDER, {"device_id": device.index or 0}))
+        if device.type == "cuda":
+            if CUDA_PROVIDER in onnxruntime.get_available_providers():
+                providers.insert(0, (CUDA_PROVIDER, {"device_id": device.index or 0}))
+            else:
+                log.warning(
+                    "%s is computed on the processor: the ONNX Runtime that is installed knows no CUDA; install "
+                    "onnxruntime-gpu in its place.", self._path.name,
+                )  # fmt: skip
         try:
             return open_session(content, providers, threads=torch.get_num_threads(), told_from=FATAL)
         except Exception as error:  # onnxruntime's own, whose classes change

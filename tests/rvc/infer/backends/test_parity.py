@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -59,6 +61,15 @@ SIZES = replace(
 )
 RELATIVE_ERROR = 1e-3
 EXACT_DB = 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """What is kept between the tests here, gigabytes, is given back after them."""
+    yield
+    by_torch.cache_clear()
+    voice_by.cache_clear()
+    gc.collect()
 
 
 def parts_of(backend: Backend) -> Parts:
