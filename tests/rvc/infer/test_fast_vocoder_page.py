@@ -36,7 +36,7 @@ def test_without_the_switch_the_folder_is_not_imported(switched_on: bool) -> Non
         "from ultimate_rvc.rvc.infer.optimization import rendering\n"
         "from ultimate_rvc.switches import OptimizationConfig\n"
         f"config = OptimizationConfig(device='cpu', fast_vocoder={switched_on})\n"
-        "rendering.renderer_for(config, torch.device('cpu'), half=False)\n"
+        "rendering.renderer_for(config, torch.device('cpu'), torch.float32)\n"
         f"print('llvmlite' in sys.modules, any(name.startswith('{PACKAGE}') for name in sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(ultimate_rvc.__file__).parents[1])}

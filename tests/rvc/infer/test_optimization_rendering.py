@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from small_synthesizer import random_inputs, small_synthesizer
+from small_pipeline import snr_db
+from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
-from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder import compiled_code
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_code import has_bfloat16
+from ultimate_rvc.rvc.infer.optimization.rendering import VocoderRenderer, renderer_for, rounds_products
 from ultimate_rvc.rvc.networks.noise import Noise
 from ultimate_rvc.rvc.networks.vocoder import VocoderNetwork, render_whole
 from ultimate_rvc.switches import OptimizationConfig
@@ -168,7 +171,46 @@ def test_tiles_are_for_cpus(
 ) -> None:
     synthesizer = small_synthesizer()
     network = CountingVocoder(synthesizer.vocoder)
-    render = renderer_for(OptimizationConfig(fast_vocoder=fast), torch.device(device), half=half)
+    dtype = torch.float16 if half else torch.float32
+    render = renderer_for(OptimizationConfig(fast_vocoder=fast), torch.device(device), dtype)
     render(network, *vocoder_inputs(synthesizer, 600, True), Noise(0.0))
     assert len(network.frames) == calls
     assert ("changes nothing" in caplog.text) is (fast and device == "cuda")
+
+
+@pytest.mark.parametrize(
+    ("has", "options", "device", "dtype", "expected"),
+    [
+        (True, {}, "cpu", torch.bfloat16, True),
+        (False, {}, "cpu", torch.bfloat16, False),
+        (True, {}, "cpu", torch.float16, False),
+        (True, {}, "cpu", torch.float32, False),
+        (True, {}, "cuda", torch.bfloat16, False),
+        (True, {"fast_vocoder": False}, "cpu", torch.bfloat16, False),
+        (True, {"compile_model": True}, "cpu", torch.bfloat16, False),
+    ],
+)
+def test_products_are_rounded_where_all_is_there_for_it(
+    has: bool,
+    options: dict[str, bool],
+    device: str,
+    dtype: torch.dtype,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled_code, "has_bfloat16", lambda: has)
+    config = OptimizationConfig(**{"fast_vocoder": True, "use_bf16": True} | options)
+    assert rounds_products(config, torch.device(device), dtype) is expected
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no products of bfloat16")
+@pytest.mark.parametrize("vocoder", [Vocoder.HIFI_GAN, Vocoder.MRF_HIFI_GAN])
+@torch.inference_mode()
+def test_rounded_products_sound_like_exact_ones(vocoder: Vocoder) -> None:
+    synthesizer = small_synthesizer(vocoder, config=small_config(initial_channels=256))
+    inputs = vocoder_inputs(synthesizer, 300, True)
+    exact, rounded = (
+        VocoderRenderer.for_cpu(rounded=rounded)(synthesizer.vocoder, *inputs, Noise(0.0)).numpy()
+        for rounded in (False, True)
+    )
+    assert 30 < snr_db(exact, rounded) < 100

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from small_pipeline import snr_db
 from small_synthesizer import random_inputs, small_config, small_synthesizer
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.rvc.infer.optimization.cpu_vocoder import fast_layers
+from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_code import has_bfloat16
 from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_products import CompiledProducts, TorchProducts
 from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_transforms import (
     PRODUCTS,
@@ -102,6 +104,65 @@ def test_compiled_products_are_torchs_own() -> None:
             compiled(spectra, products)
             own(spectra, expected)
             torch.testing.assert_close(products, expected, rtol=1e-4, atol=1e-4)
+
+
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this processor has no products of bfloat16")
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_rounded_products_are_those_of_rounded_factors() -> None:
+    torch.manual_seed(0)
+    for channels in (16, 48, 64, 256):
+        weight = torch.randn(PRODUCTS, channels, channels)
+        compiled, exact = CompiledProducts(weight, rounded=True), TorchProducts(weight.bfloat16().double())
+        for tiles in {compiled.least_tiles, 13, 61}:
+            spectra = torch.randn(tiles, PRODUCTS, channels).bfloat16()
+            products = torch.empty(tiles, PRODUCTS, channels)
+            expected = torch.empty(products.shape, dtype=torch.float64)
+            compiled(spectra, products)
+            exact(spectra.double(), expected)
+            torch.testing.assert_close(products.double(), expected, rtol=1e-4, atol=1e-4)
+            with pytest.raises(AssertionError):
+                compiled(spectra.float(), products)
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_rounded_spectra_are_the_spectra_rounded() -> None:
+    torch.manual_seed(0)
+    transforms, tiles = compiled_transforms(torch.float32), Tiles(500, 7, 2)
+    rows, spectra = torch.randn(500, 48), torch.empty(tiles.count, PRODUCTS, 48)
+    rounded = torch.empty(spectra.shape, dtype=torch.bfloat16)
+    transforms.forward(rows, 0.1, tiles, spectra)
+    transforms.forward(rows, 0.1, tiles, rounded)
+    assert torch.equal(rounded, spectra.bfloat16())
+    with pytest.raises(AssertionError):  # the way back takes none
+        transforms.backward(rounded, torch.zeros(48), tiles, rows, add=False)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("kernel_size", [3, 7, 11])
+@torch.inference_mode()
+def test_a_convolution_with_rounded_factors_is_near(kernel_size: int) -> None:
+    torch.manual_seed(0)
+    plain = same_convolution(64, kernel_size, 3)
+    rows, output = torch.randn(2, 3000, 64)
+    convolution = row_convolution(plain, rounded=True)
+    convolution(rows, 0.1, output, torch.empty(convolution.space(3000)), add=False)
+    exact = plain(F.leaky_relu(rows, 0.1).T[None])[0].T
+    assert snr_db(exact.numpy(), output.numpy()) > 45
+    assert convolution.space(3000) < row_convolution(plain).space(3000)
+
+
+@torch.inference_mode()
+def test_only_float32_is_rounded() -> None:
+    rows, outputs = torch.randn(300, 32).double(), torch.empty(2, 300, 32).double()
+    plain = same_convolution(32, 7, 1).double()
+    for output, rounded in zip(outputs, (False, True), strict=True):
+        convolution = row_convolution(plain, rounded=rounded)
+        convolution(rows, 0.1, output, rows.new_empty(convolution.space(300)), add=False)
+    assert torch.equal(*outputs)
 
 
 def test_compiled_code_refuses_what_would_leave_its_memory() -> None:
@@ -214,9 +275,9 @@ def test_every_vocoder_sounds_the_same_with_them(vocoder: Vocoder) -> None:
 def test_weights_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[nn.Conv1d] = []
 
-    def counted(convolution: nn.Conv1d) -> RowConvolution:
+    def counted(convolution: nn.Conv1d, *, rounded: bool) -> RowConvolution:
         made.append(convolution)
-        return row_convolution(convolution)
+        return row_convolution(convolution, rounded=rounded)
 
     monkeypatch.setattr(fast_layers, "row_convolution", counted)
     layers, blocks = FastLayers(), [ResidualBlock(8, 3, (1, 3))]

@@ -40,6 +40,7 @@ from ultimate_rvc.rvc.infer.optimization.device_highpass import TorchHighpass
 from ultimate_rvc.rvc.infer.optimization.feature_cache import audio_hash, open_feature_cache
 from ultimate_rvc.rvc.infer.optimization.precision import Precision
 from ultimate_rvc.rvc.infer.optimization.profiler import PerformanceProfiler
+from ultimate_rvc.rvc.infer.optimization.rendering import rounds_products
 from ultimate_rvc.rvc.infer.retrieval import Retriever, blend_protected
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.vocal_features import VocalFeatures
@@ -76,7 +77,10 @@ class Pipeline:
         self.optimization = with_backend_in_force(optimization or OptimizationConfig(), device)
         self.profiler = PerformanceProfiler(self.optimization.enable_profiling, device)
         self.precision = Precision.for_config(self.optimization, device)
-        if not isinstance(voice.synthesizer, OnnxSynthesizer):  # which computes in its file's own precision
+        # A voice in ONNX computes in its file's own precision.
+        if not isinstance(voice.synthesizer, OnnxSynthesizer) and not rounds_products(
+            self.optimization, device, self.precision.dtype
+        ):
             self.precision.prepare(voice.synthesizer)
         for network in encoder.networks(voice.version):
             self.precision.prepare(network)

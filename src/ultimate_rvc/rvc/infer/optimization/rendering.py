@@ -58,12 +58,12 @@ class VocoderRenderer:
         self._layers = layers
 
     @classmethod
-    def for_cpu(cls) -> VocoderRenderer:
-        """Tiles, and layers as matrix products."""
+    def for_cpu(cls, *, rounded: bool = False) -> VocoderRenderer:
+        """Tiles, and layers as matrix products, whose factors may be rounded to bfloat16."""
         # Imported here, so that without the switch no compiled code is ever loaded.
         from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.fast_layers import FastLayers
 
-        return cls(TILE_FRAMES, FastLayers())
+        return cls(TILE_FRAMES, FastLayers(rounded=rounded))
 
     def __call__(
         self,
@@ -119,15 +119,25 @@ class VocoderRenderer:
         ]
 
 
-def renderer_for(config: OptimizationConfig, device: torch.device, *, half: bool) -> VocoderRenderer:
-    """The renderer that a configuration asks for; ``half``: layers compute in half precision."""
+def renderer_for(config: OptimizationConfig, device: torch.device, dtype: torch.dtype) -> VocoderRenderer:
+    """The renderer that a configuration asks for, where half-precision stages compute in ``dtype``."""
     if not config.fast_vocoder:
         return VocoderRenderer()
     if device.type != "cpu":
         log.warning("The fast vocoder is for CPUs; on %s it changes nothing.", device)
         return VocoderRenderer()
-    # In half precision the layers are the network's own, only in tiles.
-    return VocoderRenderer(TILE_FRAMES) if half else VocoderRenderer.for_cpu()
+    if dtype is torch.float32 or rounds_products(config, device, dtype):
+        return VocoderRenderer.for_cpu(rounded=dtype is torch.bfloat16)
+    return VocoderRenderer(TILE_FRAMES)  # the network's own layers, only in tiles
+
+
+def rounds_products(config: OptimizationConfig, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the fast vocoder itself computes in bfloat16: then the network's weights stay float32."""
+    if not config.fast_vocoder or config.compiles or device.type != "cpu" or dtype is not torch.bfloat16:
+        return False
+    from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_code import has_bfloat16
+
+    return has_bfloat16()
 
 
 def _tiles(start: int, end: int, most: int | None) -> list[tuple[int, int]]:

@@ -91,7 +91,7 @@ def open_backend(
         Its libraries are not here, or it does not compute in the precision asked for.
     """
     dtype = resolve_precision(config, device)
-    plain = renderer_for(config, device, half=dtype is not torch.float32)
+    plain = renderer_for(config, device, dtype)
     if config.backend in TORCHS_OWN:
         render = CompiledRender(device, plain) if config.compiles else plain
         precision = str(dtype).removeprefix("torch.")

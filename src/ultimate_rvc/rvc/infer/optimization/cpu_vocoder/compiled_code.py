@@ -26,8 +26,29 @@ _NUMBERS = {
     torch.float32: (ir.FloatType(), ctypes.c_float),
     torch.float64: (ir.DoubleType(), ctypes.c_double),
 }
+
+
+class _Bfloat16(ir.types.Type):  # type: ignore[misc]  # llvmlite has no types
+    """LLVM's type, which llvmlite has not."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat16)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat16)
+
+
+_ROUNDED, _PAIRS = (ir.VectorType(_Bfloat16(), count * LANES) for count in (1, 2))
 _EPSILON = 1e-12  # constants nearer to 0 or 1 are these
 _FREE_ORDER = ("reassoc", "contract", "nsz")
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor rounds to bfloat16 and multiplies pairs of it (AVX512-BF16)."""
+    return bool(binding.get_host_cpu_features().get("avx512bf16"))
 
 
 class Program:
@@ -103,11 +124,30 @@ class Writer:
     def at(self, pointer: Any, index: Any) -> Any:
         return self.code.gep(pointer, [index], source_etype=self.number)
 
+    def at_rounded(self, pointer: Any, index: Any) -> Any:
+        """The same among numbers of bfloat16."""
+        return self.code.gep(pointer, [index], source_etype=ir.IntType(16))
+
     def load(self, pointer: Any) -> Any:
         return self.code.load(pointer, typ=self.vector, align=self._size)
 
     def store(self, vector: Any, pointer: Any) -> None:
         self.code.store(vector, pointer, align=self._size)
+
+    def store_rounded(self, vector: Any, pointer: Any) -> None:
+        """Store float32 numbers as bfloat16, where :func:`has_bfloat16`."""
+        rounded = self._call("llvm.x86.avx512bf16.cvtneps2bf16.512", _ROUNDED, vector)
+        self.code.store(rounded, pointer, align=2)
+
+    def add_pairs(self, total: Any, one: Any, other: Any) -> Any:
+        """``total`` and two products a lane: pairs of bfloat16 fill it in ``one`` and ``other``."""
+        pairs = [self.code.bitcast(vector, _PAIRS) for vector in (one, other)]
+        return self._call("llvm.x86.avx512bf16.dpbf16ps.512", self.vector, total, *pairs)
+
+    def _call(self, name: str, result: Any, *arguments: Any) -> Any:
+        module = self.code.module
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        return self.code.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
 
     def load_spread(self, pointer: Any) -> Any:
         """Return a vector that holds the number at ``pointer`` in every lane."""

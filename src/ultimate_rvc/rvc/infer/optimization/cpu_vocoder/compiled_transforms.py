@@ -30,6 +30,7 @@ from ultimate_rvc.rvc.infer.optimization.cpu_vocoder.compiled_code import (
     Program,
     Writer,
     constant,
+    has_bfloat16,
 )
 
 POINTS = 32
@@ -78,12 +79,16 @@ class CompiledTransforms:
             0 to 1, of the leaky ReLU for negative numbers.
         spectra : Tensor (tiles.count or more, PRODUCTS, channels)
             Contiguous; written: the sum of real and imaginary part, the real, the imaginary part of each
-            frequency, between the constant and the highest frequency.
+            frequency, between the constant and the highest frequency. bfloat16, where :func:`has_bfloat16`, gets
+            them rounded.
         """
-        self._check(rows, tiles, spectra)
+        rounded = spectra.dtype is torch.bfloat16
+        self._check(rows, tiles, spectra, torch.bfloat16 if rounded else self._dtype)
         zeros = rows.new_zeros(rows.shape[1])
         pointers = rows.data_ptr(), slope, zeros.data_ptr(), spectra.data_ptr()
-        self._functions["forward"](*pointers, *_shape(rows, tiles, margin=tiles.dilation * (tiles.taps // 2)))
+        self._functions[_forward(rounded=rounded)](
+            *pointers, *_shape(rows, tiles, margin=tiles.dilation * (tiles.taps // 2))
+        )
 
     def backward(self, products: Tensor, bias: Tensor, tiles: Tiles, rows: Tensor, *, add: bool) -> None:
         """Write to rows (samples, channels), or add, what spectra times weights stand for, and the bias.
@@ -94,15 +99,15 @@ class CompiledTransforms:
             Spectra times what :func:`products_of_weight` made of the weight.
         bias : Tensor (channels,)
         """
-        self._check(rows, tiles, products)
+        self._check(rows, tiles, products, self._dtype)
         nobody = torch.empty_like(bias)  # takes what a tile gives beyond its step, or beyond the end
         pointers = products.data_ptr(), bias.data_ptr(), nobody.data_ptr(), rows.data_ptr()
         self._functions[_backward(add=add)](*pointers, *_shape(rows, tiles, margin=0))
 
-    def _check(self, rows: Tensor, tiles: Tiles, of_tiles: Tensor) -> None:
+    def _check(self, rows: Tensor, tiles: Tiles, of_tiles: Tensor, dtype: torch.dtype) -> None:
         # Compiled code checks nothing: a wrong shape would write into other memory.
         samples, channels = rows.shape
-        assert rows.dtype == of_tiles.dtype == self._dtype
+        assert (rows.dtype, of_tiles.dtype) == (self._dtype, dtype)
         assert rows.is_contiguous()
         assert of_tiles.is_contiguous()
         assert samples == tiles.samples
@@ -118,11 +123,15 @@ def compiled_transforms(dtype: torch.dtype) -> CompiledTransforms:
 
 
 def transforms_program(dtype: torch.dtype) -> Program:
-    """Write ``forward``, ``backward`` and ``backward_add`` for float32 or float64; not compiled yet."""
+    """Write ``forward``, ``backward`` and ``backward_add`` for float32 or float64; not compiled yet.
+
+    And ``forward_rounded``, whose spectra are bfloat16, for float32 where the processor has it.
+    """
     program = Program(dtype)
     shape = [INT] * len(_Shape.__dataclass_fields__)
-    with program.function("forward", POINTER, NUMBER, POINTER, POINTER, *shape) as write:
-        _write_forward(write)
+    for rounded in (False, True) if dtype is torch.float32 and has_bfloat16() else (False,):
+        with program.function(_forward(rounded=rounded), POINTER, NUMBER, POINTER, POINTER, *shape) as write:
+            _write_forward(write, rounded=rounded)
     for add in (False, True):
         with program.function(_backward(add=add), *[POINTER] * 4, *shape) as write:
             _write_backward(write, add=add)
@@ -166,7 +175,7 @@ def _shape(rows: Tensor, tiles: Tiles, margin: int) -> tuple[int, ...]:
     return (*rows.shape, tiles.dilation, margin, tiles.step, tiles.in_phase, tiles.count)
 
 
-def _write_forward(write: Writer) -> None:
+def _write_forward(write: Writer, *, rounded: bool) -> None:
     rows, slope, zeros, spectra, *numbers = write.arguments
     shape = _Shape(*numbers)
     slopes = write.spread(slope)
@@ -176,7 +185,11 @@ def _write_forward(write: Writer) -> None:
             signal = [write.load(_in_row(write, table, point, channel)) for point in range(POINTS)]
             activated = [write.leaky_relu(vector, slopes) for vector in signal]
             for number, vector in enumerate(_spectrum(write, activated)):
-                write.store(vector, _in_tile(write, shape, spectra, tile, number, channel))
+                place = _place_in_tile(write, shape, tile, number, channel)
+                if rounded:
+                    write.store_rounded(vector, write.at_rounded(spectra, place))
+                else:
+                    write.store(vector, write.at(spectra, place))
 
 
 def _write_backward(write: Writer, *, add: bool) -> None:
@@ -186,7 +199,7 @@ def _write_backward(write: Writer, *, add: bool) -> None:
         table = _write_rows_of_tile(write, shape, tile, rows, shape.step, nobody)
         with write.counted(shape.channels, LANES) as channel:
             vectors = [
-                write.load(_in_tile(write, shape, products, tile, number, channel))
+                write.load(write.at(products, _place_in_tile(write, shape, tile, number, channel)))
                 for number in range(PRODUCTS)
             ]
             # The constant part of a tile.
@@ -194,6 +207,10 @@ def _write_backward(write: Writer, *, add: bool) -> None:
             for point, vector in enumerate(_signal(write, vectors)):
                 place = _in_row(write, table, point, channel)
                 write.store(write.add(vector, write.load(place)) if add else vector, place)
+
+
+def _forward(*, rounded: bool) -> str:
+    return "forward_rounded" if rounded else "forward"
 
 
 def _backward(*, add: bool) -> str:
@@ -228,10 +245,10 @@ def _in_row(write: Writer, table: Any, point: int, channel: Any) -> Any:
     return write.at(write.code.inttoptr(address, POINTER), channel)
 
 
-def _in_tile(write: Writer, shape: _Shape, tiles: Any, tile: Any, number: int, channel: Any) -> Any:
-    """The address of a channel in a product of ``tiles`` (tiles, PRODUCTS, channels)."""
+def _place_in_tile(write: Writer, shape: _Shape, tile: Any, number: int, channel: Any) -> Any:
+    """Where a channel of a product lies in tiles (tiles, PRODUCTS, channels)."""
     product = write.code.add(write.code.mul(tile, constant(PRODUCTS)), constant(number))
-    return write.at(tiles, write.code.add(write.code.mul(product, shape.channels), channel))
+    return write.code.add(write.code.mul(product, shape.channels), channel)
 
 
 def _spectrum(write: Writer, signal: list[Any]) -> list[Any]:

@@ -31,11 +31,13 @@ PIECE_VALUES = 384 * 1024  # samples times channels: 1.5 MB; measured in docs/pe
 class FastLayers:
     """``VocoderLayers`` for CPUs; weights are transformed when a layer is first met, and kept.
 
-    What it returns is ``(batch, channels, samples)`` as everywhere, but lies in memory as rows.
+    What it returns is ``(batch, channels, samples)`` as everywhere, but lies in memory as rows. ``rounded``: products
+    in residual blocks may have factors in bfloat16, where the processor has that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, rounded: bool = False) -> None:
         self._prepared: dict[object, Any] = {}
+        self._rounded = rounded
         self._pieces = _Pieces()
 
     def upsample(
@@ -53,7 +55,7 @@ class FastLayers:
 
     def mean_of_blocks(self, hidden: Tensor, blocks: Sequence[ResidualPairs], valid: Valid) -> Tensor:
         """The mean of residual blocks over float ``(batch, channels, samples)``, in the same shape."""
-        prepared = [self._once(block, partial(_Block, block)) for block in blocks]
+        prepared = [self._once(block, partial(_Block, block, rounded=self._rounded)) for block in blocks]
         mean = torch.empty_like(hidden.transpose(1, 2), memory_format=torch.contiguous_format)
         for item, rows in enumerate(mean):
             samples = len(rows) if valid is None else valid[item]
@@ -87,9 +89,10 @@ def _stacked(items: list[Tensor]) -> Tensor:
 class _Block:
     """One residual block over rows."""
 
-    def __init__(self, block: ResidualPairs) -> None:
+    def __init__(self, block: ResidualPairs, *, rounded: bool) -> None:
         self._slope = block.slope
-        self._pairs = [(row_convolution(dilated), row_convolution(plain)) for dilated, plain in block.pairs]
+        prepare = partial(row_convolution, rounded=rounded)
+        self._pairs = [(prepare(dilated), prepare(plain)) for dilated, plain in block.pairs]
         self._convolutions = [convolution for pair in self._pairs for convolution in pair]
         self.reach = sum(convolution.reach for convolution in self._convolutions)
 

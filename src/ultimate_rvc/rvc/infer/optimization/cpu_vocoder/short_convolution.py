@@ -57,12 +57,15 @@ class RowConvolution(Protocol):
         ...
 
 
-def row_convolution(convolution: nn.Conv1d) -> RowConvolution:
-    """Return the faster form of a ``same_convolution`` on a CPU: short wherever its code can be used."""
+def row_convolution(convolution: nn.Conv1d, *, rounded: bool = False) -> RowConvolution:
+    """Return the faster form of a ``same_convolution`` on a CPU: short wherever its code can be used.
+
+    ``rounded``: factors may be bfloat16.
+    """
     weight = convolution.weight
     fits = weight.shape[0] % LANES == 0 and weight.shape[2] <= MOST_TAPS
     if fits and weight.dtype in {torch.float32, torch.float64}:
-        return ShortConvolution(convolution)
+        return ShortConvolution(convolution, rounded=rounded)
     return DirectConvolution(convolution)
 
 
@@ -100,29 +103,37 @@ class ShortConvolution:
     convolution : nn.Conv1d
         Stride 1, one group, an odd kernel, a multiple of ``LANES`` channels; float32 or float64. Its
         weights are transformed once.
+    rounded : bool
+        Whether factors may be bfloat16, where the processor has products of it.
     """
 
-    def __init__(self, convolution: nn.Conv1d) -> None:
+    def __init__(self, convolution: nn.Conv1d, *, rounded: bool = False) -> None:
         weight = convolution.weight.detach()
         assert convolution.bias is not None
         self._bias = convolution.bias.detach().contiguous()
         self._channels, self._taps = weight.shape[0], weight.shape[2]
         self._dilation = convolution.dilation[0]
-        self._multiply = products_with(products_of_weight(weight))
+        self._multiply = products_with(products_of_weight(weight), rounded=rounded)
         self._transforms = compiled_transforms(weight.dtype)
         self.reach = _reach(convolution)
 
     def space(self, samples: int) -> int:
-        return 2 * self._room(samples) * PRODUCTS * self._channels
+        return sum(self._sizes(samples))
 
     def __call__(self, rows: Tensor, slope: float, output: Tensor, space: Tensor, *, add: bool) -> None:
         """Write or add float ``(samples, channels)``: see :class:`RowConvolution`."""
         tiles = self._tiles(len(rows))
-        used = space[: self.space(len(rows))]
-        spectra, products = used.view(2, -1, PRODUCTS, self._channels)
+        products, spectra = torch.split(space[: self.space(len(rows))], self._sizes(len(rows)))
+        products = products.view(-1, PRODUCTS, self._channels)
+        spectra = spectra.view(self._multiply.takes).view_as(products)
         self._transforms.forward(rows, slope, tiles, spectra)
         self._multiply(spectra, products)
         self._transforms.backward(products, self._bias, tiles, output, add=add)
+
+    def _sizes(self, samples: int) -> list[int]:
+        """Numbers of the convolution's type that products and spectra take."""
+        numbers = self._room(samples) * PRODUCTS * self._channels
+        return [numbers, numbers * self._multiply.takes.itemsize // self._bias.itemsize]
 
     def _room(self, samples: int) -> int:
         """Tiles that there is room for."""
