@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from ultimate_rvc import switches as config_module
+from ultimate_rvc.choices import Backend
 from ultimate_rvc.cli.options import SWITCH_FLAGS
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.switches import (
+    DEVICE_CHOICES,
     SWITCHES,
     VARIABLES,
     OptimizationConfig,
@@ -70,11 +72,39 @@ def test_the_device_variable_takes_every_device(device: str) -> None:
     assert resolve_config(environment={"RVC_DEVICE": device}).config.device == device.lower()
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "mps:1", "cpu:0", "cuda:-1"])
+def test_several_devices_of_one_kind_bring_their_defaults() -> None:
+    two = resolve_config(environment={"RVC_DEVICE": "CUDA:0, cuda:2"})
+    assert (two.config.device, two.config.devices) == ("cuda:0,cuda:2", ("cuda:0", "cuda:2"))
+    assert two.config == column("cuda", device="cuda:0,cuda:2")
+    assert resolve_config({"device": "cpu,cpu"}).config == column("cpu", device="cpu,cpu")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"backend": Backend.ONNX},
+        {"backend": Backend.COMPILE},
+        {"backend": Backend.AUTO, "use_int8": True},
+        {"use_tf32": True},
+        {"compile_model": True},
+    ],
+)
+def test_several_devices_refuse_what_only_one_can_do(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match="device is cpu,cpu, but only the backend torch shares work among"):
+        OptimizationConfig(device="cpu,cpu", **values)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        *("gpu", "cuda:", "cuda:x", "mps:1", "cpu:0", "cuda:-1"),
+        *("cpu,cuda:0", "mps,mps", "cuda,cuda", "cuda:0,", "auto,auto"),
+    ],
+)
 def test_a_wrong_device_names_variable_value_and_choices(device: str) -> None:
     with pytest.raises(SettingError) as caught:
         resolve_config(environment={"RVC_DEVICE": device})
-    assert str(caught.value) == f"RVC_DEVICE is {device!r}, but must be auto, mps, cuda, cuda:N or cpu."
+    assert str(caught.value) == f"RVC_DEVICE is {device!r}, but must be {DEVICE_CHOICES}."
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def convert(
     index_path : path, optional
         An index file to use instead of the voice's own.
     device : str
-        ``auto``, ``mps``, ``cuda``, ``cuda:N`` or ``cpu``.
+        ``auto``, ``mps``, ``cuda``, ``cuda:N``, ``cpu``, or several of one kind, such as ``cuda:0,cuda:1``.
     optimization : OptimizationConfig or mapping, optional
         How to compute: a whole configuration, taken as it is, or some of its fields, such as
         ``{"use_fp16": False}``, which go before environment, settings file and hardware.

@@ -53,6 +53,13 @@ class Vocoder(StrEnum):
     REFINE_GAN = "RefineGAN"
 
 
+class VoicePrecision(StrEnum):
+    """How the weights of a voice are written."""
+
+    FLOAT16 = "float16"  # as every RVC tool writes and reads them
+    INT8 = "int8"  # half of that; only this program reads it
+
+
 class VoiceVersion(StrEnum):
     V1 = "v1"
     V2 = "v2"

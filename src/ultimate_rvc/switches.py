@@ -30,8 +30,8 @@ BOOLEANS = {
 }
 ARGUMENT = "argument {}"  # how a value's origin is told
 HARDWARE_ORIGIN = "default for "
-DEVICE_CHOICES = "auto, mps, cuda, cuda:N or cpu"
-_DEVICE = re.compile(r"auto|mps|cuda(:[0-9]+)?|cpu")
+DEVICE_CHOICES = "auto, mps, cuda, cuda:N, cpu, or several of one kind, such as cuda:0,cuda:1"
+_DEVICE = re.compile(r"auto|mps|cuda(:[0-9]+)?|cpu|cuda:[0-9]+(,cuda:[0-9]+)+|cpu(,cpu)+")
 AUTO_BATCH: Literal["auto"] = "auto"
 BACKEND_CHOICES = ", ".join(Backend)
 TORCHS_OWN = (Backend.AUTO, Backend.TORCH, Backend.COMPILE)
@@ -142,6 +142,19 @@ class OptimizationConfig:
                 f"use_int8 needs the backend {' or '.join(INT8_BACKENDS)}, but it is {self.backend}.",
                 "use_int8",
             )
+
+        alone = self.use_int8 or self.use_tf32 or self.compile_model
+        if len(self.devices) > 1 and (alone or self.backend not in (Backend.AUTO, Backend.TORCH)):
+            raise SettingError(
+                f"device is {self.device}, but only the backend torch shares work among several devices, without "
+                "use_int8, use_tf32 and compile_model.",
+                "device",
+            )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Each device by itself: the chunks of a conversion are shared among them, all else is on the first."""
+        return tuple(self.device.split(","))
 
     @property
     def precision(self) -> Precision:
@@ -394,6 +407,7 @@ def _parsed(name: str, value: object, where: str) -> Any:
     """``value`` as the field ``name`` wants it; ``where`` is what the user has to correct."""
     text = str(value).strip().lower()
     if name == "device":
+        text = re.sub(r"\s*,\s*", ",", text)
         if not _DEVICE.fullmatch(text):
             raise SettingError(f"{where} is {value!r}, but must be {DEVICE_CHOICES}.", name)
         return text
@@ -422,7 +436,7 @@ def _python_choices(name: str) -> str:
 
 def _hardware(device: str) -> str:
     if device != Device.AUTO:
-        return device.partition(":")[0]
+        return device.partition(",")[0].partition(":")[0]
     from ultimate_rvc.device import best_device_type
 
     return best_device_type()

@@ -136,7 +136,11 @@ def test_without_options_the_variables_reach_the_conversion(
             ["--backend", "torch", "--use-int8"],
             "--use-int8 needs the backend onnx or openvino, but it is torch.",
         ),
-        (["--device", "gpu"], "--device is 'gpu', but must be auto, mps, cuda, cuda:N or cpu."),
+        (
+            ["--device", "gpu"],
+            "--device is 'gpu', but must be auto, mps, cuda, cuda:N, cpu, or several of one kind, such as "
+            "cuda:0,cuda:1.",
+        ),
     ],
 )
 def test_a_bad_value_is_a_wrong_use_told_in_one_sentence(

@@ -42,6 +42,11 @@ def test_the_whole_life_of_a_voice(urvc: Urvc, singer: str, tmp_path: Path) -> N
     assert json_of(urvc("export", "alto", "-o", tmp_path / "out", "--json"))["path"] == str(
         tmp_path / "out" / "alto.zip"
     )
+    small = tmp_path / "out" / "small.zip"
+    code, _, told = urvc("export", "alto", "-o", small, "--precision", "int8")
+    assert (code, small.is_file()) == (0, True)
+    assert "Only this program reads a voice in 8 bits" in told
+    assert urvc("export", "alto", "-o", tmp_path / "out" / "no.zip", "--precision", "int4")[0] == 2
     entry = json_of(urvc("delete", "alto", "--json"))
     assert json_of(urvc("trash", "--json"))[0]["id"] == entry["id"]
     assert urvc("inspect", "alto")[0] == 1

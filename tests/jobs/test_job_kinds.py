@@ -270,6 +270,7 @@ COVER = {"source": "demo", "voice": "starter"}
         ("train", {"name": "new", "recordings": ["/nowhere"]}, DatasetError),
         ("train", {"name": "../new", "recordings": [str(DATA)]}, SettingError),
         ("train", {"name": "new", "recordings": [str(DATA)], "device": "tpu"}, SettingError),
+        ("train", {"name": "new", "recordings": [str(DATA)], "device": "cpu,cpu"}, SettingError),
     ],
 )
 def test_what_is_not_there_is_told_at_the_door(

@@ -154,6 +154,11 @@ def test_voices_come_and_go(server: Served, tmp_path: Path) -> None:
         assert {"starter.pth", "starter.index"} <= set(
             zipfile.ZipFile(io.BytesIO(archive.content)).namelist()
         )
+        small = http.get("/v1/voices/starter/export", params={"precision": "int8"})
+        assert "starter.safetensors" in zipfile.ZipFile(io.BytesIO(small.content)).namelist()
+        refused = http.get("/v1/voices/starter/export", params={"precision": "int4"})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"] == "precision: Input should be 'float16' or 'int8'."
         sent = http.post("/v1/voices", files={"file": ("mine.zip", archive.content)}, data={"name": "mine"})
         assert sent.status_code == 202
         assert http.get(sent.headers["location"], params={"wait": 60}).json()["state"] == "done"

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ultimate_rvc.choices import Vocoder
+from ultimate_rvc.choices import Vocoder, VoicePrecision
 from ultimate_rvc.errors import SettingError, VoiceFileError, VoiceNotFoundError
 from ultimate_rvc.files import file_hash
 from ultimate_rvc.paths import output_dir, voice_models_dir
-from ultimate_rvc.rvc.voice_file.describe import VoiceFile, VoiceMetadata
+from ultimate_rvc.rvc.voice_file.describe import Dialect, VoiceFile, VoiceMetadata
 from ultimate_rvc.rvc.voice_file.read import load_voice_model, read_voice_file
 from ultimate_rvc.voices import exporting
 from ultimate_rvc.voices.blending import blend
@@ -27,6 +27,7 @@ from ultimate_rvc.voices.library import (
     delete_voice,
     export_voice,
     import_voice,
+    inspect_voice,
     list_voices,
     set_note,
     set_picture,
@@ -91,6 +92,8 @@ def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
         export_voice("v", tmp_path / "file" / "v.zip")
     with pytest.raises(VoiceNotFoundError):
         export_voice("nobody")
+    with pytest.raises(SettingError, match="precision is 'int4', but must be one of float16, int8"):
+        export_voice("v", tmp_path / "out", precision="int4")  # type: ignore[arg-type]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -130,6 +133,36 @@ def test_an_export_never_replaces_what_is_the_users(
     assert "--" not in str(caught.value)
     assert hashes(tmp_path) == before
     assert not (tmp_path / "absent.xyz").exists()
+
+
+def test_an_export_in_eight_bits_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    write_index(tmp_path / "source" / "v.index")
+    import_voice(write_voice(tmp_path / "source" / "v.pth", vocoder=Vocoder.REFINE_GAN))
+    exported = export_voice("v", tmp_path / "small.zip", precision=VoicePrecision.INT8)
+    assert exported.files == ("v.safetensors", "v.index", "voice.json")
+    assert exported.warnings == (
+        "Only this program reads a voice in 8 bits; for other tools export it in float16.",
+    )
+    again = import_voice(exported.path, "again")
+    with zipfile.ZipFile(exported.path) as archive:
+        assert again.model_path.read_bytes() == archive.read("v.safetensors")
+    assert again.model_path.name == "again.safetensors"
+    assert again.index_path is not None
+    assert inspect_voice(again).metadata.dialect is Dialect.EIGHT_BITS
+    # A wrong suffix makes it no other file, and it can be written in half precision for other tools.
+    misnamed = tmp_path / "misnamed.pth"
+    misnamed.write_bytes(again.model_path.read_bytes())
+    assert import_voice(misnamed).model_path.read_bytes() == misnamed.read_bytes()
+    assert export_voice("again", tmp_path / "half.zip").files[0] == "again.pth"
+
+
+def test_a_voice_that_is_no_numbers_is_not_exported_in_eight_bits(tmp_path: Path) -> None:
+    content = voice_content(VoiceSpec(), "RVC")
+    content["weight"]["enc_p.proj.weight"][0] = float("nan")
+    torch.save(content, tmp_path / "broken.pth")
+    with pytest.raises(VoiceFileError, match=r"broken\.pth: The voice's enc_p\.proj\.weight holds values"):
+        export_voice(str(tmp_path / "broken.pth"), tmp_path / "v.zip", precision=VoicePrecision.INT8)
+    assert not (tmp_path / "v.zip").exists()
 
 
 def test_what_other_tools_cannot_use_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ultimate_rvc.choices import VoiceVersion
+from ultimate_rvc.choices import VoicePrecision, VoiceVersion
 from ultimate_rvc.cli import options, voice_changes
 from ultimate_rvc.cli.console import progress_bar, show_json, show_line, show_table, show_warning
 from ultimate_rvc.cli.voice_display import AnyVoice, card_json, plain_value, show_cards, show_voice
@@ -142,13 +142,19 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="Zip or folder to write; left out: the output folder."),
     ] = None,
+    precision: Annotated[
+        VoicePrecision,
+        typer.Option(
+            help="float16: for every RVC tool. int8: half the size, rounded, only for this program."
+        ),
+    ] = VoicePrecision.FLOAT16,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a voice as a zip that every RVC tool can take in."""
+    """Write a voice as a zip that every RVC tool can take in, or in 8 bits for this program."""
     from ultimate_rvc.voices.library import export_voice
 
-    exported = export_voice(voice, output, overwrite=force)
+    exported = export_voice(voice, output, precision=precision, overwrite=force)
     if as_json:
         show_json(exported.to_json())
         return

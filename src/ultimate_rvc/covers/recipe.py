@@ -95,7 +95,7 @@ def make_cover(
     settings = settings or CoverSettings()
     # All that can be found out before hours of work.
     optimization = config_for(settings.device, settings.optimization)
-    device = resolve_device(optimization.device)
+    device = resolve_device(optimization.devices[0])
     lead_voice, backing_voice = choose_voices(voice, settings)
     check_models(settings.stems)
     outputs = _outputs(source, settings, (lead_voice, backing_voice))

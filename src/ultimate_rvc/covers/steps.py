@@ -127,7 +127,7 @@ def _way(step: str, choice: Choice, effort: Effort, shop: Workshop) -> dict[str,
         "model": choice.name,
         "effort": effort,
         "progress": shop.progress.part(step, 0, 1),
-        "device": shop.optimization.device,
+        "device": shop.optimization.devices[0],
     }
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 
 from ultimate_rvc.assets import manage
 from ultimate_rvc.assets.links import is_link
+from ultimate_rvc.choices import VoicePrecision
 from ultimate_rvc.server.api import Api, HeldResponse
 from ultimate_rvc.server.described import answers, field, takes
 from ultimate_rvc.server.intake import own_folder
@@ -65,12 +66,12 @@ def add_voices(router: APIRouter, api: Api) -> None:
             return api.submit(request, "import-voice", settings | allowed)
 
     @router.get("/v1/voices/{voice_id}/export", tags=["voices"], responses=answers(sound=True))
-    async def export_voice(voice_id: str) -> Response:
-        """A zip of the voice that every RVC tool can read."""
+    async def export_voice(voice_id: str, precision: VoicePrecision = VoicePrecision.FLOAT16) -> Response:
+        """A zip of the voice that every RVC tool can read, or in 8 bits for this program alone."""
         stack = AsyncExitStack()
         async with stack:
             folder = stack.enter_context(own_folder(api.work_folder))
-            path = library.export_voice(named_voice(voice_id).name, folder).path
+            path = library.export_voice(named_voice(voice_id).name, folder, precision=precision).path
             file = stack.enter_context(path.open("rb"))
 
             async def content() -> Any:

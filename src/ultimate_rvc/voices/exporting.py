@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultimate_rvc.choices import EmbedderModel, Vocoder
-from ultimate_rvc.errors import VoiceFileError
+from ultimate_rvc.choices import EmbedderModel, Vocoder, VoicePrecision
+from ultimate_rvc.errors import SettingError, VoiceFileError
 from ultimate_rvc.files import atomic_path, file_hash
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.plain import to_plain
-from ultimate_rvc.voices.files import INDEX_SUFFIX
+from ultimate_rvc.settings import listed
+from ultimate_rvc.voices.files import INDEX_SUFFIX, MODEL_SUFFIXES, SAFETENSORS_SUFFIX
 from ultimate_rvc.voices.finding import VoiceRef, find_voice
 from ultimate_rvc.voices.names import checked_name
 from ultimate_rvc.voices.pictures import find_picture
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # The same voice gives the same bytes: entries carry the earliest time that a zip can hold.
 ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
+ONLY_HERE = "Only this program reads a voice in 8 bits; for other tools export it in float16."
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,40 @@ class ExportedVoice:
         return plain
 
 
-def export_voice(name: str, target: Path | str | None = None, *, overwrite: bool = False) -> ExportedVoice:
+def export_voice(
+    name: str,
+    target: Path | str | None = None,
+    *,
+    precision: VoicePrecision = VoicePrecision.FLOAT16,
+    overwrite: bool = False,
+) -> ExportedVoice:
     """Write a voice as a zip: ``<name>.pth`` in the form of the original RVC, and ``<name>.index``.
 
     Beside them lie ``voice.json`` with note, tags and preset, and the picture, which this program takes
     in again and others leave aside. Where the voice came from is not told.
 
     ``target`` is the zip to write, or a folder to write ``<name>.zip`` into; by default the output folder.
+    With the ``precision`` int8 a ``<name>.safetensors`` takes the place of the ``.pth``: half its size, at
+    the cost of rounding, and read by this program alone.
 
     Raises
     ------
+    SettingError
+        There is no such precision.
     VoiceNotFoundError, VoiceFileError
         There is no such voice, it cannot be read, or the zip is there already or cannot be written.
     """
+    if precision not in list(VoicePrecision):
+        raise SettingError(
+            f"precision is {precision!r}, but must be one of {listed(list(VoicePrecision))}.", "precision"
+        )
     ref = find_voice(name)
     stem = checked_name(ref.name.rpartition("/")[2])
     path = _zip_path(Path(target).expanduser() if target is not None else output_dir(), stem)
     _check_target(path, ref, overwrite)
     try:
         with tempfile.TemporaryDirectory(prefix="urvc-export-") as folder, atomic_path(path) as unfinished:
-            files, warnings = _lay_out(ref, stem, Path(folder))
+            files, warnings = _lay_out(ref, stem, precision, Path(folder))
             _write_zip(unfinished, files)
     except OSError as error:
         raise VoiceFileError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -94,14 +110,21 @@ def _check_target(path: Path, ref: VoiceRef, overwrite: bool) -> None:
         raise VoiceFileError(f"There is a file {path} already: name another, or have it overwritten.")
 
 
-def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+def _lay_out(
+    ref: VoiceRef, stem: str, precision: VoicePrecision, folder: Path
+) -> tuple[list[Path], tuple[str, ...]]:
     """The files of the archive, side by side in a folder, and what to warn of."""
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
-    from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
+    from ultimate_rvc.rvc.voice_file.write import write_eight_bit_voice, write_rvc_voice
 
-    voice = read_voice_file(ref.model_path)
-    write_rvc_voice(folder / "model.pth", voice)
-    (folder / "model.pth").rename(folder / f"{stem}.pth")
+    voice, short = read_voice_file(ref.model_path), folder / "model"
+    in_eight_bits = precision == VoicePrecision.INT8
+    try:
+        (write_eight_bit_voice if in_eight_bits else write_rvc_voice)(short, voice)
+    except VoiceFileError as error:
+        raise VoiceFileError(f"{ref.model_path}: {error}") from error
+    model = folder / f"{stem}{SAFETENSORS_SUFFIX if in_eight_bits else MODEL_SUFFIXES[0]}"
+    short.rename(model)
     if ref.index_path is not None:
         shutil.copyfile(ref.index_path, folder / f"{stem}{INDEX_SUFFIX}")
     described = {"format": VOICE_JSON_FORMAT, "name": stem, **voice.metadata.to_json()}
@@ -109,8 +132,9 @@ def _lay_out(ref: VoiceRef, stem: str, folder: Path) -> tuple[list[Path], tuple[
     picture = find_picture(ref.own_folder)
     if picture is not None:
         shutil.copyfile(picture, folder / picture.name)
-    names = (f"{stem}.pth", f"{stem}{INDEX_SUFFIX}", VOICE_JSON, picture.name if picture else "")
-    return [folder / name for name in names if name and (folder / name).is_file()], _limits(voice)
+    names = (model.name, f"{stem}{INDEX_SUFFIX}", VOICE_JSON, picture.name if picture else "")
+    files = [folder / name for name in names if name and (folder / name).is_file()]
+    return files, (ONLY_HERE,) if in_eight_bits else _limits(voice)
 
 
 def _limits(voice: VoiceFile) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from ultimate_rvc.errors import VoiceFileError
 from ultimate_rvc.rvc.voice_file.onnx_graph import ONNX_SUFFIX
 
-MODEL_SUFFIXES = (".pth", ".safetensors", ONNX_SUFFIX)
+SAFETENSORS_SUFFIX = ".safetensors"
+MODEL_SUFFIXES = (".pth", SAFETENSORS_SUFFIX, ONNX_SUFFIX)
 ANY_MODEL = f"{', '.join(MODEL_SUFFIXES[:-1])} or {MODEL_SUFFIXES[-1]}"
 SIMPLIFIED = "_simple"  # what w-okada's voice-changer adds to the name of the voice that it exports
 INDEX_SUFFIX = ".index"

@@ -16,6 +16,7 @@ from ultimate_rvc.voices.files import (
     ANY_MODEL,
     INDEX_SUFFIX,
     MODEL_SUFFIXES,
+    SAFETENSORS_SUFFIX,
     choose_model,
     find_models,
     in_users_words,
@@ -63,8 +64,8 @@ def import_voice(
 ) -> VoiceRef:
     """Bring a voice into the library as a folder that describes itself.
 
-    The model is read, checked layer by layer and written again in half precision, so the library
-    holds nothing but tensors and plain values whatever the file came with. A voice in ONNX is
+    The model is read, checked layer by layer and written again in half precision, or in 8 bits if it
+    came in them, so the library holds nothing but tensors and plain values. A voice in ONNX is
     checked, run once and kept as it is. The folder appears complete or not at all. Note, tags,
     preset and picture come along from a folder or an archive that another library of this program
     made.
@@ -215,20 +216,28 @@ def _import(
 
 def _read_model(model: Path) -> tuple[VoiceFile | OnnxVoice, str]:
     """A voice, and the suffix that its form has: people give files the wrong one."""
+    from ultimate_rvc.rvc.voice_file.describe import Dialect
     from ultimate_rvc.rvc.voice_file.onnx_voice import is_onnx_file, read_onnx_voice
     from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
     if is_onnx_file(model):
         return read_onnx_voice(model), ONNX_SUFFIX
-    suffix = model.suffix.lower()
-    return read_voice_file(model), suffix if suffix != ONNX_SUFFIX else MODEL_SUFFIXES[0]
+    voice, suffix = read_voice_file(model), model.suffix.lower()
+    if voice.metadata.dialect is Dialect.EIGHT_BITS:
+        return voice, SAFETENSORS_SUFFIX
+    return voice, suffix if suffix != ONNX_SUFFIX else MODEL_SUFFIXES[0]
 
 
 def _write_model(target: Path, voice: VoiceFile | OnnxVoice, label: str) -> None:
+    from ultimate_rvc.rvc.voice_file.describe import Dialect
     from ultimate_rvc.rvc.voice_file.network import build_synthesizer
     from ultimate_rvc.rvc.voice_file.onnx_synthesizer import OnnxSynthesizer
     from ultimate_rvc.rvc.voice_file.onnx_voice import OnnxVoice
-    from ultimate_rvc.rvc.voice_file.write import write_rvc_voice, write_safetensors_voice
+    from ultimate_rvc.rvc.voice_file.write import (
+        write_eight_bit_voice,
+        write_rvc_voice,
+        write_safetensors_voice,
+    )
 
     # Written under a short name: the long names that a voice may have leave no room for a passing suffix.
     short = target.with_name(f"model{target.suffix}")
@@ -241,7 +250,11 @@ def _write_model(target: Path, voice: VoiceFile | OnnxVoice, label: str) -> None
             build_synthesizer(voice)
         except VoiceFileError as error:
             raise VoiceFileError(f"{label}: {error}") from error
-        (write_safetensors_voice if target.suffix == ".safetensors" else write_rvc_voice)(short, voice)
+        if voice.metadata.dialect is Dialect.EIGHT_BITS:
+            write_eight_bit_voice(short, voice)
+        else:
+            is_plain = target.suffix == SAFETENSORS_SUFFIX
+            (write_safetensors_voice if is_plain else write_rvc_voice)(short, voice)
     short.rename(target)
 
 

@@ -124,7 +124,7 @@ def machine_for(optimization: Mapping[str, Any]) -> Machine:
     SettingError
         A switch is none, or its device is not there.
     """
-    device = resolve_device(resolve_config(optimization).config.device)
+    device = resolve_device(resolve_config(optimization).config.devices[0])
     with MEASURED_ONCE:
         return this_machine(device)
 

@@ -343,7 +343,8 @@ class TrainRequest(TrainParts):
     device: str = setting(Device.AUTO.value, "Where to prepare and train.")
 
     def __post_init__(self) -> None:
-        OptimizationConfig(device=self.device)  # knows the choices
+        if len(OptimizationConfig(device=self.device).devices) > 1:  # which knows the choices
+            raise SettingError(f"device is {self.device}, but a training runs on one device.", "device")
         object.__setattr__(self, "name", checked_name(self.name))
 
 

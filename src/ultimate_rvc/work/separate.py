@@ -38,7 +38,7 @@ def separate(request: SeparateRequest, bench: Workbench) -> WorkResult:
         )
         for role in roles
     ]
-    device = str(resolve_device(bench.optimization(request.optimization).config.device))
+    device = str(resolve_device(bench.optimization(request.optimization).config.devices[0]))
     take_apart = {
         SeparationTask.VOCALS: separation.separate,
         SeparationTask.LEAD: separation.split_lead_backing,

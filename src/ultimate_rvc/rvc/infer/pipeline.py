@@ -11,8 +11,10 @@ there once, the converted audio comes back once, and with it what the device has
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ultimate_rvc.choices import Device
+from ultimate_rvc.choices import Backend, Device
 from ultimate_rvc.device import resolve_device
 from ultimate_rvc.errors import SettingError
 from ultimate_rvc.progress import Progress
 from ultimate_rvc.rvc.content import ContentEncoder
 from ultimate_rvc.rvc.content.tiled_hubert import run_in_tiles
 from ultimate_rvc.rvc.infer.chunks import Joiner, fade_at_gaps, pad_for_windows
-from ultimate_rvc.rvc.infer.driver import WindowDriver
+from ultimate_rvc.rvc.infer.driver import Lane, WindowDriver
 from ultimate_rvc.rvc.infer.f0 import F0Finder, shift_and_tune, warn_of_ignored_pitch
 from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
 from ultimate_rvc.rvc.infer.level import finish_level, mono_16k
@@ -62,6 +64,7 @@ class Pipeline:
     ``optimization`` says how it is computed (left out: the plain reference), never what. ``profiler``
     holds the times of all conversions so far when the configuration asks for them. ``shifts_semitones``
     tells of each recording of the last conversion by how much it was shifted, a proposed pitch included.
+    ``open_helpers`` open the same voice on further devices, once there is work for them.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Pipeline:
         retriever: Retriever | None = None,
         device: torch.device,
         optimization: OptimizationConfig | None = None,
+        open_helpers: Sequence[Callable[[], Pipeline]] = (),
     ) -> None:
         self.voice, self.encoder, self.retriever, self.device = voice, encoder, retriever, device
         self.optimization = with_backend_in_force(optimization or OptimizationConfig(), device)
@@ -106,11 +110,12 @@ class Pipeline:
             device=device,
             stage=self.stage,
         )
+        self.lane = Lane(device, self._convert_batch, self.precision, retriever)
+        self._open_helpers = open_helpers
+        self._helpers: list[Pipeline] = []
         self._driver = WindowDriver(
-            self._convert_batch,
-            device=device,
-            precision=self.precision,
-            retriever=retriever,
+            self.lane,
+            self._helping_lanes,
             stage=self.stage,
             batch_size=self.backend.batch_size,
             frame_bytes=bytes_per_frame(voice.synthesizer.config, voice.vocoder),
@@ -138,8 +143,10 @@ class Pipeline:
             is not on this machine, a device that is not there.
         """
         optimization = config_for(device, optimization)
-        torch_device = resolve_device(optimization.device)
+        torch_device, *others = map(resolve_device, optimization.devices)
         voice = load_voice_model(model_path, torch_device)
+        if others and isinstance(voice.synthesizer, OnnxSynthesizer):
+            raise SettingError(f"{model_path.name} is a voice in ONNX, which runs on one device.", "device")
         check_frame_rate(voice, model_path.name)
         encoder = load_encoder(voice, settings, torch_device, model_path.name)
         retriever = None
@@ -147,7 +154,30 @@ class Pipeline:
             search_device = torch_device if optimization.use_gpu_retrieval else None
             retriever = open_retriever(index_path, search_device)
             check_index(retriever, index_path, voice, model_path.name)
-        return cls(voice, encoder, retriever=retriever, device=torch_device, optimization=optimization)
+        helpers = [
+            partial(
+                cls.open,
+                model_path,
+                settings,
+                index_path=index_path,
+                optimization=replace(optimization, device=str(each), backend=Backend.TORCH),
+            )
+            for each in others
+        ]
+        return cls(
+            voice,
+            encoder,
+            retriever=retriever,
+            device=torch_device,
+            optimization=optimization,
+            open_helpers=helpers,
+        )
+
+    def _helping_lanes(self) -> list[Lane]:
+        """What further devices there are, with the voice opened on them."""
+        if len(self._helpers) < len(self._open_helpers):
+            self._helpers = [open_helper() for open_helper in self._open_helpers]
+        return [helper.lane for helper in self._helpers]
 
     def warm_up(self) -> None:
         """Compile in the background what will be compiled, while something else is done."""
@@ -209,17 +239,19 @@ class Pipeline:
             windows = [w for each in prepared for w in plan_windows(each, skip_silence=skip_silence)]
             self._driver.run(windows, progress)
             outputs = []
-            for each, (waveform, sample_rate) in zip(prepared, recordings, strict=True):
+            for recording, (waveform, sample_rate) in zip(prepared, recordings, strict=True):
                 samples = round(waveform.shape[-1] * self.voice.sample_rate / sample_rate)
-                converted = each.joiner.waveform[:samples].cpu().numpy()
+                converted = recording.joiner.waveform[:samples].cpu().numpy()
                 with self.stage("level"):
                     outputs.append(
-                        finish_level(converted, each.waveform_16k, self.voice.sample_rate, settings)
+                        finish_level(converted, recording.waveform_16k, self.voice.sample_rate, settings)
                     )
                 self.profiler.audio_seconds += waveform.shape[-1] / sample_rate
-            self._features.keep()
+            for each in (self, *self._helpers):
+                each._features.keep()
         finally:
-            self._features.forget()
+            for each in (self, *self._helpers):
+                each._features.forget()
         self.profiler.log()
         return outputs
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,6 +61,22 @@ class Window:
         seed = np.random.SeedSequence([self.recording.settings.seed, self.chunk.start])
         state = seed.generate_state(2, np.uint32)
         return torch.Generator(self.recording.padded.device).manual_seed(int(state[0]) << 31 ^ int(state[1]))
+
+
+def windows_on(
+    device: torch.device, windows: Iterable[Window], known: MutableMapping[Recording, Recording]
+) -> list[Window]:
+    """``windows`` with what is computed from on ``device``; ``known`` are recordings that were brought there."""
+
+    def here(recording: Recording) -> Recording:
+        if recording.padded.device == device:
+            return recording
+        if recording not in known:
+            f0_hz = None if recording.f0_hz is None else recording.f0_hz.to(device)
+            known[recording] = replace(recording, padded=recording.padded.to(device), f0_hz=f0_hz)
+        return known[recording]
+
+    return [replace(window, recording=here(window.recording)) for window in windows]
 
 
 def plan_windows(recording: Recording, *, skip_silence: bool) -> list[Window]:

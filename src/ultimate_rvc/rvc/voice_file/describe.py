@@ -37,6 +37,7 @@ class Dialect(StrEnum):
     RVC_NEXT = "rvc-next"
     TRAINING = "training checkpoint"
     SAFETENSORS = "safetensors"
+    EIGHT_BITS = "safetensors in 8 bits"  # ours
     ONNX = "ONNX, as RVC-WebUI exports it"
     VC_CLIENT_ONNX = "ONNX, as w-okada's voice-changer exports it"
 

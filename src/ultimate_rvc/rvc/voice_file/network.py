@@ -44,13 +44,18 @@ def fill(network: Synthesizer, state: Mapping[str, Tensor]) -> Synthesizer:
     # Copied, because a tensor that is still a view of the file's map would fail with the file.
     copied = {key: tensor.to(torch.float32, copy=True) for key, tensor in state.items()}
     folded = fold_weight_norm(copied)
-    for key, tensor in folded.items():
+    check_finite(folded)
+    network.load_state_dict(folded, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Raise :class:`VoiceFileError` if a weight is infinite or not a number."""
+    for key, tensor in state.items():
         if not _is_finite(tensor):
             raise VoiceFileError(
                 f"The voice's {key} holds values that are no numbers; its training failed or it is damaged."
             )
-    network.load_state_dict(folded, assign=True)
-    return network.eval().requires_grad_(False)
 
 
 def build_synthesizer(voice: VoiceFile) -> Synthesizer:

@@ -8,6 +8,7 @@ Ultimate RVC              as Applio; some values are members of its own enumerat
 rvc-next                  as the original, and ``speaker_info, f0_median``
 Training (``G_*.pth``)    ``model, optimizer, iteration, ...``: no sizes, they are inferred
 safetensors               the weights; everything else as JSON in the header's metadata
+The same in 8 bits        numbers and scales of :mod:`~ultimate_rvc.rvc.voice_file.eight_bits`; ours alone
 ONNX (``.onnx``)          a whole network, see :mod:`~ultimate_rvc.rvc.voice_file.onnx_voice`
 ========================  =====================================================================
 
@@ -38,12 +39,14 @@ from ultimate_rvc.rvc.voice_file.describe import (
     describe,
     vocoder_of,
 )
+from ultimate_rvc.rvc.voice_file.eight_bits import from_eight_bits
 from ultimate_rvc.rvc.voice_file.foreign import HEAD_BYTES, foreign_kind
 from ultimate_rvc.rvc.voice_file.network import fill, fitting_network
 from ultimate_rvc.rvc.voice_file.onnx_synthesizer import OnnxSynthesizer
 from ultimate_rvc.rvc.voice_file.onnx_voice import is_onnx_file, read_onnx_voice
 from ultimate_rvc.rvc.voice_file.torch_file import ULTIMATE_RVC_ENUMS, map_file, open_torch_file
 from ultimate_rvc.rvc.voice_file.training_checkpoint import infer_config
+from ultimate_rvc.rvc.voice_file.write import EIGHT_BIT_FORMAT
 from ultimate_rvc.rvc.voice_file.zip_directory import ZIP_SIGNATURE
 
 PHONE_WEIGHTS = "enc_p.emb_phone.weight"  # what every voice has, and nothing else
@@ -250,14 +253,19 @@ def _read_safetensors(path: Path, head: bytes) -> _Record:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            weight: dict[object, object] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            weight = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         kind = foreign_kind(head)
         fault = f"{kind.what}, not a voice: {kind.way_out}" if kind else SAFETENSORS_FAULT
         raise VoiceFileError(f"{path} is {fault}.") from error
     _check_is_voice(path, weight, {})
     values = {key: _from_json(text) for key, text in metadata.items()}
-    return _Record(weight, values, Dialect.SAFETENSORS)
+    if metadata.get("format") != EIGHT_BIT_FORMAT:
+        return _Record(weight, values, Dialect.SAFETENSORS)
+    try:
+        return _Record(dict(from_eight_bits(weight).items()), values, Dialect.EIGHT_BITS)
+    except VoiceFileError as error:
+        raise VoiceFileError(f"{path} {error}") from error
 
 
 def _from_json(text: str) -> object:

@@ -6,6 +6,7 @@ import json
 import logging
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -92,7 +93,13 @@ class PerformanceProfiler:
 
     def __post_init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
-        self._open: list[tuple[str, float]] = []  # path, and when it began
+        self._threads = threading.local()
+
+    @property
+    def _open(self) -> list[tuple[str, float]]:
+        """The open stages of this thread: path, and when each began."""
+        opened: list[tuple[str, float]] = self._threads.__dict__.setdefault("open", [])
+        return opened
 
     def start(self, name: str) -> None:
         """Open the stage ``name`` inside the innermost open one; a ``/`` in it would be taken for two."""

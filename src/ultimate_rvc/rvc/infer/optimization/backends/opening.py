@@ -68,6 +68,8 @@ def with_backend_in_force(config: OptimizationConfig, device: torch.device) -> O
     """
     if config.backend is not BackendName.AUTO:
         return config
+    if len(config.devices) > 1:  # which only torch shares work among
+        return replace(config, backend=BackendName.TORCH)
     if config.use_int8:
         here = next(filter(_is_here, INT8_BACKENDS), INT8_BACKENDS[0])
         backend_named(here).version()
