@@ -54,7 +54,7 @@ PLAIN = OptimizationConfig()
 ROUTES: dict[str, OptimizationConfig] = {
     REFERENCE: PLAIN,
     "torch": replace(PLAIN, fast_vocoder=True),
-    "torch, bfloat16": replace(PLAIN, use_bf16=True),
+    "torch, bfloat16": replace(PLAIN, fast_vocoder=True, use_bf16=True),
     "torch, float16": replace(PLAIN, use_fp16=True),
     "compile": replace(PLAIN, backend=Backend.COMPILE),
     "torchscript": replace(PLAIN, backend=Backend.TORCHSCRIPT),
