@@ -3,11 +3,12 @@
     python scripts/make_other_readings.py DIR     # made by make_starter_material.py; writes DIR-others
 
 Each file is read anew by four voices out of many: Kokoro's (English ones, and those of other languages, whose
-English has an accent), SVOX Pico's two English voices, accents and variants of espeak-ng, and Festival's ked. The
-reading is laid beside the file by dynamic time warping of content features and stretched by WORLD until every sound
-is where the file has it; sung files keep their melody, moved to the reader's pitch. A third of the readings are then
-made into other speakers by signal processing, some are put into a room. ``urvc train voice --versions DIR-others``
-then teaches a voice that others mean the same words.
+English has an accent), SVOX Pico's two English voices, accents and variants of espeak-ng, and Festival's ked. What a
+person was recorded saying (``make_starter_material.py --prompts``) has that person among the four. The reading is
+laid beside the file by dynamic time warping of content features and stretched by WORLD until every sound is where the
+file has it; sung files keep their melody, moved to the reader's pitch. A third of the readings are then made into
+other speakers by signal processing, some are put into a room. ``urvc train voice --versions DIR-others`` then teaches
+a voice that others mean the same words.
 
 No voice that the quality bench converts is among the readers: neither flite's, nor espeak-ng's plain American
 voice, nor its variant f3, nor Kokoro's two that are held out. Those that starter voices are made of are not either.
@@ -32,6 +33,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import asterisk_prompts
 import kokoro_reading
 import numpy as np
 import pyworld
@@ -212,7 +214,11 @@ def make_version(job: tuple[dict[str, Any], int], material: Path, others: Path, 
     breath_seconds = entry.get("breath", 0.0)
     begin, end = round((before + breath_seconds) * RATE), len(recording) - round(after * RATE)
     spoken = recording[begin:end]
-    version_of = in_time(read_anew(entry["sentence"], random), spoken, keep_melody=entry["kind"] == "sung")
+    if version == 0 and "prompt" in entry:
+        reading = asterisk_prompts.read(entry["prompt"])
+    else:
+        reading = read_anew(entry["sentence"], random)
+    version_of = in_time(reading, spoken, keep_melody=entry["kind"] == "sung")
     version_of = with_pauses(version_of, RATE, begin / RATE, after)
     if breath_seconds:
         air = breath(breath_seconds, RATE, random, BREATH_PEAK_HZ * random.uniform(*BREATH_PEAK_FACTORS))

@@ -37,6 +37,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+import asterisk_prompts
 import kokoro_reading
 import numpy as np
 import soundfile
@@ -228,6 +229,15 @@ class Recipe:
     pause_after: float = 0.0
     breath: float = 0.0  # seconds of it before the song
     seed: tuple[int, ...] = ()
+    prompt: str | None = None  # of Asterisk's, which says the same
+
+
+def prompt_recipes(seed: int) -> Iterator[Recipe]:
+    """What a person has been recorded saying, but for the recordings that are held out."""
+    for index, (name, words) in enumerate(asterisk_prompts.prompts().items()):
+        if not asterisk_prompts.is_held_out(name):
+            file = f"prompt_{name.replace('/', '_')}.wav"
+            yield Recipe(file, "speech", words, prompt=name, **_pauses((seed, 8, index)))
 
 
 def speech_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
@@ -474,6 +484,11 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
     return {**said, "seconds": round(heard, 3)}
 
 
+def make_all(recipes: Iterator[Recipe], folder: Path, reader: str) -> list[dict[str, Any]]:
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        return list(pool.imap(partial(make_file, folder=folder, reader_name=reader), recipes))
+
+
 def with_pauses(sound: Signal, rate: int, before: float, after: float) -> Signal:
     """``sound`` with so many seconds of silence around it."""
     return np.pad(sound, (round(before * rate), round(after * rate)))
@@ -602,12 +617,21 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="another seed, other material (default: %(default)s)"
     )
+    parser.add_argument(
+        "--prompts",
+        action="store_true",
+        help="say Asterisk's prompts too, which a person was recorded saying",
+    )
     asked = parser.parse_args()
     reader = READERS[asked.voice]
     check_installed(reader)
     told = description(reader, asked.seed)
     record = begin(asked.folder, told)
-    lengths = {"speech_minutes": asked.speech_minutes, "sung_minutes": asked.sung_minutes}
+    lengths = {
+        "speech_minutes": asked.speech_minutes,
+        "sung_minutes": asked.sung_minutes,
+        "prompts": asked.prompts,
+    }
     before = json.loads(record.read_text())
     if "files" in before and lengths.items() <= before.items():
         print(f"{record}: complete")
@@ -618,6 +642,8 @@ def main() -> None:
     )
     songs = sung_recipes([line for line in sentences if singable(line)], asked.seed)
     files += make_minutes(songs, asked.sung_minutes, asked.folder, reader.name)
+    if asked.prompts:
+        files += make_all(prompt_recipes(asked.seed), asked.folder, reader.name)
     write_record(record, {**told, **lengths, "files": files})
     print(f"{record}: {len(files)} files, {sum(file['seconds'] for file in files) / 60:.1f} minutes")
 

@@ -63,6 +63,9 @@ def main() -> None:
     )
     parser.add_argument("--speech-minutes", default="25", metavar="N", help="default: %(default)s")
     parser.add_argument("--sung-minutes", default="15", metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--prompts", action="store_true", help="say Asterisk's prompts too (needs its packages)"
+    )
     parser.add_argument("--versions", default="4", metavar="N", help="of each file (default: %(default)s)")
     parser.add_argument(
         "--pretrained",
@@ -80,6 +83,7 @@ def main() -> None:
     run(
         *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
         *("--speech-minutes", asked.speech_minutes, "--sung-minutes", asked.sung_minutes),
+        *(["--prompts"] if asked.prompts else []),
     )
     readings = asked.folder / "kokoro-readings"
     run(

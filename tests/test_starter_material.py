@@ -244,3 +244,17 @@ def test_a_breath_is_before_the_song_and_far_softer(
     low, high = material.BREATH_BELOW_DB
     below_db = -20 * np.log10(np.abs(with_breath[:air]).max() / np.abs(without).max())
     assert low - 0.1 < below_db < high + 0.1
+
+
+def test_prompts_are_spoken_but_for_those_held_out(
+    material: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"folder/prompt-{number}" for number in range(200)]
+    said = {name: f"The words of {name}." for name in names}
+    monkeypatch.setattr(material.asterisk_prompts, "prompts", lambda: said)
+    recipes = list(material.prompt_recipes(1))
+    spoken = {recipe.prompt for recipe in recipes}
+    held_out = set(filter(material.asterisk_prompts.is_held_out, names))
+    assert spoken == set(names) - held_out
+    assert 20 < len(held_out) < 60
+    assert all(recipe.sentence == said[recipe.prompt] and "/" not in recipe.file for recipe in recipes)
