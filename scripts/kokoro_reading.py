@@ -29,7 +29,7 @@ from ultimate_rvc.speech.kokoro.engine import SAMPLE_RATE, pieces
 # Chosen by kokoro_choice.py.
 WOMAN, MAN = "af_nova", "am_michael"
 # The quality bench converts these; nothing in a training may read them.
-HELD_OUT = ("af_sarah", "am_liam")
+HELD_OUT = ("af_sarah", "am_puck")
 
 READINGS_VARIABLE = "URVC_KOKORO_READINGS"
 EDITION = 1  # of kept readings; counted up whenever the same request would give other sound
