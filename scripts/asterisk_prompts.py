@@ -52,7 +52,7 @@ def read(name: str) -> Signal:
     """The recording, at 16 kHz."""
     with av.open(str(_path(name)), format="g722") as recording:
         frames = [frame.to_ndarray().ravel() for frame in recording.decode(audio=0)]
-    return np.concatenate(frames) / 32768
+    return np.asarray(np.concatenate(frames), np.float64) / 32768
 
 
 def _path(name: str) -> Path:

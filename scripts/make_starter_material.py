@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import asterisk_prompts
 import kokoro_reading
@@ -273,7 +273,12 @@ def sung_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
         )
 
 
-def _pauses(seed: tuple[int, ...]) -> dict[str, float]:
+class Pauses(TypedDict):
+    pause_before: float
+    pause_after: float
+
+
+def _pauses(seed: tuple[int, ...]) -> Pauses:
     """Seconds of silence before and after the sound."""
     rng = np.random.default_rng(seed)
     lengths = rng.uniform(0, LONGEST_PAUSE_SECONDS, 2) * (rng.random(2) < PAUSE_SHARE)
@@ -287,7 +292,8 @@ def _breath(seed: tuple[int, ...]) -> float:
 
 def _shuffled(sentences: list[str], seed: int, kind: int, index: int) -> str:
     turn, place = divmod(index, len(sentences))
-    return sentences[np.random.default_rng([seed, 3 + kind, turn]).permutation(len(sentences))[place]]
+    order = np.random.default_rng([seed, 3 + kind, turn]).permutation(len(sentences))
+    return sentences[int(order[place])]
 
 
 def _rounded(value: float) -> float:
@@ -379,14 +385,16 @@ def sung_pitch(
     held = np.clip((times - starts[note] - rng.uniform(0.1, 0.3)) / 0.25, 0, 1)
     drift = gaussian_filter1d(rng.standard_normal(times.size), 0.08 / FRAME_SECONDS, mode="nearest")
     midi = midi + depth * held * np.sin(phase) + 0.08 * drift / max(float(drift.std()), 1e-9)
-    return np.clip(440.0 * 2 ** ((midi - 69) / 12), LOWEST_HZ, HIGHEST_HZ)
+    return np.asarray(np.clip(440.0 * 2 ** ((midi - 69) / 12), LOWEST_HZ, HIGHEST_HZ))
 
 
 def formant_factors(pitch_hz: Signal, spoken_hz: float) -> Signal:
     """By how much each frame's formants rise: 1 in consonants without voice and up to an octave above the speech."""
     beyond = np.log(np.maximum(pitch_hz, 1e-3) / (2 * spoken_hz))
     raised = FORMANT_SHARE * np.maximum(beyond, 0.0)
-    return np.exp(gaussian_filter1d(raised, FORMANT_GLIDE_SECONDS / FRAME_SECONDS, mode="nearest"))
+    return np.asarray(
+        np.exp(gaussian_filter1d(raised, FORMANT_GLIDE_SECONDS / FRAME_SECONDS, mode="nearest"))
+    )
 
 
 def with_raised_formants(analysis: Analysis, position: Signal, factors: Signal) -> Analysis:
