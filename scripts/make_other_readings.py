@@ -75,7 +75,8 @@ KOKORO_ACCENTS = (
 )
 # fmt: on
 NO_OTHERS = {kokoro_reading.WOMAN, kokoro_reading.MAN, *kokoro_reading.HELD_OUT}
-KOKORO_OTHERS = tuple(name for name in KOKORO_ENGLISH + KOKORO_ACCENTS if name not in NO_OTHERS)
+KOKORO = KOKORO_ENGLISH + KOKORO_ACCENTS
+KOKORO_OTHERS = tuple(name for name in KOKORO if name not in NO_OTHERS)
 KED_SCRIPT = '(voice_ked_diphone)(utt.save.wave (utt.synth (Utterance Text "{text}")) "{wav}" \'riff)\n'
 ACCENTS = ("en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland")
 # fmt: off
@@ -102,7 +103,9 @@ def read_anew(sentence: str, random: np.random.Generator) -> Signal:
     """The sentence by some reader, at 16 kHz."""
     engine = random.choice(list(SHARES), p=list(SHARES.values()))
     if engine == "kokoro":
-        speech, rate, _ = kokoro_reading.read(sentence, str(random.choice(KOKORO_OTHERS)))
+        # By an order of all of them, so that a starter voice made of another one hardly changes who reads what.
+        name = next(name for name in random.permutation(KOKORO) if name in KOKORO_OTHERS)
+        speech, rate, _ = kokoro_reading.read(sentence, str(name))
         return np.asarray(soxr.resample(speech, rate, RATE, quality="HQ"))
     if engine == "pico":
         return read_with_pico(sentence, random)
@@ -255,6 +258,9 @@ def main() -> None:
     parser.add_argument(
         "--versions", type=int, default=VERSIONS, metavar="N", help="of each file (default: %(default)s)"
     )
+    parser.add_argument(
+        "--processes", type=int, default=PROCESSES, metavar="N", help="at once (default: %(default)s)"
+    )
     asked = parser.parse_args()
     check_installed()
     files = json.loads((asked.folder / "material.json").read_text()).get("files")
@@ -267,7 +273,7 @@ def main() -> None:
         (others / str(version + 1)).mkdir(parents=True, exist_ok=True)
     jobs = [(entry, version) for version in range(asked.versions) for entry in files]
     make = partial(make_version, material=asked.folder, others=others, seed=asked.seed)
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
         for done, _ in enumerate(pool.imap(make, jobs, chunksize=4)):
             if done % 100 == 0:
                 print(f"{done} of {len(jobs)}", flush=True)

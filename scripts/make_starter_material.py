@@ -492,8 +492,8 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
     return {**said, "seconds": round(heard, 3)}
 
 
-def make_all(recipes: Iterator[Recipe], folder: Path, reader: str) -> list[dict[str, Any]]:
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+def make_all(recipes: Iterator[Recipe], folder: Path, reader: str, processes: int) -> list[dict[str, Any]]:
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         return list(pool.imap(partial(make_file, folder=folder, reader_name=reader), recipes))
 
 
@@ -503,13 +503,13 @@ def with_pauses(sound: Signal, rate: int, before: float, after: float) -> Signal
 
 
 def make_minutes(
-    recipes: Iterator[Recipe], minutes: float, folder: Path, reader: str
+    recipes: Iterator[Recipe], minutes: float, folder: Path, reader: str, processes: int
 ) -> list[dict[str, Any]]:
     """The first files, in order, that together last at least ``minutes``."""
     files: list[dict[str, Any]] = []
     total = 0.0
     # Spawned, not forked: Kokoro's network has been loaded here already.
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         while total < minutes * 60:
             batch = [next(recipes) for _ in range(BATCH)]
             for entry in pool.imap(partial(make_file, folder=folder, reader_name=reader), batch):
@@ -630,6 +630,9 @@ def main() -> None:
         action="store_true",
         help="say Asterisk's prompts too, which a person was recorded saying",
     )
+    parser.add_argument(
+        "--processes", type=int, default=PROCESSES, metavar="N", help="at once (default: %(default)s)"
+    )
     asked = parser.parse_args()
     reader = READERS[asked.voice]
     check_installed(reader)
@@ -645,13 +648,13 @@ def main() -> None:
         print(f"{record}: complete")
         return
     sentences = read_sentences()
-    files = make_minutes(
-        speech_recipes(sentences, asked.seed), asked.speech_minutes, asked.folder, reader.name
+    make = partial(make_minutes, folder=asked.folder, reader=reader.name, processes=asked.processes)
+    files = make(speech_recipes(sentences, asked.seed), asked.speech_minutes)
+    files += make(
+        sung_recipes([line for line in sentences if singable(line)], asked.seed), asked.sung_minutes
     )
-    songs = sung_recipes([line for line in sentences if singable(line)], asked.seed)
-    files += make_minutes(songs, asked.sung_minutes, asked.folder, reader.name)
     if asked.prompts:
-        files += make_all(prompt_recipes(asked.seed), asked.folder, reader.name)
+        files += make_all(prompt_recipes(asked.seed), asked.folder, reader.name, asked.processes)
     write_record(record, {**told, **lengths, "files": files})
     print(f"{record}: {len(files)} files, {sum(file['seconds'] for file in files) / 60:.1f} minutes")
 
