@@ -27,7 +27,7 @@ from ultimate_rvc.speech.kokoro import files
 from ultimate_rvc.speech.kokoro.engine import SAMPLE_RATE, pieces
 
 # Chosen by kokoro_choice.py.
-WOMAN, MAN = "af_nova", "am_michael"
+WOMAN, MAN = "af_nova", "am_echo"
 # The quality bench converts these; nothing in a training may read them.
 HELD_OUT = ("af_sarah", "am_puck")
 
