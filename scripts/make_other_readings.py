@@ -2,18 +2,21 @@
 
     python scripts/make_other_readings.py DIR     # made by make_starter_material.py; writes DIR-others
 
-Each file is read anew by four voices out of many: SVOX Pico's two English voices, accents and variants of
-espeak-ng, and Festival's ked. The reading is laid beside the file by dynamic time warping of content
-features and stretched by WORLD until every sound is where the file has it; sung files keep their melody,
-moved to the reader's pitch. A third of the readings are then made into other speakers by signal processing,
-some are put into a room. ``urvc train voice --versions DIR-others`` then teaches a voice that others mean the
-same words.
+Each file is read anew by four voices out of many: Kokoro's (English ones, and those of other languages, whose
+English has an accent), SVOX Pico's two English voices, accents and variants of espeak-ng, and Festival's ked. What a
+person was recorded saying (``make_starter_material.py --prompts``) has that person among the four. The reading is
+laid beside the file by dynamic time warping of content features and stretched by WORLD until every sound is where the
+file has it; sung files keep their melody, moved to the reader's pitch. A third of the readings are then made into
+other speakers by signal processing, some are put into a room. ``urvc train voice --versions DIR-others`` then teaches
+a voice that others mean the same words.
 
 No voice that the quality bench converts is among the readers: neither flite's, nor espeak-ng's plain American
-voice, nor its variant f3. Everything follows from ``--seed``; files that are there are kept.
+voice, nor its variant f3, nor Kokoro's two that are held out. Those that starter voices are made of are not either.
+Everything follows from ``--seed``; files that are there are kept. With ``URVC_KOKORO_READINGS`` two starter voices
+share Kokoro's readings, which take the longest.
 
-Needs Debian's ``espeak-ng``, ``festival`` and ``festvox-kdlpc16k``, PyPI's ``ttspico``, and what the material
-needs.
+Needs Debian's ``espeak-ng``, ``festival`` and ``festvox-kdlpc16k``, PyPI's ``ttspico``, what ``kokoro_reading.py``
+needs, and what the material needs.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import asterisk_prompts
+import kokoro_reading
 import numpy as np
 import pyworld
 import soundfile
@@ -37,12 +42,13 @@ import soxr
 import torch
 from librosa.sequence import dtw
 from make_demo_songs import FRAME_SECONDS, Analysis, Signal, frames_beside
-from make_starter_material import with_pauses
+from make_starter_material import BREATH_PEAK_HZ, breath, with_pauses
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from ultimate_rvc.rvc.content import load_content_encoder
 from ultimate_rvc.rvc.train.perturbation import perturbed
+from ultimate_rvc.speech.kokoro import files as kokoro_files
 
 RATE = 16_000
 VERSIONS = 4
@@ -52,8 +58,25 @@ WORLD_FRAMES = round(1 / FEATURES_PER_SECOND / FRAME_SECONDS)  # per frame of fe
 SMOOTHED_FRAMES = 3  # dynamic time warping goes in steps of whole frames
 
 # Of a first set, in more accents, Whisper tiny.en mistook 4 % of Pico's words as read, 20 % of ked's, 60 % of
-# espeak-ng's.
-SHARES = {"pico": 0.45, "espeak-ng": 0.35, "ked": 0.2}
+# espeak-ng's. Kokoro's voices differ most from each other, and are understood best.
+SHARES = {"kokoro": 0.7, "pico": 0.12, "espeak-ng": 0.1, "ked": 0.08}
+# fmt: off
+KOKORO_ENGLISH = (
+    "af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nicole", "af_nova", "af_river",
+    "af_sarah", "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam", "am_michael", "am_onyx",
+    "am_puck", "am_santa", "bf_alice", "bf_emma", "bf_isabella", "bf_lily", "bm_daniel", "bm_fable", "bm_george",
+    "bm_lewis",
+)
+KOKORO_ACCENTS = (
+    "ef_dora", "em_alex", "em_santa", "ff_siwis", "hf_alpha", "hf_beta", "hm_omega", "hm_psi", "if_sara",
+    "im_nicola", "jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo", "pf_dora", "pm_alex",
+    "pm_santa", "zf_xiaobei", "zf_xiaoni", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi", "zm_yunxia",
+    "zm_yunyang",
+)
+# fmt: on
+NO_OTHERS = {kokoro_reading.WOMAN, kokoro_reading.MAN, *kokoro_reading.HELD_OUT}
+KOKORO = KOKORO_ENGLISH + KOKORO_ACCENTS
+KOKORO_OTHERS = tuple(name for name in KOKORO if name not in NO_OTHERS)
 KED_SCRIPT = '(voice_ked_diphone)(utt.save.wave (utt.synth (Utterance Text "{text}")) "{wav}" \'riff)\n'
 ACCENTS = ("en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland")
 # fmt: off
@@ -69,6 +92,7 @@ SLOWEST_WPM, FASTEST_WPM = 130, 180
 LOWEST_PITCH, HIGHEST_PITCH = 25, 75  # of espeak-ng's scale from 0 to 99
 PICO_VOICES = ("en-US", "en-GB")
 PICO_RATES, PICO_PITCHES = (75, 120), (65, 130)  # percent
+BREATH_PEAK_FACTORS = 0.8, 1.25
 MADE_OTHER_SHARE = 0.35
 ROOM_SHARE = 0.3
 REVERBERATION_SECONDS = 0.15, 0.5  # until 60 dB are gone
@@ -78,6 +102,11 @@ DIRECT_TO_ROOM_DB = 3.0, 18.0
 def read_anew(sentence: str, random: np.random.Generator) -> Signal:
     """The sentence by some reader, at 16 kHz."""
     engine = random.choice(list(SHARES), p=list(SHARES.values()))
+    if engine == "kokoro":
+        # By an order of all of them, so that a starter voice made of another one hardly changes who reads what.
+        name = next(name for name in random.permutation(KOKORO) if name in KOKORO_OTHERS)
+        speech, rate, _ = kokoro_reading.read(sentence, str(name))
+        return np.asarray(soxr.resample(speech, rate, RATE, quality="HQ"))
     if engine == "pico":
         return read_with_pico(sentence, random)
     with tempfile.TemporaryDirectory() as folder:
@@ -184,9 +213,20 @@ def make_version(job: tuple[dict[str, Any], int], material: Path, others: Path, 
     recording = soxr.resample(recording, rate, RATE, quality="HQ")
     # Material of before there were pauses does not name them.
     before, after = entry.get("pause_before", 0.0), entry.get("pause_after", 0.0)
-    spoken = recording[round(before * RATE) : len(recording) - round(after * RATE)]
-    version_of = in_time(read_anew(entry["sentence"], random), spoken, keep_melody=entry["kind"] == "sung")
-    version_of = with_pauses(version_of, RATE, before, after)
+    # Nor do songs of before there were breaths. No reading holds one, so each other singer draws his own.
+    breath_seconds = entry.get("breath", 0.0)
+    begin, end = round((before + breath_seconds) * RATE), len(recording) - round(after * RATE)
+    spoken = recording[begin:end]
+    if version == 0 and "prompt" in entry:
+        reading = asterisk_prompts.read(entry["prompt"])
+    else:
+        reading = read_anew(entry["sentence"], random)
+    version_of = in_time(reading, spoken, keep_melody=entry["kind"] == "sung")
+    version_of = with_pauses(version_of, RATE, begin / RATE, after)
+    if breath_seconds:
+        air = breath(breath_seconds, RATE, random, BREATH_PEAK_HZ * random.uniform(*BREATH_PEAK_FACTORS))
+        air *= np.abs(recording[begin - len(air) : begin]).max()
+        version_of[begin - len(air) : begin] += air
     if random.random() < ROOM_SHARE:
         version_of = in_a_room(version_of, random)
     if random.random() < MADE_OTHER_SHARE:
@@ -203,6 +243,10 @@ def check_installed() -> None:
             raise SystemExit(f"The program {program} is missing; install from Debian: {package}.")
     if importlib.util.find_spec("ttspico") is None:
         raise SystemExit("The package ttspico is missing; install it with: pip install ttspico")
+    if not kokoro_files.is_here():
+        raise SystemExit(f"Kokoro cannot read here: {kokoro_files.WAY_OUT}. hibari-tts is needed too.")
+    if missing := sorted(set(KOKORO_OTHERS) - set(kokoro_files.voices())):
+        raise SystemExit(f"Kokoro's voices {', '.join(missing)} are missing in {kokoro_files.kokoro_dir()}.")
 
 
 def main() -> None:
@@ -210,6 +254,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="material of make_starter_material.py")
     parser.add_argument(
         "--seed", type=int, default=1, help="another seed, other readers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--versions", type=int, default=VERSIONS, metavar="N", help="of each file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=PROCESSES, metavar="N", help="at once (default: %(default)s)"
     )
     asked = parser.parse_args()
     check_installed()
@@ -219,11 +269,11 @@ def main() -> None:
             f"The material in {asked.folder} is not complete: run make_starter_material.py again."
         )
     others = asked.folder.with_name(asked.folder.name + "-others")
-    for version in range(VERSIONS):
+    for version in range(asked.versions):
         (others / str(version + 1)).mkdir(parents=True, exist_ok=True)
-    jobs = [(entry, version) for version in range(VERSIONS) for entry in files]
+    jobs = [(entry, version) for version in range(asked.versions) for entry in files]
     make = partial(make_version, material=asked.folder, others=others, seed=asked.seed)
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
         for done, _ in enumerate(pool.imap(make, jobs, chunksize=4)):
             if done % 100 == 0:
                 print(f"{done} of {len(jobs)}", flush=True)

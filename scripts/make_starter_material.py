@@ -2,19 +2,22 @@
 
     python scripts/make_starter_material.py DIR                # slt, a woman's voice: 25 + 15 minutes
     python scripts/make_starter_material.py DIR --voice rms    # a man's voice
+    python scripts/make_starter_material.py DIR --voice anna   # a woman's, by Kokoro; and --voice peter, a man's
 
 A speech synthesiser reads the sentences of ``starter_sentences.txt``. Half of the speech is left as it
 comes, at several speeds; the other half gets another pitch and a wider or narrower melody by WORLD's analysis
 and synthesis, so that the voice meets expressive speech. The sung part is the same voice with its vowels
 lengthened and its pitch replaced by melodies, glides and held notes between 80 and 800 Hz, spread evenly over
-the notes. The timbre (WORLD's spectral envelope and aperiodicity) always stays that of the synthesiser. Files
-begin and end with pauses of several lengths, so that the voice learns to be silent.
+the notes. The timbre (WORLD's spectral envelope and aperiodicity) stays that of the synthesiser, except that the
+formants of high notes rise a little, as singers' do. Some songs begin with a breath. Files begin and end with pauses
+of several lengths, so that the voice learns to be silent.
 
 Everything follows from ``--seed``: the same programs give the same files. Stopped and started again, it keeps
 the files it finds. ``DIR/material.json`` says what each file is.
 
-Needs Debian's ``festival`` and ``festvox-us-slt-hts``, or ``flite``, and ``pyworld``, ``soundfile``,
-``soxr``, ``scipy``; the product needs none of this, only the voice that is trained from it.
+Needs Debian's ``festival`` and ``festvox-us-slt-hts``, or ``flite``, or what ``kokoro_reading.py`` needs; and
+``pyworld``, ``soundfile``, ``soxr``, ``scipy``. The product needs none of this, only the voice that is trained from
+it.
 """
 
 from __future__ import annotations
@@ -32,8 +35,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+import asterisk_prompts
+import kokoro_reading
 import numpy as np
 import soundfile
 import soxr
@@ -50,6 +55,9 @@ from make_demo_songs import (
     time_anchors,
 )
 from scipy.ndimage import gaussian_filter1d
+from scipy.signal import lfilter
+
+from ultimate_rvc.speech.kokoro import files as kokoro_files
 
 SENTENCES_FILE = Path(__file__).with_name("starter_sentences.txt")
 SAMPLE_RATE = 32_000
@@ -59,7 +67,7 @@ PAUSE_SHARE = 0.6  # of the files' beginnings and ends, where nothing at all is 
 LONGEST_PAUSE_SECONDS = 0.5
 PROCESSES = 2
 BATCH = 16  # files asked for before their length is counted
-EDITION = 2  # counted up whenever the same seed would give other sound
+EDITION = 3  # counted up whenever the same seed would give other sound
 
 LOWEST_HZ, HIGHEST_HZ = 80.0, 800.0
 LOWEST_NOTE, HIGHEST_NOTE = (69 + 12 * np.log2(hz / 440) for hz in (LOWEST_HZ, HIGHEST_HZ))
@@ -68,6 +76,16 @@ MOST_VOWELS = 14  # a sung file stays under about ten seconds
 DIPHTHONGS = frozenset(["aw", "ay", "ey", "ow", "oy"])
 VOWEL_EDGES = 0.35, 0.35  # shares of a vowel that belong to its beginning and to its end
 DIPHTHONG_EDGES = 0.35, 0.5  # what a singer holds comes before their middle
+# Singers open the mouth where the note comes near the first formant, and most let the larynx rise with the note
+# (Joliveau, Smith and Wolfe, Nature 427, 2004, measured the first for sopranos). How much is a guess of ours: from an
+# octave above the speech's mean pitch on, the whole envelope moves up by this share of the way that the pitch moves.
+FORMANT_SHARE = 0.12
+FORMANT_GLIDE_SECONDS = 0.03
+BREATH_SHARE = 0.5  # of the songs
+BREATH_SECONDS = 0.2, 0.5
+BREATH_BELOW_DB = 22.0, 34.0  # below the song's loudest sample
+# Nakano, Ogata, Goto and Hiraga (ICMPC 2008) found the main peak of singers' breaths there.
+BREATH_PEAK_HZ, BREATH_BANDWIDTH_HZ = 1650.0, 900.0
 SONORANTS = VOWELS | frozenset(["l", "r", "w", "y", "m", "n", "ng", "el", "em", "en"])
 
 Kind = Literal["speech", "sung"]
@@ -89,6 +107,8 @@ class Reader:
     pitch_search_hz: tuple[float, float]
     lowest_speech_hz: float  # no spoken file goes below
     read: Callable[[str, float], tuple[Signal, int, list[Phone]]]
+    python_packages: tuple[str, ...] = ()  # besides those that every reader needs
+    kokoro_voice: str | None = None
 
 
 FESTIVAL_VOICE = "cmu_us_slt_arctic_hts"
@@ -128,6 +148,23 @@ def read_with_flite(sentence: str, stretch: float) -> tuple[Signal, int, list[Ph
     return speak(sentence, "rms", stretch)
 
 
+def kokoro_reader(
+    name: str, kokoro_voice: str, who: str, pitch_search_hz: tuple[float, float], lowest_speech_hz: float
+) -> Reader:
+    return Reader(
+        name,
+        f"Kokoro-82M's {kokoro_voice} ({who}, 24 kHz)",
+        (),
+        (),
+        "Apache-2.0, network and voice",
+        pitch_search_hz,
+        lowest_speech_hz,
+        lambda sentence, stretch: kokoro_reading.read(sentence, kokoro_voice, 1 / stretch),
+        ("hibari-tts", "onnxruntime"),
+        kokoro_voice,
+    )
+
+
 READERS = {
     "slt": Reader(
         "slt",
@@ -149,6 +186,9 @@ READERS = {
         55.0,
         read_with_flite,
     ),
+    # Chosen by kokoro_choice.py; docs/starter-voices.md has the figures.
+    "anna": kokoro_reader("anna", kokoro_reading.WOMAN, "a woman, American English", (90.0, 400.0), 80.0),
+    "peter": kokoro_reader("peter", kokoro_reading.MAN, "a man, American English", (50.0, 300.0), 55.0),
 }
 
 
@@ -163,6 +203,10 @@ def check_installed(reader: Reader) -> None:
         known = subprocess.run(["flite", "-lv"], capture_output=True, text=True).stdout.split()
         if "rms" not in known:
             raise SystemExit("This flite has no voice rms; install the Debian package flite.")
+    if reader.kokoro_voice and not (kokoro_files.is_here() and reader.kokoro_voice in kokoro_files.voices()):
+        raise SystemExit(
+            f"Kokoro's voice {reader.kokoro_voice} cannot read here: {kokoro_files.WAY_OUT}. It needs hibari-tts too."
+        )
     reader.read("Yes.", 1.0)
 
 
@@ -183,7 +227,17 @@ class Recipe:
     centre_note: float | None = None
     pause_before: float = 0.0
     pause_after: float = 0.0
+    breath: float = 0.0  # seconds of it before the song
     seed: tuple[int, ...] = ()
+    prompt: str | None = None  # of Asterisk's, which says the same
+
+
+def prompt_recipes(seed: int) -> Iterator[Recipe]:
+    """What a person has been recorded saying, but for the recordings that are held out."""
+    for index, (name, words) in enumerate(asterisk_prompts.prompts().items()):
+        if not asterisk_prompts.is_held_out(name):
+            file = f"prompt_{name.replace('/', '_')}.wav"
+            yield Recipe(file, "speech", words, prompt=name, **_pauses((seed, 8, index)))
 
 
 def speech_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
@@ -214,20 +268,32 @@ def sung_recipes(sentences: list[str], seed: int) -> Iterator[Recipe]:
             style=styles[index % len(styles)],
             centre_note=_rounded(LOWEST_NOTE + (index * GOLDEN + 0.5) % 1 * (HIGHEST_NOTE - LOWEST_NOTE)),
             seed=(seed, 2, index),
+            breath=_breath((seed, 7, index)),
             **_pauses((seed, 6, index)),
         )
 
 
-def _pauses(seed: tuple[int, ...]) -> dict[str, float]:
+class Pauses(TypedDict):
+    pause_before: float
+    pause_after: float
+
+
+def _pauses(seed: tuple[int, ...]) -> Pauses:
     """Seconds of silence before and after the sound."""
     rng = np.random.default_rng(seed)
     lengths = rng.uniform(0, LONGEST_PAUSE_SECONDS, 2) * (rng.random(2) < PAUSE_SHARE)
     return {"pause_before": _rounded(lengths[0]), "pause_after": _rounded(lengths[1])}
 
 
+def _breath(seed: tuple[int, ...]) -> float:
+    rng = np.random.default_rng(seed)
+    return _rounded(rng.uniform(*BREATH_SECONDS)) if rng.random() < BREATH_SHARE else 0.0
+
+
 def _shuffled(sentences: list[str], seed: int, kind: int, index: int) -> str:
     turn, place = divmod(index, len(sentences))
-    return sentences[np.random.default_rng([seed, 3 + kind, turn]).permutation(len(sentences))[place]]
+    order = np.random.default_rng([seed, 3 + kind, turn]).permutation(len(sentences))
+    return sentences[int(order[place])]
 
 
 def _rounded(value: float) -> float:
@@ -319,7 +385,40 @@ def sung_pitch(
     held = np.clip((times - starts[note] - rng.uniform(0.1, 0.3)) / 0.25, 0, 1)
     drift = gaussian_filter1d(rng.standard_normal(times.size), 0.08 / FRAME_SECONDS, mode="nearest")
     midi = midi + depth * held * np.sin(phase) + 0.08 * drift / max(float(drift.std()), 1e-9)
-    return np.clip(440.0 * 2 ** ((midi - 69) / 12), LOWEST_HZ, HIGHEST_HZ)
+    return np.asarray(np.clip(440.0 * 2 ** ((midi - 69) / 12), LOWEST_HZ, HIGHEST_HZ))
+
+
+def formant_factors(pitch_hz: Signal, spoken_hz: float) -> Signal:
+    """By how much each frame's formants rise: 1 in consonants without voice and up to an octave above the speech."""
+    beyond = np.log(np.maximum(pitch_hz, 1e-3) / (2 * spoken_hz))
+    raised = FORMANT_SHARE * np.maximum(beyond, 0.0)
+    return np.asarray(
+        np.exp(gaussian_filter1d(raised, FORMANT_GLIDE_SECONDS / FRAME_SECONDS, mode="nearest"))
+    )
+
+
+def with_raised_formants(analysis: Analysis, position: Signal, factors: Signal) -> Analysis:
+    """Frame i has the timbre of frame ``position[i]``, with its envelope ``factors[i]`` times as high."""
+    left, blend = frames_beside(position, len(analysis.f0_hz))
+    blend = blend[:, None]
+    envelope = (1 - blend) * analysis.log_envelope[left] + blend * analysis.log_envelope[left + 1]
+    bins = np.arange(envelope.shape[1], dtype=float)
+    for frame in np.flatnonzero(factors > 1 + 1e-4):
+        envelope[frame] = np.interp(bins / factors[frame], bins, envelope[frame])
+    noise_part = (1 - blend) * analysis.aperiodicity[left] + blend * analysis.aperiodicity[left + 1]
+    return Analysis(analysis.f0_hz[left], envelope, noise_part, analysis.sample_rate)
+
+
+def breath(seconds: float, rate: int, rng: np.random.Generator, peak_hz: float = BREATH_PEAK_HZ) -> Signal:
+    """Air drawn in: coloured noise that swells, ends soon after it is loudest, and peaks at 1."""
+    count = round(seconds * rate)
+    radius = np.exp(-np.pi * BREATH_BANDWIDTH_HZ / rate)
+    resonance = [1.0, -2 * radius * np.cos(2 * np.pi * peak_hz / rate), radius**2]
+    times = np.linspace(0, 1, count)
+    air = lfilter([1.0, -0.9], resonance, rng.standard_normal(count)) * np.minimum(
+        times / 0.7, (1 - times) / 0.3
+    )
+    return np.asarray(air / max(float(np.abs(air).max(initial=0.0)), 1e-9))
 
 
 def sing_recipe(recipe: Recipe, speech: Signal, rate: int, phones: list[Phone], reader: Reader) -> Signal:
@@ -338,8 +437,12 @@ def sing_recipe(recipe: Recipe, speech: Signal, rate: int, phones: list[Phone], 
     position = np.interp(times, song_times, speech_times) / FRAME_SECONDS
     left, _ = frames_beside(position, len(analysis.f0_hz))
     starts = np.concatenate([[0.0], np.cumsum(lengths)])
-    pitch = sung_pitch(notes, starts, times, recipe.style, rng)
-    sung = analysis.synthesize(position, np.where(analysis.f0_hz[left] > 0, pitch, 0.0))
+    pitch = np.where(analysis.f0_hz[left] > 0, sung_pitch(notes, starts, times, recipe.style, rng), 0.0)
+    spoken_hz = analysis.f0_hz[analysis.f0_hz > 0]
+    raised = formant_factors(pitch, float(np.exp(np.log(spoken_hz).mean())) if spoken_hz.size else LOWEST_HZ)
+    sung = with_raised_formants(analysis, position, raised).synthesize(
+        np.arange(len(pitch), dtype=float), pitch
+    )
     loudness_db = gaussian_filter1d(rng.uniform(-5, 1, count_of_notes)[
         np.clip(np.searchsorted(starts, times, side="right") - 1, 0, count_of_notes - 1)
     ], 0.1 / FRAME_SECONDS, mode="nearest")  # fmt: skip
@@ -375,7 +478,12 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
             sound = expressive(analysis, recipe.pitch_factor, recipe.pitch_range, reader.lowest_speech_hz)
         else:
             sound = speech
-        sound = with_pauses(trimmed(sound, rate), SAMPLE_RATE, recipe.pause_before, recipe.pause_after)
+        sound = trimmed(sound, rate)
+        if recipe.breath:
+            rng = np.random.default_rng((*recipe.seed, 1))
+            level = PEAK * 10 ** (-rng.uniform(*BREATH_BELOW_DB) / 20)
+            sound = np.concatenate([level * breath(recipe.breath, SAMPLE_RATE, rng), sound])
+        sound = with_pauses(sound, SAMPLE_RATE, recipe.pause_before, recipe.pause_after)
         unfinished = path.with_suffix(".part")
         soundfile.write(unfinished, sound, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         unfinished.replace(path)
@@ -384,18 +492,24 @@ def make_file(recipe: Recipe, folder: Path, reader_name: str) -> dict[str, Any]:
     return {**said, "seconds": round(heard, 3)}
 
 
+def make_all(recipes: Iterator[Recipe], folder: Path, reader: str, processes: int) -> list[dict[str, Any]]:
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        return list(pool.imap(partial(make_file, folder=folder, reader_name=reader), recipes))
+
+
 def with_pauses(sound: Signal, rate: int, before: float, after: float) -> Signal:
     """``sound`` with so many seconds of silence around it."""
     return np.pad(sound, (round(before * rate), round(after * rate)))
 
 
 def make_minutes(
-    recipes: Iterator[Recipe], minutes: float, folder: Path, reader: str
+    recipes: Iterator[Recipe], minutes: float, folder: Path, reader: str, processes: int
 ) -> list[dict[str, Any]]:
     """The first files, in order, that together last at least ``minutes``."""
     files: list[dict[str, Any]] = []
     total = 0.0
-    with multiprocessing.Pool(PROCESSES) as pool:
+    # Spawned, not forked: Kokoro's network has been loaded here already.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         while total < minutes * 60:
             batch = [next(recipes) for _ in range(BATCH)]
             for entry in pool.imap(partial(make_file, folder=folder, reader_name=reader), batch):
@@ -415,7 +529,15 @@ def versions(reader: Reader) -> dict[str, str]:
     """Versions of everything that the sound depends on."""
     found = {package: _debian_version(package) for package in reader.packages}
     worlds = [name for name in ("pyworld", "pyworld-prebuilt") if _python_version(name)]
-    return found | {name: _python_version(name) for name in (*worlds, "numpy", "scipy", "soxr", "soundfile")}
+    names = (*worlds, "numpy", "scipy", "soxr", "soundfile", *reader.python_packages)
+    found |= {name: _python_version(name) for name in names}
+    if reader.kokoro_voice:
+        styles = kokoro_files.styles(kokoro_files.voices()[reader.kokoro_voice])
+        found |= {
+            kokoro_files.NETWORK: kokoro_files.NETWORK_SHA256,
+            reader.kokoro_voice: hashlib.sha256(styles.tobytes()).hexdigest(),
+        }
+    return found
 
 
 def _debian_version(package: str) -> str:
@@ -503,18 +625,37 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="another seed, other material (default: %(default)s)"
     )
+    parser.add_argument(
+        "--prompts",
+        action="store_true",
+        help="say Asterisk's prompts too, which a person was recorded saying",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=PROCESSES, metavar="N", help="at once (default: %(default)s)"
+    )
     asked = parser.parse_args()
     reader = READERS[asked.voice]
     check_installed(reader)
     told = description(reader, asked.seed)
     record = begin(asked.folder, told)
+    lengths = {
+        "speech_minutes": asked.speech_minutes,
+        "sung_minutes": asked.sung_minutes,
+        "prompts": asked.prompts,
+    }
+    before = json.loads(record.read_text())
+    if "files" in before and lengths.items() <= before.items():
+        print(f"{record}: complete")
+        return
     sentences = read_sentences()
-    files = make_minutes(
-        speech_recipes(sentences, asked.seed), asked.speech_minutes, asked.folder, reader.name
+    make = partial(make_minutes, folder=asked.folder, reader=reader.name, processes=asked.processes)
+    files = make(speech_recipes(sentences, asked.seed), asked.speech_minutes)
+    files += make(
+        sung_recipes([line for line in sentences if singable(line)], asked.seed), asked.sung_minutes
     )
-    songs = sung_recipes([line for line in sentences if singable(line)], asked.seed)
-    files += make_minutes(songs, asked.sung_minutes, asked.folder, reader.name)
-    write_record(record, {**told, "files": files})
+    if asked.prompts:
+        files += make_all(prompt_recipes(asked.seed), asked.folder, reader.name, asked.processes)
+    write_record(record, {**told, **lengths, "files": files})
     print(f"{record}: {len(files)} files, {sum(file['seconds'] for file in files) / 60:.1f} minutes")
 
 

@@ -3,9 +3,11 @@
     python scripts/train_starter_voice.py DIR                                # many hours on two cores
     python scripts/train_starter_voice.py DIR --name starter-male --voice rms
     python scripts/train_starter_voice.py DIR --max-steps 20000 --precision bf16 --ship
+    python scripts/train_starter_voice.py DIR --voice anna --precision bf16  # by Kokoro, from the starter's weights
 
 Makes the material (``make_starter_material.py``), lets others say the same (``make_other_readings.py``),
 trains with ``urvc train voice``, and with ``--ship`` puts what came out where the package keeps its voices.
+Kokoro's voices begin with the weights of the packaged voice, which has learnt what others' words are.
 Stopped and started again, each part goes on where it stopped. docs/starter-voices.md says what the material
 is and how good the voice became.
 """
@@ -18,6 +20,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from kokoro_reading import READINGS_VARIABLE
 
 from ultimate_rvc.paths import packaged_assets_dir
 
@@ -40,6 +44,10 @@ OPTIONS = {
     "save-steps": "250",
     "save-seconds": "300",
 }
+# From weights that speak already: no step need be as long, and the discriminators can begin sooner.
+OPTIONS_FROM_WEIGHTS = {"learning-rate": "3e-4", "warm-up-steps": "2000"}
+VOICES = {"slt": "starter", "rms": "starter-rms", "anna": "starter-anna", "peter": "starter-peter"}
+BY_KOKORO = ("anna", "peter")
 
 
 def run(*command: str, environment: dict[str, str] | None = None) -> None:
@@ -49,20 +57,52 @@ def run(*command: str, environment: dict[str, str] | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, metavar="DIR", help="where material and training lie")
-    parser.add_argument("--voice", choices=("slt", "rms"), default="slt", help="who reads: a woman, a man")
-    parser.add_argument("--name", default="starter", help="of the voice (default: %(default)s)")
+    parser.add_argument("--voice", choices=VOICES, default="slt", help="who reads (default: %(default)s)")
+    parser.add_argument(
+        "--name", help="of the voice (default: starter, with the reader's name unless that is slt)"
+    )
+    parser.add_argument("--speech-minutes", default="25", metavar="N", help="default: %(default)s")
+    parser.add_argument("--sung-minutes", default="15", metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--prompts", action="store_true", help="say Asterisk's prompts too (needs its packages)"
+    )
+    parser.add_argument("--versions", default="4", metavar="N", help="of each file (default: %(default)s)")
+    parser.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="FILE",
+        help="weights to begin with (Kokoro's voices: the packaged voice)",
+    )
     parser.add_argument("--max-steps", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     parser.add_argument("--ship", action="store_true", help="copy the voice into the package")
     asked = parser.parse_args()
 
     material, voices = asked.folder / f"material-{asked.voice}", asked.folder / "voices"
-    run(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice)
-    run(sys.executable, str(SCRIPTS / "make_other_readings.py"), str(material))
+    name = asked.name or VOICES[asked.voice]
+    run(
+        *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
+        *("--speech-minutes", asked.speech_minutes, "--sung-minutes", asked.sung_minutes),
+        *(["--prompts"] if asked.prompts else []),
+    )
+    readings = asked.folder / "kokoro-readings"
+    run(
+        *(
+            sys.executable,
+            str(SCRIPTS / "make_other_readings.py"),
+            str(material),
+            "--versions",
+            asked.versions,
+        ),
+        environment={READINGS_VARIABLE: os.environ.get(READINGS_VARIABLE, str(readings))},
+    )
     options = {**OPTIONS, "max-steps": str(asked.max_steps), "precision": asked.precision}
+    packaged = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+    if pretrained := asked.pretrained or (packaged if asked.voice in BY_KOKORO else None):
+        options |= {**OPTIONS_FROM_WEIGHTS, "pretrained-generator": str(pretrained)}
     run(
         *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
-        *("train", "voice", asked.name, str(material), "--average-weights"),
+        *("train", "voice", name, str(material), "--average-weights"),
         *("--versions", f"{material}-others"),
         *(part for name, value in options.items() for part in (f"--{name}", value)),
         environment={
@@ -71,9 +111,9 @@ def main() -> None:
         },
     )
     if asked.ship:
-        shipped = packaged_assets_dir() / "voices" / asked.name
+        shipped = packaged_assets_dir() / "voices" / name
         shutil.rmtree(shipped, ignore_errors=True)
-        shutil.copytree(voices / asked.name, shipped, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(voices / name, shipped, ignore=shutil.ignore_patterns(".*"))
         print(f"{shipped}: {sum(file.stat().st_size for file in shipped.iterdir()) / 1e6:.1f} MB")
 
 

@@ -189,3 +189,45 @@ def test_unfinished_material_is_told(
     monkeypatch.setattr(sys, "argv", ["make_other_readings.py", str(tmp_path)])
     with pytest.raises(SystemExit, match="unfinished"):
         readings.main()
+
+
+def test_a_prompt_is_read_by_its_person_once(
+    readings: ModuleType, recording: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def by_the_person(name: str) -> np.ndarray:
+        asked.append(name)
+        return 0.5 * recording
+
+    def by_another(sentence: str, random: np.random.Generator) -> np.ndarray:
+        asked.append("another")
+        return 0.5 * recording
+
+    monkeypatch.setattr(readings.asterisk_prompts, "read", by_the_person)
+    monkeypatch.setattr(readings, "read_anew", by_another)
+    soundfile.write(tmp_path / "a.wav", recording, RATE)
+    entry = {"file": "a.wav", "sentence": "Hello.", "kind": "speech", "prompt": "hello"}
+    for version in range(2):
+        (tmp_path / "others" / str(version + 1)).mkdir(parents=True)
+        readings.make_version((entry, version), tmp_path, tmp_path / "others", 1)
+    assert asked == ["hello", "another"]
+
+
+def test_other_singers_draw_breath_where_the_song_does(
+    readings: ModuleType, recording: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "read_anew", lambda sentence, random: 0.5 * recording)
+    monkeypatch.setattr(readings, "ROOM_SHARE", 0.0)
+    monkeypatch.setattr(readings, "MADE_OTHER_SHARE", 0.0)
+    pause, air = RATE // 4, round(0.3 * RATE)
+    drawn = 0.02 * np.random.default_rng(0).uniform(-1, 1, air)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(pause), drawn, recording]), RATE)
+    (tmp_path / "others" / "1").mkdir(parents=True)
+    entry = {"file": "a.wav", "sentence": "Hello.", "kind": "speech", "pause_before": 0.25, "breath": 0.3}
+    readings.make_version((entry, 0), tmp_path, tmp_path / "others", 1)
+    made, _ = soundfile.read(tmp_path / "others" / "1" / "a.wav")
+    assert not made[:pause].any()
+    heard = np.abs(made[pause : pause + air]).max()
+    assert 0.01 < heard < 0.04
+    assert len(made) == pause + air + len(recording)

@@ -212,3 +212,49 @@ def test_a_missing_festival_voice_is_named_with_its_package(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     with pytest.raises(SystemExit, match="install the Debian package festvox-us-slt-hts"):
         material.check_installed(material.READERS["slt"])
+
+
+def test_formants_rise_with_high_notes_only(material: ModuleType) -> None:
+    pitch = np.repeat([0.0, 150.0, 390.0, 800.0], 100)
+    factors = material.formant_factors(pitch, 200.0)
+    np.testing.assert_allclose(factors[[50, 150, 250]], 1.0, atol=1e-6)
+    assert factors[350] == pytest.approx(2**material.FORMANT_SHARE, rel=1e-6)  # 800 Hz: an octave beyond 400
+
+
+def test_a_raised_envelope_keeps_its_shape(material: ModuleType) -> None:
+    bins = np.arange(513)
+    envelope = np.repeat(-(((bins - 100) / 30.0) ** 2)[None], 4, 0)
+    analysis = material.Analysis(np.full(4, 200.0), envelope, np.zeros((4, 513)), RATE)
+    raised = material.with_raised_formants(analysis, np.arange(4.0), np.array([1.0, 1.0, 1.1, 1.2]))
+    assert raised.log_envelope.argmax(1).tolist() == [100, 100, 110, 120]
+
+
+def test_a_breath_is_before_the_song_and_far_softer(
+    material: ModuleType, reader: list[str], tmp_path: Path
+) -> None:
+    plan = {"style": "held", "centre_note": 60.0, "seed": (1, 2, 3)}
+    songs = []
+    for number, seconds in enumerate((0.0, 0.3)):
+        recipe = material.Recipe(f"sung_{number}.wav", "sung", "a", breath=seconds, **plan)
+        assert material.make_file(recipe, tmp_path, "buzz")["breath"] == seconds
+        songs.append(soundfile.read(tmp_path / recipe.file)[0])
+    without, with_breath = songs
+    air = round(0.3 * RATE)
+    np.testing.assert_array_equal(with_breath[air:], without)
+    low, high = material.BREATH_BELOW_DB
+    below_db = -20 * np.log10(np.abs(with_breath[:air]).max() / np.abs(without).max())
+    assert low - 0.1 < below_db < high + 0.1
+
+
+def test_prompts_are_spoken_but_for_those_held_out(
+    material: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"folder/prompt-{number}" for number in range(200)]
+    said = {name: f"The words of {name}." for name in names}
+    monkeypatch.setattr(material.asterisk_prompts, "prompts", lambda: said)
+    recipes = list(material.prompt_recipes(1))
+    spoken = {recipe.prompt for recipe in recipes}
+    held_out = set(filter(material.asterisk_prompts.is_held_out, names))
+    assert spoken == set(names) - held_out
+    assert 20 < len(held_out) < 60
+    assert all(recipe.sentence == said[recipe.prompt] and "/" not in recipe.file for recipe in recipes)
