@@ -11,7 +11,8 @@ feature_files      feature_cache
 fixed_tiles        backend, compile_model
 precision          use_fp16, use_bf16, use_tf32
 profiler           enable_profiling
-rendering          fast_vocoder, skip_silence
+rendering          fast_vocoder, skip_silence, use_bf16
+several_devices    device
 =================  ================================
 """
 
