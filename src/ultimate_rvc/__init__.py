@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "convert", "speak", "speak_stream"]
+
+# ONNX Runtime (1.32 does so on Linux as well) gives the machine a number, notes what it runs and tells Microsoft. It
+# looks for this when it is imported, by us or by a library.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
