@@ -143,6 +143,16 @@ def test_a_server_that_closes_finishes_what_runs_and_takes_nothing_more(
     assert running.result(0).waveform is not None
 
 
+def test_whom_a_closing_server_cannot_serve_is_told(
+    work: ClusterWork, replicas: PretendedReplicas, tmp_path: Path
+) -> None:
+    replicas.may_go_on.clear()
+    waiting = work.submit(request(tmp_path))
+    work.close()
+    with pytest.raises(ApiError, match=CLOSING):
+        waiting.result(PATIENCE_SECONDS)
+
+
 def test_who_has_given_up_disturbs_nobody(
     work: ClusterWork, replicas: PretendedReplicas, tmp_path: Path
 ) -> None:

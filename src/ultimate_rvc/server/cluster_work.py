@@ -74,7 +74,7 @@ class ClusterWork:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="cluster")
         self._hashes, self._lock = KnownHashes(), threading.Lock()
         self._ship = functools.lru_cache(SHIPPED_FILES)(lambda path, sha256: ship(path))
-        self._running = set[Future[None]]()
+        self._running = dict[Future[None], ShortRequest]()
         self._is_closing = False
 
     @property
@@ -100,8 +100,8 @@ class ClusterWork:
             if self._is_closing:
                 raise ApiError(503, CLOSING)
             running = self._threads.submit(self._do, request)
-            self._running.add(running)
-        running.add_done_callback(self._running.discard)
+            self._running[running] = request
+        running.add_done_callback(lambda done: self._running.pop(done, None))
         return request.sound
 
     def close(self, patience_seconds: float = 0.0) -> None:
@@ -110,6 +110,8 @@ class ClusterWork:
             self._is_closing = True
         started = time.monotonic()
         wait(tuple(self._running), patience_seconds)
+        for request in tuple(self._running.values()):
+            fail(request, ApiError(503, CLOSING))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._here.close(max(patience_seconds - (time.monotonic() - started), 0.0))
 
@@ -119,18 +121,17 @@ class ClusterWork:
         started = time.monotonic()
         try:
             sound = self._sound(request, started)
+        except AudioError as error:
+            assert request.source is not None  # a conversion has one
+            fail(request, ApiError(422, sentence_with(request.source, error), "audio"))
         except Exception as error:  # whatever it is, whoever waits must hear of it
-            if isinstance(error, AudioError):
-                assert request.source is not None  # a conversion has one
-                fail(request, ApiError(422, sentence_with(request.source, error), "audio"))
-                return
             if not isinstance(error, UltimateRVCError):
                 log.exception("Short work on the cluster failed")
             fail(request, error)
-            return
-        self._here.took(time.monotonic() - started)
-        self._told(1, sound.result)
-        hand_over(request, sound)
+        else:
+            self._here.took(time.monotonic() - started)
+            self._told(1, sound.result)
+            hand_over(request, sound)
 
     def _sound(self, request: ShortRequest, started: float) -> Sound:
         assert request.source is not None
