@@ -24,7 +24,7 @@ import numpy as np
 from make_demo_songs import Phone, Signal
 
 from ultimate_rvc.speech.kokoro import files
-from ultimate_rvc.speech.kokoro.engine import SAMPLE_RATE, pieces
+from ultimate_rvc.speech.kokoro.engine import SAMPLE_RATE, phonemes_by, pieces, vocabulary
 
 # Chosen by kokoro_choice.py.
 WOMAN, MAN = "af_nova", "am_echo"
@@ -60,7 +60,7 @@ def read(sentence: str, voice: str, rate: float = 1.0) -> tuple[Signal, int, lis
 
 def tokens_of(sentence: str, *, british: bool) -> list[int]:
     """The numbers of the sentence's phonemes."""
-    (tokens,) = pieces(_phonemes(british)(sentence))
+    (tokens,) = pieces(phonemes_by(british)(sentence))
     return tokens
 
 
@@ -135,15 +135,5 @@ def _session() -> Any:
 
 
 @cache
-def _phonemes(british: bool) -> Any:
-    from hibari.g2p import G2P
-
-    return G2P(british=british)
-
-
-@cache
 def _characters() -> dict[int, str]:
-    from hibari.tts import ASSETS
-
-    known: dict[str, int] = json.loads(Path(ASSETS, "vocab.json").read_text("utf-8"))
-    return {number: character for character, number in known.items()}
+    return {number: character for character, number in vocabulary().items()}

@@ -95,7 +95,7 @@ def heard(waveform: np.ndarray, samples: int = SAMPLES) -> list[int]:
 
 
 def numbers(phonemes: str) -> list[int]:
-    known = kokoro._vocabulary()
+    known = kokoro.vocabulary()
     return [known[character] for character in phonemes]
 
 

@@ -52,7 +52,7 @@ class Engine:
 
     def synthesize(self, text: str, speaker: str | None, rate: float, seed: int) -> tuple[FloatArray, int]:
         voice = self._voice(speaker)
-        phonemes = _phonemes(voice.language == files.BRITISH)(text)
+        phonemes = phonemes_by(voice.language == files.BRITISH)(text)
         styles = files.styles(voice)
         gap = np.zeros(round(GAP_SECONDS * SAMPLE_RATE), np.float32)
         said: list[FloatArray] = []
@@ -80,7 +80,7 @@ class Engine:
 
 def pieces(phonemes: str) -> Iterator[list[int]]:
     """The tokens of a text, at most 510 at once: cut after the last mark within, else at a space, else anywhere."""
-    known = _vocabulary()
+    known = vocabulary()
     left = "".join(character for character in phonemes if character in known).strip()
     while len(left) > MOST_PHONEMES:
         within = left[:MOST_PHONEMES]
@@ -112,14 +112,15 @@ def _session(sha256: str) -> Any:
 
 
 @cache
-def _phonemes(british: bool) -> Any:
+def phonemes_by(british: bool) -> Any:
+    """What turns English, British or American, into phonemes."""
     from hibari.g2p import G2P
 
     return G2P(british=british)
 
 
 @cache
-def _vocabulary() -> dict[str, int]:
+def vocabulary() -> dict[str, int]:
     """A number for each phoneme: hibari, which was distilled from Kokoro, has Kokoro's."""
     from hibari.tts import ASSETS
 
