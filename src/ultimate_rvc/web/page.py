@@ -96,7 +96,9 @@ def _language_page(server: Server, texts: Texts) -> None:
     timer = gr.Timer(LOOK_SECONDS, active=False)
     places = [desk.client, *changes, *(panel.job_id for panel in panels), timer]
     follow_together([Follower(arrive, [desk.client], places), *desk.arrivals], page.load)
-    timer.tick(look, None, changes, **QUIET)
+    # Several at a time: Gradio's client waits for ever for one whose request crossed the server's word that its
+    # stream ends, until another request opens a new stream.
+    timer.tick(look, None, changes, trigger_mode="multiple", **QUIET)
     follow_together(desk.job_followers, revision.change)
     follow_together(desk.library_followers, desk.library.change)
 

@@ -25,10 +25,10 @@ from web.browser.test_page_in_browser import (
     state_of,
     wait_until,
 )
-from web.server_process import ServerProcess
+from web.server_process import PATIENCE_SECONDS, ServerProcess
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 SONG = Path(__file__).parents[2] / "data" / "songs" / "water_vocals.ogg"
 TABS = ("cover", "convert", "speech", "live", "voices", "train", "jobs", "settings")
@@ -59,6 +59,34 @@ CONTRAST = """(element) => {
     const [high, low] = [light(parse(front).parts), light(back)].sort((a, b) => b - a);
     return (high + 0.05) / (low + 0.05);
 }"""
+
+# A busy browser: the server's word that it ends a stream of events is read late, when more has been asked for.
+LATE_ENDINGS = """
+(() => {
+  const LATE_MS = 1500, fetched = window.fetch;
+  window.endings = 0;
+  window.fetch = async (asked, options) => {
+    const answer = await fetched(asked, options);
+    if (!(asked.url ?? String(asked)).includes('/queue/data')) return answer;
+    let rest = '';
+    const late = new TransformStream({
+      async transform(text, controller) {
+        const messages = (rest + text).split('\\n\\n');
+        rest = messages.pop();
+        for (const message of messages) {
+          if (message.includes('close_stream')) {
+            endings += 1;
+            await new Promise((go) => setTimeout(go, LATE_MS));
+          }
+          controller.enqueue(message + '\\n\\n');
+        }
+      },
+    });
+    const body = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(late);
+    return new Response(body.pipeThrough(new TextEncoderStream()), { headers: answer.headers });
+  };
+})();
+"""
 
 
 def in_view(page: Page, found: Locator) -> bool:
@@ -218,6 +246,25 @@ def test_a_voice_is_heard_before_it_is_used(page: Page, texts: Texts, server: Se
     tab.locator('[data-card="copied"] .mini[data-player]').first.wait_for()
     assert len(list((server.home / "audio" / "voice_samples").glob("*.ogg"))) == 1
     shutil.rmtree(copied)
+
+
+def test_the_page_follows_though_its_streams_end_late(
+    browser: Browser, texts: Texts, server: ServerProcess
+) -> None:
+    """What is asked for while the word of an ending is under way has its answer with the next request."""
+    context = browser.new_context(locale="en")
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
+    context.add_init_script(LATE_ENDINGS)
+    page = context.new_page()
+    page.goto(server.url)
+    tab = open_tab(page, texts, "voices")
+    tab.locator(f'[data-card="{VOICE}"] .mini[data-player]').first.wait_for()
+    late = server.home / "voice_models" / "late"
+    write_voice(late / "late.pth", "Applio", embedder="starter", sample_rate=32000)
+    tab.locator('[data-card="late"]').first.wait_for()
+    assert page.evaluate("endings") > 1
+    context.close()
+    shutil.rmtree(late)
 
 
 def test_a_voice_that_is_gone_is_said_to_be_gone(page: Page, texts: Texts, server: ServerProcess) -> None:
