@@ -9,7 +9,7 @@ turns, each in a process of its own with an empty cache, as a user's first cover
 time for each second of song (RTF), the most memory that the process held, and what each step's share is.
 
 ``before`` is what every cover was made like before there were qualities: the best networks, each chunk overlapping
-the next by a quarter. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net networks Voc_FT,
+the next by a quarter, in float32. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net networks Voc_FT,
 KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code and in ONNX Runtime (its
 own runs the first two in torch where their segment size differs from the network's, which is slower), then a
 conversion as RVC programs do it: float32, eager, the whole song computed.
@@ -101,8 +101,8 @@ def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
     from vocoder import own_peak_mb
 
     models = folder / "models"
-    in_force = OptimizationConfig.for_cpu()
-    stems, quality, optimization = StemSettings(), Quality.BEST, in_force
+    optimization: OptimizationConfig | None = None  # as every cover: by the device and RVC_* variables
+    stems, quality = StemSettings(), Quality.BEST
     if name == RIVAL:
         stems = StemSettings(
             vocals_model="mdx-vocals",
@@ -115,7 +115,7 @@ def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
         object.__setattr__(stems, "reverb_model", str(models / "separation" / REVERB_FILE))
         optimization = OptimizationConfig()
     elif name == BEFORE:
-        stems = StemSettings(overlap=USUAL_OVERLAP)
+        stems = StemSettings(overlap=USUAL_OVERLAP, exact_stems=True)
     else:
         quality = Quality(name)
     settings = CoverSettings(

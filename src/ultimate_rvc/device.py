@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NVIDIA_DRIVER = "libcuda.so.1"
 GPU_FILES = (Path("/dev/kfd"), Path("/dev/dxg"))  # of AMD's driver, and of any GPU inside of Windows
+CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+CPU_FLOAT16 = ("avx512_fp16", "amx_fp16")
 _MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
 
@@ -53,6 +56,16 @@ def resolve_device(wanted: str = Device.AUTO) -> torch.device:
     if kind == Device.MPS and not torch.backends.mps.is_available():
         raise SettingError("Device 'mps' needs an Apple GPU and macOS 12.3 or later; choose auto or cpu.")
     return torch.device(kind)
+
+
+def cpu_has_arithmetic(dtype: torch.dtype) -> bool:
+    """Whether this processor computes in float16 or bfloat16 itself instead of in float32 with conversions."""
+    import torch
+
+    # Absent in torch 2.2, the last for Intel Macs, none of which has such instructions.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    names = CPU_BFLOAT16 if dtype is torch.bfloat16 else CPU_FLOAT16
+    return any(capabilities.get(name, False) for name in names)
 
 
 def best_device_type() -> str:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultimate_rvc.device import wait_for
+from ultimate_rvc.device import cpu_has_arithmetic, wait_for
 from ultimate_rvc.files import atomic_path
 from ultimate_rvc.paths import home_dir
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_NAME = "machine.json"
-FORMAT = 1
+FORMAT = 2
 REPEATS = 6
 WEIGHT_OF_LATEST = 0.5  # of a new time among the earlier ones of the same work
 SHORTEST_NOTED_SECONDS = 10.0  # of audio: shorter work is mostly loading and starting
@@ -63,6 +63,8 @@ class Machine:
     """Seconds for each second of audio that work took here, by the work's name."""
     backends: dict[str, float] = field(default_factory=dict)
     """Time of a conversion by backends that are exact, by name; that of the plain way is 1."""
+    has_bfloat16: bool = False
+    """Whether it is a processor that computes in bfloat16."""
 
     @property
     def is_cpu(self) -> bool:
@@ -91,10 +93,13 @@ def this_machine(
     device: torch.device, measure: Callable[[torch.device], dict[str, float]] | None = None
 ) -> Machine:
     """What is known of ``device``: read from the data folder, else measured now, in about a second."""
+    import torch
+
     kept = _read().get(_key(device))
     if kept is not None:
         return kept
-    machine = Machine(_key(device), (measure or measured_slowness)(device))
+    has_bfloat16 = device.type == "cpu" and cpu_has_arithmetic(torch.bfloat16)
+    machine = Machine(_key(device), (measure or measured_slowness)(device), has_bfloat16=has_bfloat16)
     _keep(machine)
     return machine
 

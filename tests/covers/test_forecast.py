@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_the_choice_does_not_change_with_what_earlier_covers_took() -> None:
     machine = a_machine(1.0)
     first = forecast(SONG_SECONDS, Quality.AUTO, StemSettings(), machine)
     for task, model in first.plan.models.items():
-        machine.rates[work_name(task, model)] = 20.0
+        machine.rates[work_name(task, model, first.plan)] = 20.0
     later = forecast(SONG_SECONDS, Quality.AUTO, StemSettings(), machine)
     assert later.quality is first.quality
     assert later.seconds[later.quality] > 10 * first.seconds[first.quality]
@@ -104,11 +105,34 @@ def test_what_work_took_gives_its_own_time_as_the_next_estimate() -> None:
     machine = a_machine(1.0)
     plan = PLANS[Quality.BEST]
     before = forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds[Quality.BEST]
-    took = {work_name(task, model): 600.0 for task, model in plan.models.items()}
+    took = {work_name(task, model, plan): 600.0 for task, model in plan.models.items()}
     for work, seconds in took.items():
         machine.rates[work] = comparable_seconds(work, seconds, plan) / SONG_SECONDS
     after = forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds[Quality.BEST]
     assert 0 < after - sum(took.values()) < before  # what is left is loading, conversion and mixing
+
+
+def test_a_processor_with_bfloat16_is_faster_unless_stems_are_to_be_exact() -> None:
+    plain, rounding = a_machine(1.0), replace(a_machine(1.0), has_bfloat16=True)
+    exact = StemSettings(exact_stems=True)
+    best = [
+        forecast(SONG_SECONDS, Quality.BEST, stems, machine).seconds[Quality.BEST]
+        for stems, machine in ((StemSettings(), plain), (StemSettings(), rounding), (exact, rounding))
+    ]
+    assert best[1] < 0.6 * best[0]
+    assert best[2] == best[0]
+
+
+def test_what_exact_work_took_says_nothing_of_other_work() -> None:
+    machine = replace(a_machine(1.0), has_bfloat16=True)
+    exact = forecast(SONG_SECONDS, Quality.BEST, StemSettings(exact_stems=True), machine)
+    before = forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds
+    for task, model in exact.plan.models.items():
+        machine.rates[work_name(task, model, exact.plan)] = 100.0
+    assert forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds == before
+    assert (
+        exact.seconds != forecast(SONG_SECONDS, Quality.BEST, StemSettings(exact_stems=True), machine).seconds
+    )
 
 
 def test_the_sentence_says_what_is_done_and_what_else_there_is() -> None:

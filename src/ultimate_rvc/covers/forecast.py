@@ -11,12 +11,13 @@ from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings
 from ultimate_rvc.machine import Cost, Load, Machine
 from ultimate_rvc.separation.choose import is_here
-from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, SEPARATION_MODELS, SeparationTask
+from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, ROFORMERS, SEPARATION_MODELS, SeparationTask
 from ultimate_rvc.separation.qualities import PLANS, StemPlan
 
 # How much of the song's time an automatic quality may take.
 CPU_SHARE, GPU_SHARE = 1.0, 1 / 3
 SUNG_SHARE = 0.75  # of a song's chunks: lead, backing and reverb are only computed where somebody sings
+ROUNDED_GAIN = 2.2  # of a RoFormer in bfloat16, on a processor that has it
 CONVERSION, OTHER_STEPS = "convert", "other steps of a cover"
 CONVERSION_COST, OTHER_COST = Cost(Load.CONVOLUTIONS, 0.45), Cost(Load.CONVOLUTIONS, 0.05)
 FIXED_SECONDS = 5.0  # loading libraries and networks
@@ -113,8 +114,8 @@ def _with_own(quality: Quality, stems: StemSettings) -> StemPlan:
             models[task] = model
         elif switch is StepSwitch.ON:
             models.setdefault(task, next(each[task] for each in better if task in each))
-    effort = plan.effort if stems.overlap is None else replace(plan.effort, overlap=stems.overlap)
-    return StemPlan(models, effort)
+    overlap = plan.effort.overlap if stems.overlap is None else stems.overlap
+    return StemPlan(models, replace(plan.effort, overlap=overlap, exact=stems.exact_stems))
 
 
 def _can_be_had(model: str) -> bool:
@@ -129,14 +130,17 @@ def _can_be_had(model: str) -> bool:
 def _seconds(plan: StemPlan, song_seconds: float, machine: Machine) -> float:
     rate = machine.rate(CONVERSION, CONVERSION_COST) + machine.rate(OTHER_STEPS, OTHER_COST)
     for task, model in plan.models.items():
-        rate += _model_rate(task, model, machine) * _share(task, plan)
+        rate += _model_rate(task, model, plan, machine) * _share(task, plan)
     return FIXED_SECONDS + rate * song_seconds
 
 
-def _model_rate(task: SeparationTask, model: str, machine: Machine) -> float:
+def _model_rate(task: SeparationTask, model: str, plan: StemPlan, machine: Machine) -> float:
     """Seconds a second of audio without overlap; a model that is not known counts as the best one."""
     known = SEPARATION_MODELS.get(model) or SEPARATION_MODELS[PLANS[Quality.BEST].models[task]]
-    return machine.rate(work_name(task, model), known.cost)
+    cost = known.cost
+    if machine.has_bfloat16 and known.architecture in ROFORMERS and not plan.effort.exact:
+        cost = replace(cost, rate=cost.rate / ROUNDED_GAIN)
+    return machine.rate(work_name(task, model, plan), cost)
 
 
 def _share(task: SeparationTask, plan: StemPlan) -> float:
@@ -145,12 +149,12 @@ def _share(task: SeparationTask, plan: StemPlan) -> float:
     return sung / (1 - plan.effort.own_or_usual_overlap)
 
 
-def work_name(task: SeparationTask, model: str) -> str:
+def work_name(task: SeparationTask, model: str, plan: StemPlan) -> str:
     """What a separation is called among the machine's times."""
-    return f"{task} by {model}"
+    return f"{task} by {model}{', exact' if plan.effort.exact else ''}"
 
 
 def comparable_seconds(work: str, seconds: float, plan: StemPlan) -> float:
     """What ``work`` would have taken without overlap, in a song that is sung throughout."""
-    tasks = {work_name(task, model): task for task, model in plan.models.items()}
+    tasks = {work_name(task, model, plan): task for task, model in plan.models.items()}
     return seconds / _share(tasks[work], plan) if work in tasks else seconds

@@ -81,6 +81,10 @@ class StemSettings:
         None, "Share of a chunk that a network computes twice; left out: by the quality.", 0.01, 0.9, step=0.01,
         label="Overlap of chunks",
     )  # fmt: skip
+    exact_stems: bool = setting(
+        False, "Separate in float32 where half of that is faster: slower, with hardly another sound.",
+        label="Separate in float32",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)

@@ -100,7 +100,7 @@ def _separate(
         "separate",
         list(zip(pieces, beside, strict=True)),
         lambda each, shop: separate_song(each[0].file, choice, plan.effort, shop, shown_as, each[1]),
-        work_name(task, choice.name),
+        work_name(task, choice.name, plan),
     )
     parts = [SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None) for entry in entries]
     return parts, [piece.span for piece in pieces], str(entries[0].facts["model"])
@@ -122,7 +122,7 @@ def _split(
         "split backing",
         vocals,
         lambda each, shop: split_backing(each, choice, plan.effort, shop),
-        work_name(task, choice.name),
+        work_name(task, choice.name, plan),
     )
     parted = [bool(entry.facts["has_backing"]) for entry in entries]
     leads = [
@@ -149,7 +149,7 @@ def _dry(
         "remove reverb",
         vocals,
         lambda each, shop: dry_vocals(each, choice, plan.effort, shop),
-        work_name(task, choice.name),
+        work_name(task, choice.name, plan),
     )
     return [entry.files["dry.wav"] for entry in entries]
 

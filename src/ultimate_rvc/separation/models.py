@@ -31,12 +31,16 @@ class Effort:
     """Share of a chunk that the next one covers again; left out: as the model's author has it."""
     silent_below: float = SILENT_PEAK
     """A chunk whose samples all stay below is silent in the stem too, without being computed."""
+    exact: bool = False
+    """All in float32; else GPUs compute in float16, and processors that have bfloat16 round RoFormers to it."""
 
     @property
     def own_or_usual_overlap(self) -> float:
         """For what has no author's configuration."""
         return USUAL_OVERLAP if self.overlap is None else self.overlap
 
+
+ROFORMERS = frozenset({"bs_roformer", "mel_band_roformer"})
 
 STEP_NAMES = {
     SeparationTask.VOCALS: "separate",

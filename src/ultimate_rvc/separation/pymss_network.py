@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ultimate_rvc.device import cpu_has_arithmetic
 from ultimate_rvc.errors import SeparationError, first_line
 from ultimate_rvc.separation.choose import ModelFiles
-from ultimate_rvc.separation.models import Effort
+from ultimate_rvc.separation.models import ROFORMERS, Effort
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class PymssNetwork:
     def __init__(self, files: ModelFiles, device: str, chunk_size: int | None, effort: Effort) -> None:
         from pymss import MSSeparator
 
+        float32 = {"use_amp": False, "mps_model_compute_dtype": "float32"} if effort.exact else {}
         self._separator = MSSeparator(
             model_type=files.architecture,
             model_path=str(files.checkpoint),
@@ -51,10 +53,15 @@ class PymssNetwork:
             device=str(device),
             store_dirs={},
             logger=_debug_logger(),
-            inference_params={"chunk_size": chunk_size, "normalize": False},
+            inference_params={"chunk_size": chunk_size, "normalize": False, **float32},
             target_instrument_override=files.target,
         )
         self._apply(effort)
+        rounds = files.architecture in ROFORMERS and not effort.exact and cpu_has_arithmetic(torch.bfloat16)
+        if rounds and torch.device(self._separator.device).type == "cpu":
+            from ultimate_rvc.separation.rounded_roformer import round_layers
+
+            log.debug("%d layers of %s in bfloat16", round_layers(self._separator.model), files.name)
 
     def _apply(self, effort: Effort) -> None:
         config = self._separator.config

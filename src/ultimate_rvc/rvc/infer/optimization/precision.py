@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +44,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ultimate_rvc.device import cpu_has_arithmetic
 from ultimate_rvc.switches import TORCHS_OWN, OptimizationConfig
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,6 @@ TF32_STAGES = frozenset({"encode", "synthesize"})
 # Before Volta, CUDA devices have no float16 arithmetic, or (GeForce 10) one of a 64th of the speed.
 FLOAT16_CAPABILITY = (7, 0)
 BFLOAT16_CAPABILITY = (8, 0)
-CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-CPU_FLOAT16 = ("avx512_fp16", "amx_fp16")
 
 Key = TypeVar("Key")
 
@@ -97,7 +96,7 @@ def _has_arithmetic(device: torch.device, dtype: torch.dtype) -> bool:
         return torch.cuda.get_device_capability(device) >= lowest
     if device.type == "mps":
         return dtype is torch.float16 or _multiplies(device, dtype)
-    return _cpu_has(CPU_BFLOAT16 if dtype is torch.bfloat16 else CPU_FLOAT16)
+    return cpu_has_arithmetic(dtype)
 
 
 def _multiplies(device: torch.device, dtype: torch.dtype) -> bool:
@@ -107,12 +106,6 @@ def _multiplies(device: torch.device, dtype: torch.dtype) -> bool:
         return bool((one @ one).float().isfinite().all())
     except (RuntimeError, TypeError):
         return False
-
-
-def _cpu_has(names: Sequence[str]) -> bool:
-    # Absent in torch 2.2, the last for Intel Macs, none of which has such instructions.
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in names)
 
 
 def _name(dtype: torch.dtype) -> str:

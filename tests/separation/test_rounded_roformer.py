@@ -1,0 +1,96 @@
+"""RoFormers in bfloat16: near to float32, and only where that was not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pymss_core.modules.bs_roformer.common import RotaryEmbedding
+from pymss_core.modules.bs_roformer.transformer import RMSNorm, Transformer
+from torch import Tensor, nn
+
+from separation_material import FloatArray, load_stems, sdr_db, write_tiny_model
+from ultimate_rvc.separation import pymss_network, remove_reverb, separate
+from ultimate_rvc.separation.models import Effort
+from ultimate_rvc.separation.rounded_roformer import round_layers
+
+NEAR_DB = 45.0
+DIM, HEADS, HEAD_DIM, DEPTH = 64, 4, 16, 3
+
+
+def a_transformer(*, rotary: bool, biases: bool) -> Transformer:
+    torch.manual_seed(0)
+    offsets = {
+        "shared_qkv_bias": nn.Parameter(torch.randn(3 * HEADS * HEAD_DIM)),
+        "shared_out_bias": nn.Parameter(torch.randn(DIM)),
+    }
+    network = Transformer(
+        dim=DIM,
+        depth=DEPTH,
+        dim_head=HEAD_DIM,
+        heads=HEADS,
+        rotary_embed=RotaryEmbedding(HEAD_DIM) if rotary else None,
+        **(offsets if biases else {}),
+    )
+    for module in network.modules():
+        if isinstance(module, RMSNorm):
+            nn.init.uniform_(module.gamma, 0.5, 1.5)
+    return network.eval()
+
+
+def snr_db(wanted: Tensor, found: Tensor) -> float:
+    return sdr_db(wanted.numpy(), found.float().numpy())
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("rotary", [False, True])
+@torch.inference_mode()
+def test_rounded_layers_are_near_to_those_in_float32(rotary: bool, biases: bool) -> None:
+    """Tokens of any layout: transformers over time and over bands see the same numbers turned round."""
+    network = a_transformer(rotary=rotary, biases=biases)
+    tokens = torch.randn(7, 50, DIM)
+    turned = torch.randn(50, 7, DIM).transpose(0, 1)
+    wanted = [network(each) for each in (tokens, turned)]
+    assert round_layers(network) == 2 * DEPTH
+    for each, one in zip((tokens, turned), wanted, strict=True):
+        assert NEAR_DB < snr_db(one, network(each)) < 80  # they are rounded
+
+
+@torch.inference_mode()
+def test_silent_tokens_give_numbers() -> None:
+    network = a_transformer(rotary=True, biases=False)
+    round_layers(network)
+    assert network(torch.zeros(2, 9, DIM)).isfinite().all()
+
+
+def test_a_layer_of_another_kind_stays_as_it_is() -> None:
+    network = a_transformer(rotary=False, biases=False)
+    network.layers[1][0].use_pope = True
+    known = network.layers[1][0]
+    assert round_layers(network) == 2 * DEPTH - 1
+    assert network.layers[1][0] is known
+
+
+@pytest.mark.parametrize(
+    ("architecture", "take_apart"),
+    [
+        ("bs_roformer", lambda *given, **way: separate(*given, **way).vocals),
+        ("mel_band_roformer", lambda *given, **way: remove_reverb(*given, **way).dry),
+    ],
+)
+def test_stems_are_rounded_only_where_a_processor_can_and_nobody_wants_them_exact(
+    architecture: str, take_apart: Callable[..., FloatArray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny_model(architecture, tmp_path / f"{architecture}.ckpt")
+    song = load_stems("water")[1][:, : 2 * 44_100]
+
+    def dry(*, has_bfloat16: bool, exact: bool) -> FloatArray:
+        monkeypatch.setattr(pymss_network, "cpu_has_arithmetic", lambda dtype: has_bfloat16)
+        return take_apart(song, 44_100, model=str(model), device="cpu", effort=Effort(exact=exact))
+
+    plain = dry(has_bfloat16=False, exact=False)
+    assert np.array_equal(dry(has_bfloat16=True, exact=True), plain)
+    assert 40 < sdr_db(plain, dry(has_bfloat16=True, exact=False)) < 100
