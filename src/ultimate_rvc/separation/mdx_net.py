@@ -162,10 +162,11 @@ class MdxNetwork:
         padded[:, lead_in : lead_in + length] = waveform
         stem, weights = np.zeros_like(padded), np.zeros(total)
         starts = range(0, lead_in + length, step)
+        usual_window = np.hanning(chunk)
         for number, start in enumerate(starts):
             part = padded[:, start : start + chunk]
             # A last chunk that the padding cuts off has a window of its own length.
-            window = np.hanning(part.shape[-1])
+            window = usual_window if part.shape[-1] == chunk else np.hanning(part.shape[-1])
             if np.abs(part).max() > self._effort.silent_below:
                 whole = np.pad(part, ((0, 0), (0, chunk - part.shape[-1])))
                 stem[:, start : start + chunk] += window * self._stem_of_chunk(whole)[:, : part.shape[-1]]
