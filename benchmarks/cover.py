@@ -9,10 +9,10 @@ turns, each in a process of its own with an empty cache, as a user's first cover
 time for each second of song (RTF), the most memory that the process held, and what each step's share is.
 
 ``before`` is what every cover was made like before there were qualities: the best networks, each chunk overlapping
-the next by a quarter, in float32. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net networks Voc_FT,
-KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code and in ONNX Runtime (its
-own runs the first two in torch where their segment size differs from the network's, which is slower), then a
-conversion as RVC programs do it: float32, eager, the whole song computed.
+the next by a quarter, in float32. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net
+networks Voc_FT, KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code and in
+ONNX Runtime (its own runs the first two in torch where their segment size differs from the network's, which is
+slower), then a conversion as RVC programs do it: float32, eager, the whole song computed.
 
 With ``--music`` only the first so many seconds of every half hour are music, the rest is silence, which costs next to
 no time: memory is what this is for.

@@ -45,6 +45,8 @@ CONFIGS = {
 OWN_VOICES = {  # our voices and who they were made from
     "starter": "festival:cmu_us_slt_arctic_hts",
     "starter-male": "flite:rms",
+    "starter-anna": "kokoro:af_nova",
+    "starter-peter": "kokoro:am_echo",
 }
 QUICK_OF_EACH, QUICK_SUNG = 2, 2
 SLOWNESS = 1.15  # of the target's second reading
@@ -67,13 +69,18 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--target",
         metavar="VOICE_OR_FOLDER",
-        help="who the voice was made from: flite:NAME, festival:NAME, espeak-ng:NAME, or a folder with "
+        help="who the voice was made from: flite:NAME, festival:NAME, espeak-ng:NAME, kokoro:NAME, or a folder with "
         "recordings (name.wav, and name.txt with what is said); known for our own voices",
     )
     add("--target-f0", type=float, metavar="HZ", help="median f0 to transpose to (default: the voice's own)")
     add("--configs", default=",".join(CONFIGS), help=f"settings to measure (default {','.join(CONFIGS)})")
     add("--f0-method", nargs="+", choices=list(F0Method), default=[F0Method.AUTO], help="of the conversion")
     add("--quick", action="store_true", help="two sentences of each source, two songs, default settings only")
+    add(
+        "--large",
+        action="store_true",
+        help="four times the words, with Kokoro's held-out voices, and intervals that tell two points apart",
+    )
     add("--out", type=Path, metavar="FOLDER", help=f"default {audio_dir() / 'quality'}/NAME")
     add("--keep-audio", action="store_true", help="also write the conversions with default settings")
     add("--device", default=Device.AUTO, help="to convert on")
@@ -121,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
     if pipeline.retriever is None:
         configs = [DEFAULT]  # without an index, its rate and the protection from it change nothing
     tell("making the material")
-    items, target = material(target_words, options.quick)
+    items, target = material(target_words, options.quick, large=options.large)
     heard = listen_to_all(items, target, listener, tell)
     target_hz, known_from = pitch_to_reach(options, pipeline, heard)
     scorer = Scorer(heard, shifts(heard, target_hz), listener)
@@ -178,7 +185,7 @@ def output_folder(chosen: Path | None, voice: str) -> Path:
     return folder
 
 
-def material(target_words: str, quick: bool) -> tuple[list[Item], Target]:
+def material(target_words: str, quick: bool, *, large: bool = False) -> tuple[list[Item], Target]:
     """What is converted, and the target saying the same."""
     from quality_material import (
         Kind,
@@ -195,8 +202,8 @@ def material(target_words: str, quick: bool) -> tuple[list[Item], Target]:
     folder = Path(target_words).expanduser()
     speaker = None if folder.is_dir() else parse_speaker(target_words)
     person = speaker.person if speaker else None
-    sentences = [*spoken_items(shelf, person), *recorded_items(shelf)]
-    songs = sung_items(shelf, person)
+    sentences = [*spoken_items(shelf, person, large=large), *recorded_items(shelf)]
+    songs = sung_items(shelf, person, large=large)
     if quick:
         sentences, songs = first_of_each(sentences, QUICK_OF_EACH), songs[:QUICK_SUNG]
     if speaker is None:

@@ -1,7 +1,7 @@
 """What the quality bench listens to: sentences by several voices, sung phrases, the target's own speech.
 
-Everything is made by programs of the system (flite, festival, espeak-ng) or read from installed packages,
-and kept in a cache under a hash of what it was made from.
+Everything is made by programs of the system (flite, festival, espeak-ng) and by Kokoro, or read from installed
+packages, and kept in a cache under a hash of what it was made from.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import quality_kokoro
 from quality_sentences import BEAT_SECONDS, BLOCK, EXCERPTS, PHRASES, SENTENCES, Excerpt, Phrase
 from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.errors import AssetMissingError, AudioError, SettingError
@@ -33,7 +35,9 @@ FloatArray = NDArray[np.float32]
 
 MATERIAL_RATE = 16_000  # all measures work at this rate, and so does the conversion's input
 SPEAKING_SECONDS = 120  # for one sentence; more is a program that hangs
-SINGING_SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "make_demo_songs.py"
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+SINGING_SCRIPT = SCRIPTS / "make_demo_songs.py"
+SINGING_SCRIPTS = ("make_demo_songs.py", "make_starter_material.py")  # for sentences
 RECORDINGS_PACKAGE = "moonshine_voice"
 RECORDING_HASHES = {  # of moonshine-voice 0.1.5: excerpts are cut by time, so it must be these files
     "two_cities.wav": "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e",
@@ -48,6 +52,7 @@ class Engine(StrEnum):
     FLITE = "flite"
     FESTIVAL = "festival"
     ESPEAK = "espeak-ng"
+    KOKORO = "kokoro"  # no program: quality_kokoro.py
 
 
 PROGRAMS = {  # engine: (program, Debian package)
@@ -84,6 +89,9 @@ class Speaker:
 
     def speak(self, text: str, target: Path, slowness: float = 1.0) -> None:
         """Write ``text``, spoken ``slowness`` times as long as usual, to the wav file ``target``."""
+        if self.engine is Engine.KOKORO:
+            quality_kokoro.speak(text, self.voice, slowness, target)
+            return
         command, standard_input = self._command(text, target, slowness)
         _run_speech([*command], standard_input, str(self))
 
@@ -138,6 +146,8 @@ SOURCES = (
     Speaker(Engine.ESPEAK, "en-us+f3"),
     Speaker(Engine.FLITE, "slt"),
 )
+LARGE_BLOCKS = 3  # of sentences by each source on the large bench
+LARGE_SONGS = 10  # sung by each of Kokoro's held-out voices there
 SINGERS = {  # semitones above the written melody, which is a man's
     Speaker(Engine.FLITE, "rms"): 0,
     Speaker(Engine.FLITE, "awb"): 0,
@@ -201,6 +211,8 @@ def _read_mono(path: Path) -> FloatArray:
 @functools.cache
 def program_version(engine: Engine) -> str:
     """The first line that the program says of itself; an error when it is not installed."""
+    if engine is Engine.KOKORO:
+        return quality_kokoro.version()
     program, package = PROGRAMS[engine]
     if shutil.which(program) is None:
         raise AssetMissingError(
@@ -224,15 +236,25 @@ def spoken(shelf: Shelf, speaker: Speaker, text: str, slowness: float = 1.0) -> 
     return shelf.fetch(made_from, lambda path: speaker.speak(text, path, slowness))
 
 
-def spoken_items(shelf: Shelf, without: str | None) -> list[Item]:
-    """A block of sentences by each source, but for those recorded from the person ``without``."""
+def spoken_items(shelf: Shelf, without: str | None, *, large: bool = False) -> list[Item]:
+    """A block of sentences by each source, but for those recorded from the person ``without``.
+
+    On the large bench Kokoro's held-out voices are sources too, and each reads three blocks.
+    """
     items = []
-    for number, speaker in enumerate(SOURCES):
+    sources = [*SOURCES, *_held_out_speakers()] if large else SOURCES
+    for number, speaker in enumerate(sources):
         if speaker.person != without:
-            for place, text in enumerate(SENTENCES[number * BLOCK : (number + 1) * BLOCK]):
+            start = number * BLOCK
+            texts = (SENTENCES * 2)[start % len(SENTENCES) :][: BLOCK * (LARGE_BLOCKS if large else 1)]
+            for place, text in enumerate(texts):
                 name = f"{speaker.voice}-{place + 1}"
                 items.append(Item(name, str(speaker), Kind.SPOKEN, text, spoken(shelf, speaker, text)))
     return items
+
+
+def _held_out_speakers() -> list[Speaker]:
+    return [Speaker(Engine.KOKORO, voice) for voice in quality_kokoro.held_out()]
 
 
 def recorded_items(shelf: Shelf) -> list[Item]:
@@ -271,18 +293,35 @@ def recording_path(name: str) -> Path:
 # --- songs ----------------------------------------------------------------------------------------
 
 
-def sung_items(shelf: Shelf, without: str | None) -> list[Item]:
-    """The sung phrases, shared out among the singers that are not the person ``without``."""
+def sung_items(shelf: Shelf, without: str | None, *, large: bool = False) -> list[Item]:
+    """The sung phrases, shared out among the singers that are not the person ``without``.
+
+    On the large bench every singer sings every phrase, and Kokoro's held-out voices sing sentences.
+    """
     singers = [singer for singer in SINGERS if singer.person != without]
     script = file_hash(SINGING_SCRIPT)
-    items = []
-    for number, phrase in enumerate(PHRASES):
-        singer = singers[number % len(singers)]
+    turns = range(len(singers) if large else 1)
+    items = _sung_sentences(shelf) if large else []
+    for turn, (number, phrase) in itertools.product(turns, enumerate(PHRASES)):
+        singer = singers[(number + turn) % len(singers)]
         pitches = tuple(pitch + SINGERS[singer] for pitch in phrase.pitches)
         sung = replace(phrase, pitches=pitches)
         made_from = ("song 1", singer, program_version(singer.engine), script, sung, BEAT_SECONDS)
         waveform = shelf.fetch(made_from, functools.partial(_sing, sung, singer))
         items.append(Item(f"{singer.voice}-sung-{number + 1}", str(singer), Kind.SUNG, phrase.text, waveform))
+    return items
+
+
+def _sung_sentences(shelf: Shelf) -> list[Item]:
+    """Sentences on melodies that no training had, by voices that none heard."""
+    speakers, scripts = _held_out_speakers(), [file_hash(SCRIPTS / name) for name in SINGING_SCRIPTS]
+    items = []
+    for number, text in enumerate(SENTENCES[: LARGE_SONGS * len(speakers)]):
+        speaker = speakers[number % len(speakers)]
+        made_from = ("song 2", speaker, program_version(speaker.engine), *scripts, number, text)
+        sing = functools.partial(quality_kokoro.sing, text, speaker.voice, number)
+        waveform = shelf.fetch(made_from, sing)
+        items.append(Item(f"{speaker.voice}-sung-{number + 1}", str(speaker), Kind.SUNG, text, waveform))
     return items
 
 

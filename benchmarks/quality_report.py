@@ -22,6 +22,7 @@ from quality_scores import (
     Limit,
     Score,
     figures,
+    word_error_interval,
 )
 from ultimate_rvc.files import atomic_path
 
@@ -104,7 +105,7 @@ def markdown(report: Report) -> str:
     """All tables, as text."""
     lines = [f"# How good the voice `{report.voice}` sounds", ""]
     lines += [f"- {name}: {value}" for name, value in report.conditions.items()]
-    lines += ["", "## Limits", "", *_limit_lines(report)]
+    lines += ["", "## Limits", "", *_limit_lines(report), *_interval_lines(report)]
     for title, sung in (("Sentences", False), ("Sung phrases", True)):
         if any((one.kind is Kind.SUNG) is sung for one in report.scores):
             lines += [f"## {title}", "", *_row_lines(report, sung)]
@@ -125,6 +126,30 @@ def _limit_lines(report: Report) -> Iterator[str]:
         for entry, limit in zip(measured, LIMITS, strict=True)
     ]
     return _table(("default settings", "limit", "sentences", "sung phrases"), rows)
+
+
+def _interval_lines(report: Report) -> Iterator[str]:
+    """How sure the word errors are."""
+    for name, entry in intervals(report).items():
+        low, high = (f"{100 * value:.1f}" for value in entry["interval"])
+        yield (
+            f"- Word errors above the source's, {name}: {entry['words']} words by {entry['readers']} readers; "
+            f"95 % of draws of readers lie between {low} and {high} points."
+        )
+    yield ""
+
+
+def intervals(report: Report) -> dict[str, dict[str, Any]]:
+    """Words, readers and interval of the default settings' word errors, for sentences and sung phrases."""
+    found = {}
+    for name, sung in (("sentences", False), ("sung phrases", True)):
+        ours, source = (report.of(row, sung=sung) for row in (report.default_row, UNCHANGED))
+        low, high = word_error_interval(ours, source)
+        if not math.isnan(low):
+            readers = len({one.source for one in ours})
+            words = sum(one.words for one in ours)
+            found[name] = {"words": words, "readers": readers, "interval": [low, high]}
+    return found
 
 
 def _bare(value: float, limit: Limit) -> str:
@@ -204,6 +229,7 @@ def as_json(report: Report) -> str:
         "voice": report.voice,
         "conditions": report.conditions,
         "limits": limits(report),
+        "word_error_intervals": intervals(report),
         "rows": [
             {"row": row, "kind": kind, **asdict(figures(scores))}
             for row in report.rows()

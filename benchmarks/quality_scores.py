@@ -173,6 +173,33 @@ def figures(scores: Sequence[Score]) -> Figures:
     )
 
 
+def word_error_interval(
+    ours: Sequence[Score], unchanged: Sequence[Score], draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Where the word error rate above the source's lies in 95 % of draws of readers, each with all its items.
+
+    A cluster bootstrap (Field and Welsh, 2007): what one reader is misheard in hangs together, so items are not
+    drawn singly. NaN where there are fewer than two readers.
+    """
+    readers = sorted({one.source for one in ours})
+    if len(readers) < 2:
+        return math.nan, math.nan
+    counts = np.array(
+        [
+            [
+                sum(one.words for one in ours if one.source == reader),
+                sum(one.word_errors for one in ours if one.source == reader),
+                sum(one.word_errors for one in unchanged if one.source == reader),
+            ]
+            for reader in readers
+        ]
+    )
+    drawn = np.random.default_rng(seed).integers(len(readers), size=(draws, len(readers)))
+    words, errors, before = counts[drawn].sum(axis=1).T
+    low, high = np.quantile((errors - before) / words, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def mean(scores: Sequence[Score], figure: Callable[[Score], float]) -> float:
     """Over the items for which there is a figure; NaN where there is none."""
     values = [value for value in map(figure, scores) if not math.isnan(value)]

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -227,6 +228,39 @@ def test_words_and_frames_are_pooled_and_the_rest_is_averaged(quality: SimpleNam
     assert figures.mcd_db == pytest.approx(6)
 
 
+def by_readers(quality: SimpleNamespace, **errors: int) -> list[Any]:
+    """Two items of ten words by each reader, one with so many errors."""
+    return [
+        score(quality, source=reader, item=f"{reader}{place}", words=10, word_errors=count * place)
+        for reader, count in errors.items()
+        for place in (0, 1)
+    ]
+
+
+def test_readers_who_are_misheard_alike_leave_no_doubt(quality: SimpleNamespace) -> None:
+    ours, before = by_readers(quality, a=4, b=4, c=4), by_readers(quality, a=2, b=2, c=2)
+    assert quality.scores.word_error_interval(ours, before) == pytest.approx((0.1, 0.1))
+
+
+def test_the_interval_is_as_wide_as_readers_differ(quality: SimpleNamespace) -> None:
+    before = by_readers(quality, **dict.fromkeys("abcdef", 0))
+
+    def interval(*counts: int) -> tuple[float, float]:
+        ours = by_readers(quality, **dict(zip("abcdef", counts, strict=True)))
+        found: tuple[float, float] = quality.scores.word_error_interval(ours, before)
+        assert found == quality.scores.word_error_interval(ours, before)  # nothing by chance
+        assert found[0] <= sum(counts) / 120 <= found[1]
+        return found
+
+    near, far = interval(2, 3, 2, 3, 2, 3), interval(0, 5, 0, 5, 0, 5)
+    assert 0 < near[1] - near[0] < (far[1] - far[0]) / 3
+
+
+def test_one_reader_tells_nothing_of_others(quality: SimpleNamespace) -> None:
+    ours = by_readers(quality, a=4)
+    assert all(map(math.isnan, quality.scores.word_error_interval(ours, ours)))
+
+
 def test_a_voice_mean_leaves_out_what_is_compared_with_it(quality: SimpleNamespace) -> None:
     means = quality.scores.VoiceMeans({"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])})
     np.testing.assert_array_equal(means.without("a"), [0, 1])
@@ -265,6 +299,19 @@ def test_limits_are_told_with_what_was_reached(quality: SimpleNamespace) -> None
     assert "| gross pitch errors | at most 3.0 % | 2.5 % |" in text
     assert "one \\| two" in text  # a transcript does not break the table
     assert "missed" not in quality.report.markdown(report_of(quality, word_errors=0))
+
+
+def test_how_sure_word_errors_are_is_told(quality: SimpleNamespace) -> None:
+    both = [
+        replace(one, row=row)
+        for row, errors in (("source, unchanged", 0), ("converted, default", 1))
+        for one in by_readers(quality, a=errors, b=2 * errors)
+    ]
+    report = quality.report.Report("my voice", "converted, default", {}, both)
+    line = "sentences: 40 words by 2 readers; 95 % of draws of readers lie between 5.0 and 10.0 points."
+    assert line in quality.report.markdown(report)
+    told = json.loads(quality.report.as_json(report))["word_error_intervals"]["sentences"]
+    assert told == {"words": 40, "readers": 2, "interval": pytest.approx([0.05, 0.1])}
 
 
 def test_json_holds_every_item_and_null_where_nothing_was_measured(quality: SimpleNamespace) -> None:

@@ -114,6 +114,51 @@ def test_the_target_is_no_source(material: ModuleType, monkeypatch: pytest.Monke
     assert len(material.spoken_items(None, None)) == 48
 
 
+class EmptyShelf:
+    """Makes nothing: what is asked for is silence."""
+
+    def fetch(self, made_from: object, make: object) -> np.ndarray:
+        return np.zeros(1, np.float32)
+
+
+@pytest.fixture
+def _programs(material: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyworld")
+    monkeypatch.setattr(material, "program_version", lambda engine: "1")
+
+
+@pytest.mark.usefixtures("_programs")
+def test_the_large_bench_has_words_enough_to_tell_two_points_apart(material: ModuleType) -> None:
+    items = material.spoken_items(EmptyShelf(), None, large=True)
+    by_source = Counter(item.source for item in items)
+    assert set(by_source.values()) == {24}
+    assert {"kokoro:af_sarah", "kokoro:am_puck"} < set(by_source)
+    assert len({item.name for item in items}) == len(items)
+    for source in by_source:
+        texts = [item.text for item in items if item.source == source]
+        assert len(set(texts)) == len(texts)
+    assert sum(len(words(item.text)) for item in items) >= 1500
+
+
+@pytest.mark.usefixtures("_programs")
+def test_the_large_bench_is_sung_by_voices_that_no_training_heard(material: ModuleType) -> None:
+    items = material.sung_items(EmptyShelf(), None, large=True)
+    assert sum(len(words(item.text)) for item in items) >= 300
+    assert len({item.name for item in items}) == len(items)
+    phrases = Counter((item.source, item.text) for item in items)
+    assert set(phrases.values()) == {1}
+    assert len(material.sung_items(EmptyShelf(), None)) == len(material.PHRASES)
+
+
+def test_kokoro_that_is_not_here_is_one_sentence(
+    material: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("URVC_MODELS_DIR", str(tmp_path))
+    speaker = material.parse_speaker("kokoro:af_nova")
+    with pytest.raises(AssetMissingError, match="Kokoro"):
+        speaker.speak("Yes.", tmp_path / "yes.wav")
+
+
 # --- making ---------------------------------------------------------------------------------------
 
 
