@@ -1,7 +1,8 @@
 """Program of test_cover_interruption: one cover made in peace, one killed at random, one twice at once.
 
-Arguments: song, number of kills, and the audio folders of the three. Writes, as JSON, how many steps
-were finished at each kill that found a run at work.
+Arguments: song, number of kills, "whole" or "ahead", and the audio folders of the three. Writes, as JSON, how
+many steps were finished at each kill that found a run at work. With "ahead" the song is cut into pieces, and the
+disturbed runs sing the first while they take later ones apart.
 
 The disturbed runs are forks of this process, which has made the cover in peace and so has everything
 loaded and compiled: a kill lands in the making of the cover and not in seconds of imports.
@@ -16,9 +17,11 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from ultimate_rvc.choices import F0Method
+from ultimate_rvc.covers import pieces
 from ultimate_rvc.covers.recipe import make_cover
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
@@ -29,17 +32,17 @@ SETTINGS = CoverSettings(
 )
 
 
-def make_in(audio_folder: str, song: str) -> None:
+def make_in(audio_folder: str, song: str, device: str = "cpu") -> None:
     os.environ["URVC_AUDIO_DIR"] = audio_folder
-    make_cover(song, "Bert", SETTINGS)
+    make_cover(song, "Bert", replace(SETTINGS, device=device))
 
 
-def start(song: str, audio_folder: str) -> int:
+def start(song: str, audio_folder: str, device: str) -> int:
     """Make the cover in a fork of this process; its process id."""
     if process := os.fork():
         return process
     try:
-        make_in(audio_folder, song)
+        make_in(audio_folder, song, device)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -59,7 +62,17 @@ def kill_after(process: int, seconds: float) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def main(song: str, kills: int, undisturbed: str, killed: str, shared: str) -> None:
+def cut_short_songs() -> None:
+    """Into pieces of two seconds and a half."""
+    pieces.LONGEST_WHOLE_SECONDS = pieces.PIECE_SECONDS = 2.5
+    pieces.SEARCH_SECONDS = 0.5
+
+
+def main(song: str, kills: int, way: str, undisturbed: str, killed: str, shared: str) -> None:
+    device = "cpu"
+    if way == "ahead":
+        cut_short_songs()
+        device = "cpu,cpu"
     make_in(undisturbed, song)
     started = time.monotonic()
     make_in(f"{undisturbed} again", song)  # the first time, compiling took longer than the work
@@ -70,12 +83,12 @@ def main(song: str, kills: int, undisturbed: str, killed: str, shared: str) -> N
         if len(finished_steps) == kills:
             break
         # Each run goes on where the last was killed; one that came to its end has to begin again.
-        if kill_after(start(song, killed), chance.uniform(0, whole_seconds)):
+        if kill_after(start(song, killed, device), chance.uniform(0, whole_seconds)):
             finished_steps.append(len(list(Path(killed).glob("intermediate/*/*/manifest.json"))))
         else:
             forget(Path(killed))
-    finish(start(song, killed))
-    for process in [start(song, shared), start(song, shared)]:
+    finish(start(song, killed, device))
+    for process in [start(song, shared, device), start(song, shared, device)]:
         finish(process)
     sys.stdout.write(json.dumps(finished_steps))
 

@@ -26,13 +26,17 @@ KILLS = 10
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The audio folders of the three ways to make one cover."""
+@pytest.fixture(scope="module", params=["whole", "ahead"])
+def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The audio folders of the three ways to make one cover: of a whole song, and of one in pieces.
+
+    In pieces, it is made in peace one step after the other, and disturbed while it sings ahead.
+    """
+    seconds = {"whole": 1, "ahead": 4}[request.param]
     root = tmp_path_factory.mktemp("interruption")
     stems = [decode(SONGS / f"water_{name}.ogg")[0] for name in ("vocals", "instrumental")]
     mixture = np.broadcast_to(stems[0], stems[1].shape) + stems[1]
-    wavfile.write(root / "song.wav", RATE, mixture[:, RATE : 2 * RATE].T)
+    wavfile.write(root / "song.wav", RATE, mixture[:, RATE : (1 + seconds) * RATE].T)
     write_voice_folder(root / "voices", "Bert", embedder="starter", sample_rate=32000, initial_channels=16)
     folders = {name: root / name for name in ("undisturbed", "killed", "shared")}
     variables = os.environ | {
@@ -40,7 +44,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "URVC_VOICE_MODELS_DIR": str(root / "voices"),
         "OMP_NUM_THREADS": "1",  # a process with threads cannot be forked safely
     }
-    command = [sys.executable, str(PROGRAM), str(root / "song.wav"), str(KILLS), *map(str, folders.values())]
+    arguments = [root / "song.wav", KILLS, request.param, *folders.values()]
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
     outcome = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600)
     assert outcome.returncode == 0, outcome.stderr
     assert len(json.loads(outcome.stdout)) == KILLS, outcome.stdout

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ultimate_rvc.audio.decode import probe
 from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry, open_step_cache
-from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, convert_vocals, warm_up
+from ultimate_rvc.covers.conversion import CoverVoice, choose_voice, warm_up
 from ultimate_rvc.covers.diary import Diary
 from ultimate_rvc.covers.forecast import CONVERSION, Forecast, cover_forecast
 from ultimate_rvc.covers.pieces import encode_pieces, sum_stems
 from ultimate_rvc.covers.settings import CoverSettings, rest_semitones
+from ultimate_rvc.covers.singing import Singer
 from ultimate_rvc.covers.sources import Song, SongParts, fetch_song
 from ultimate_rvc.covers.steps import MixTrack, Workshop, add_effects, encode_mix, mix_stems, transpose_stem
 from ultimate_rvc.covers.taking_apart import SongStems, check_models, take_apart
@@ -28,11 +29,8 @@ from ultimate_rvc.machine import this_machine
 from ultimate_rvc.outputs import Outputs, Target, file_title, place
 from ultimate_rvc.paths import output_dir
 from ultimate_rvc.progress import Progress, StepTime
-from ultimate_rvc.rvc.infer.settings import ConversionSettings
 from ultimate_rvc.rvc.infer.warm import WarmPipelines
 from ultimate_rvc.switches import config_for
-
-MOST_OCTAVES = 4  # that a setting takes; the semitones take the rest
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,13 @@ def make_cover(
         song = _retrieve(source, settings, diary)
         looked_ahead = _look_ahead(song, settings, diary)
         plan = looked_ahead.plan
-        stems = take_apart(song, settings.stems, plan, lambda: warm_up(lead_voice, shop), diary)
-        sung = _sing(stems, lead_voice, backing_voice, diary)
+        with Singer(lead_voice, shop, "convert") as singer:
+            # One device alone is busy enough: there it would only take more memory (docs/performance.md).
+            ahead = singer.begin if len(optimization.devices) > 1 else None
+            stems = take_apart(
+                song, settings.stems, plan, diary, lambda: warm_up(lead_voice, shop), lead_is_done=ahead
+            )
+            sung = _sing(stems, lead_voice, singer, backing_voice, diary)
         tracks = _arrange(sung, stems, settings, diary)
         cover = _finish(tracks, stems, settings, diary)
         (file,) = cover.files.values()
@@ -214,15 +217,20 @@ class _Sung:
     shift_semitones: int
 
 
-def _sing(stems: SongStems, voice: CoverVoice, backing_voice: CoverVoice | None, diary: Diary) -> _Sung:
+def _sing(
+    stems: SongStems, voice: CoverVoice, singer: Singer, backing_voice: CoverVoice | None, diary: Diary
+) -> _Sung:
     """Convert the lead and, if asked for, the backing, by one loaded voice if they share it."""
-    leads, shift = _converted([piece.lead for piece in stems.pieces], voice, "convert", diary, CONVERSION)
+    # What was begun ahead is waited for: that time tells nothing of the work.
+    remember_as = "" if singer.has_begun else CONVERSION
+    leads, shift = _converted([piece.lead for piece in stems.pieces], singer, "convert", diary, remember_as)
     if shift != voice.conversion.shift_semitones and not voice.conversion.proposed_pitch:
         diary.warn(f"The voice {voice.name} was made without pitch, so it cannot be shifted.")
     backings = [piece.backing for piece in stems.pieces]
     there = [backing for backing in backings if backing is not None]
     if backing_voice is not None and there:
-        entries, _ = _converted(there, backing_voice, "convert backing", diary)
+        with Singer(backing_voice, diary.shop, "convert backing") as backing_singer:
+            entries, _ = _converted(there, backing_singer, "convert backing", diary)
         sung = iter(entries)
         backings = [backing and next(sung).files["converted.wav"] for backing in backings]
     elif backing_voice is not None:
@@ -237,28 +245,11 @@ def _sing(stems: SongStems, voice: CoverVoice, backing_voice: CoverVoice | None,
 
 
 def _converted(
-    vocals: list[CachedFile], voice: CoverVoice, step: str, diary: Diary, remember_as: str = ""
+    vocals: list[CachedFile], singer: Singer, step: str, diary: Diary, remember_as: str = ""
 ) -> tuple[list[CacheEntry], int]:
-    """Every piece by the voice, and its shift in semitones: one that is proposed for the first holds for all."""
-    singing = voice
-
-    def sing(piece: CachedFile, shop: Workshop) -> CacheEntry:
-        nonlocal singing
-        entry = convert_vocals(piece, singing, shop, step)
-        if voice.conversion.proposed_pitch and len(vocals) > 1:
-            singing = replace(
-                voice, conversion=_shifted_by(int(entry.facts["shift_semitones"]), voice.conversion)
-            )
-        return entry
-
-    entries = diary.each(step, vocals, sing, remember_as)
+    """Every piece as it is sung, and its shift in semitones."""
+    entries = diary.each(step, vocals, singer.sing, remember_as)
     return entries, int(entries[0].facts["shift_semitones"])
-
-
-def _shifted_by(semitones: int, conversion: ConversionSettings) -> ConversionSettings:
-    """The same conversion with this shift instead of a proposed one."""
-    octaves = min(max(semitones // 12, -MOST_OCTAVES), MOST_OCTAVES)
-    return replace(conversion, proposed_pitch=False, n_octaves=octaves, n_semitones=semitones - 12 * octaves)
 
 
 def _arrange(sung: _Sung, stems: SongStems, settings: CoverSettings, diary: Diary) -> list[list[MixTrack]]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ultimate_rvc.choices import StepSwitch
-from ultimate_rvc.covers.cache import CachedFile
+from ultimate_rvc.covers.cache import CachedFile, CacheEntry
 from ultimate_rvc.covers.diary import Diary
 from ultimate_rvc.covers.forecast import work_name
-from ultimate_rvc.covers.pieces import Span, cut_song
+from ultimate_rvc.covers.pieces import Piece, Span, cut_song
 from ultimate_rvc.covers.settings import StemSettings
 from ultimate_rvc.covers.sources import Song, SongParts
-from ultimate_rvc.covers.steps import dry_vocals, separate_song, split_backing
+from ultimate_rvc.covers.steps import Workshop, dry_vocals, separate_song, split_backing
 from ultimate_rvc.covers.wave_file import stem_seconds
 from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, check_name, choose
 from ultimate_rvc.separation.models import AUTO_MODEL
 from ultimate_rvc.separation.qualities import StemPlan
+
+LeadIsDone = Mapping[SeparationTask, Callable[[CachedFile], None]]
+"""Whom to tell that a lead is as it will be, by the last planned task."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,27 @@ def check_models(settings: StemSettings) -> None:
 
 
 def take_apart(
-    song: Song, settings: StemSettings, plan: StemPlan, meanwhile: Callable[[], None], diary: Diary
+    song: Song,
+    settings: StemSettings,
+    plan: StemPlan,
+    diary: Diary,
+    meanwhile: Callable[[], None],
+    lead_is_done: Callable[[CachedFile], None] | None = None,
 ) -> SongStems:
     """The song's lead, instruments and backing, from a folder of stems or by separation.
 
-    ``meanwhile`` is called when a separation begins, for work that can go on beside it.
+    ``meanwhile`` is called when a separation begins, for work that can go on beside it; ``lead_is_done`` with the
+    lead of each piece, as soon as no planned step changes it.
     """
-    parts, spans, model = _separate(song, settings, plan, meanwhile, diary)
+    last = next(task for task in reversed(SeparationTask) if task in plan.models)
+    done = {last: lead_is_done} if lead_is_done is not None else {}
+    parts, spans, model = _separate(song, settings, plan, meanwhile, diary, done)
     skipped: list[str] = []
     vocals = [part.vocals for part in parts]
     backings = [part.backing for part in parts]
     if not any(backings):
-        vocals, backings = _split(vocals, settings, plan, diary, skipped)
-    leads = _dry(vocals, settings, plan, diary, skipped)
+        vocals, backings = _split(vocals, settings, plan, diary, skipped, done)
+    leads = _dry(vocals, settings, plan, diary, skipped, done)
     if skipped:
         diary.warn(
             f"Left out for want of a model: {' and '.join(skipped)}; `urvc doctor` tells how to get one."
@@ -86,7 +97,12 @@ def take_apart(
 
 
 def _separate(
-    song: Song, settings: StemSettings, plan: StemPlan, meanwhile: Callable[[], None], diary: Diary
+    song: Song,
+    settings: StemSettings,
+    plan: StemPlan,
+    meanwhile: Callable[[], None],
+    diary: Diary,
+    done: LeadIsDone,
 ) -> tuple[list[SongParts], list[Span], str | None]:
     file, shown_as = song.content, str(song.original or song.title)
     if isinstance(file, SongParts):
@@ -96,18 +112,26 @@ def _separate(
     diary.warn(*choice.warnings)
     pieces = cut_song(file, shown_as, diary.shop)
     beside = [meanwhile, *([None] * (len(pieces) - 1))]
+
+    def separate(each: tuple[Piece, Callable[[], None] | None], shop: Workshop) -> CacheEntry:
+        entry = separate_song(each[0].file, choice, plan.effort, shop, shown_as, each[1])
+        _tell(done, task, entry.files["vocals.wav"])
+        return entry
+
     entries = diary.each(
-        "separate",
-        list(zip(pieces, beside, strict=True)),
-        lambda each, shop: separate_song(each[0].file, choice, plan.effort, shop, shown_as, each[1]),
-        work_name(task, choice.name, plan),
+        "separate", list(zip(pieces, beside, strict=True)), separate, work_name(task, choice.name, plan)
     )
     parts = [SongParts(entry.files["vocals.wav"], entry.files["instrumental.wav"], None) for entry in entries]
     return parts, [piece.span for piece in pieces], str(entries[0].facts["model"])
 
 
 def _split(
-    vocals: list[CachedFile], settings: StemSettings, plan: StemPlan, diary: Diary, skipped: list[str]
+    vocals: list[CachedFile],
+    settings: StemSettings,
+    plan: StemPlan,
+    diary: Diary,
+    skipped: list[str],
+    done: LeadIsDone,
 ) -> tuple[list[CachedFile], list[CachedFile | None]]:
     """Lead and backing of each piece; without any backing where nothing is heard of it."""
     task, alone = SeparationTask.LEAD, [None] * len(vocals)
@@ -118,24 +142,27 @@ def _split(
         skipped.append("parting backing vocals from the lead")
         return vocals, [*alone]
     diary.warn(*choice.warnings)
-    entries = diary.each(
-        "split backing",
-        vocals,
-        lambda each, shop: split_backing(each, choice, plan.effort, shop),
-        work_name(task, choice.name, plan),
-    )
-    parted = [bool(entry.facts["has_backing"]) for entry in entries]
-    leads = [
-        entry.files["lead.wav"] if has else whole
-        for entry, has, whole in zip(entries, parted, vocals, strict=True)
-    ]
-    return leads, [
-        entry.files["backing.wav"] if has else None for entry, has in zip(entries, parted, strict=True)
-    ]
+
+    def lead_of(entry: CacheEntry, whole: CachedFile) -> CachedFile:
+        return entry.files["lead.wav"] if entry.facts["has_backing"] else whole
+
+    def split(whole: CachedFile, shop: Workshop) -> CacheEntry:
+        entry = split_backing(whole, choice, plan.effort, shop)
+        _tell(done, task, lead_of(entry, whole))
+        return entry
+
+    entries = diary.each("split backing", vocals, split, work_name(task, choice.name, plan))
+    leads = [lead_of(entry, whole) for entry, whole in zip(entries, vocals, strict=True)]
+    return leads, [entry.files["backing.wav"] if entry.facts["has_backing"] else None for entry in entries]
 
 
 def _dry(
-    vocals: list[CachedFile], settings: StemSettings, plan: StemPlan, diary: Diary, skipped: list[str]
+    vocals: list[CachedFile],
+    settings: StemSettings,
+    plan: StemPlan,
+    diary: Diary,
+    skipped: list[str],
+    done: LeadIsDone,
 ) -> list[CachedFile]:
     task = SeparationTask.REVERB
     if task not in plan.models:
@@ -145,13 +172,19 @@ def _dry(
         skipped.append("removing the reverb")
         return vocals
     diary.warn(*choice.warnings)
-    entries = diary.each(
-        "remove reverb",
-        vocals,
-        lambda each, shop: dry_vocals(each, choice, plan.effort, shop),
-        work_name(task, choice.name, plan),
-    )
+
+    def dry(wet: CachedFile, shop: Workshop) -> CacheEntry:
+        entry = dry_vocals(wet, choice, plan.effort, shop)
+        _tell(done, task, entry.files["dry.wav"])
+        return entry
+
+    entries = diary.each("remove reverb", vocals, dry, work_name(task, choice.name, plan))
     return [entry.files["dry.wav"] for entry in entries]
+
+
+def _tell(done: LeadIsDone, task: SeparationTask, lead: CachedFile) -> None:
+    if task in done:
+        done[task](lead)
 
 
 def _choose_if_at_hand(
