@@ -58,7 +58,7 @@ class RoundedAttention(nn.Module):
     def _sorted(self, rows: Tensor) -> Tensor:
         """Rows of queries, keys and values, those of the first two even before odd within each head."""
         if self._rotary is not None:
-            apart = rows.unflatten(0, (3, self._heads, -1, 2))
+            apart = rows.reshape(3, self._heads, -1, 2, *rows.shape[1:])
             turned = apart[:2].transpose(2, 3).flatten(2, 3)
             rows = torch.cat([turned, apart[2:].flatten(2, 3)]).flatten(0, 2)
         return rows.bfloat16()
@@ -66,8 +66,8 @@ class RoundedAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         heads, batch_and_count = self._heads, tokens.shape[:2]
         normalised = _normalised(tokens, self._scale)
-        found = F.linear(normalised, self._weight, self._bias).unflatten(-1, (3 * heads, -1))
-        queries_keys, values = found.split([2 * heads, heads], dim=2)
+        found = F.linear(normalised, self._weight, self._bias).view(*batch_and_count, 3 * heads, -1)
+        queries_keys, values = found[:, :, : 2 * heads], found[:, :, 2 * heads :]
         if self._rotary is not None:
             queries_keys = self._turned(queries_keys)
         queries, keys = queries_keys.transpose(1, 2).chunk(2, dim=1)
