@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def test_a_layer_of_another_kind_stays_as_it_is() -> None:
     known = network.layers[1][0]
     assert round_layers(network) == 2 * DEPTH - 1
     assert network.layers[1][0] is known
+
+
+def test_a_pymss_with_other_layers_separates_in_float32_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = write_tiny_model("bs_roformer", tmp_path / "mine.ckpt")
+    song = load_stems("water")[1][:, :44_100]
+    monkeypatch.setattr(pymss_network, "cpu_has_arithmetic", lambda dtype: True)
+    exact = separate(song, 44_100, model=str(model), device="cpu", effort=Effort(exact=True))
+    monkeypatch.setitem(sys.modules, "ultimate_rvc.separation.rounded_roformer", None)
+    found = separate(song, 44_100, model=str(model), device="cpu")
+    assert np.array_equal(found.vocals, exact.vocals)
+    assert "float32" in caplog.text
 
 
 @pytest.mark.parametrize(

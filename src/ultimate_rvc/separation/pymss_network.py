@@ -59,9 +59,7 @@ class PymssNetwork:
         self._apply(effort)
         rounds = files.architecture in ROFORMERS and not effort.exact and cpu_has_arithmetic(torch.bfloat16)
         if rounds and torch.device(self._separator.device).type == "cpu":
-            from ultimate_rvc.separation.rounded_roformer import round_layers
-
-            log.debug("%d layers of %s in bfloat16", round_layers(self._separator.model), files.name)
+            _round(self._separator.model, files.name)
 
     def _apply(self, effort: Effort) -> None:
         config = self._separator.config
@@ -85,6 +83,16 @@ class PymssNetwork:
 
     def close(self) -> None:
         self._separator.close()
+
+
+def _round(model: torch.nn.Module, name: str) -> None:
+    """Let the layers of ``model`` compute in bfloat16; a pymss whose layers are not known keeps them in float32."""
+    try:
+        from ultimate_rvc.separation.rounded_roformer import round_layers
+    except ImportError as error:
+        log.warning("%s runs in float32, since this pymss has other layers: %s", name, error)
+        return
+    log.debug("%d layers of %s in bfloat16", round_layers(model), name)
 
 
 def _skip_silence(model: torch.nn.Module, stem_count: int, silent_below: float) -> None:
