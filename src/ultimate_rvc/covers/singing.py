@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -10,7 +9,6 @@ from types import TracebackType
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry
 from ultimate_rvc.covers.conversion import CoverVoice, convert_vocals
 from ultimate_rvc.covers.steps import Workshop
-from ultimate_rvc.errors import CancelledError
 from ultimate_rvc.progress import Progress, ViewOfProgress
 from ultimate_rvc.rvc.infer.settings import ConversionSettings
 
@@ -65,17 +63,13 @@ class Singer:
 class _Silent(ViewOfProgress):
     """Says nothing, since another step is being shown; ends when the whole does, or when nobody waits any more."""
 
-    def __init__(self, parent: Progress) -> None:
-        super().__init__(parent)
-        self._ended = threading.Event()
-
     def end(self) -> None:
-        self._ended.set()
+        """Cancel what reports to this view, and not the whole."""
+        Progress.cancel(self)
 
     def check(self) -> None:
         super().check()
-        if self._ended.is_set():
-            raise CancelledError("Nobody waits for this any more.")
+        Progress.check(self)
 
     def report(self, step: str, fraction: float, text: str = "") -> None:
         self.check()
