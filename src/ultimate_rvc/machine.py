@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "machine.json"
 FORMAT = 2
-REPEATS = 6
+REPEATS = 20  # over a second, so that a neighbour who is busy for half of it does not count
 WEIGHT_OF_LATEST = 0.5  # of a new time among the earlier ones of the same work
 SHORTEST_NOTED_SECONDS = 10.0  # of audio: shorter work is mostly loading and starting
 

@@ -84,7 +84,10 @@ _BS_VOCALS = ("bs_roformer", "bs_roformer_vocals.yaml")
 _MEL_KARAOKE = ("mel_band_roformer", "mel_band_roformer_karaoke.yaml")
 _MEL_DEREVERB = ("mel_band_roformer", "mel_band_roformer_dereverb.yaml")
 _BS, _MEL = Cost(Load.MATRICES, 6.6), Cost(Load.MATRICES, 3.0)
-_DEMUCS, _MDX, _SMALL_MDX = (Cost(Load.CONVOLUTIONS, rate) for rate in (0.5, 0.62, 0.37))
+_DEMUCS = Cost(
+    Load.MATRICES, 0.5
+)  # on two kinds of processors its time goes with these, not with convolutions
+_MDX, _SMALL_MDX = (Cost(Load.CONVOLUTIONS, rate) for rate in (0.62, 0.37))
 _LIGHT_MDX = Cost(Load.CONVOLUTIONS, 0.18)
 _MDX23C, _VR, _DSP = (Cost(Load.CONVOLUTIONS, rate) for rate in (4.0, 0.5, 0.05))
 
