@@ -19,9 +19,8 @@ from ultimate_rvc.speech.kokoro import files
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 LOUDEST = 0.7
-# The searched pitch, the lowest speech, and where songs lie (MIDI), for a man and for a woman.
-MAN = ((50.0, 300.0), 55.0, 50)
-WOMAN = ((90.0, 400.0), 80.0, 62)
+# Whose pitch is searched as the singer's is, and where songs lie (MIDI), for a man and for a woman.
+MAN, WOMAN = ("peter", 50), ("anna", 62)
 STYLES = ("melody", "glide", "melody", "held")
 NOTES = 9  # within which songs begin
 
@@ -48,8 +47,7 @@ def sing(text: str, voice: str, number: int, target: Path) -> None:
     _check(voice)
     material = _script("make_starter_material")
     speech, rate, phones = _script("kokoro_reading").read(text, voice)
-    search_hz, lowest_hz, centre = MAN if voice[1] == "m" else WOMAN
-    reader = material.kokoro_reader(voice, voice, voice, search_hz, lowest_hz)
+    alike, centre = MAN if voice[1] == "m" else WOMAN
     recipe = material.Recipe(
         "sung.wav",
         "sung",
@@ -58,7 +56,7 @@ def sing(text: str, voice: str, number: int, target: Path) -> None:
         centre_note=centre + 5 * number % NOTES,
         seed=(9, 9, number),
     )
-    sung = material.sing_recipe(recipe, speech, rate, phones, reader)
+    sung = material.sing_recipe(recipe, speech, rate, phones, material.READERS[alike])
     soundfile.write(target, LOUDEST / np.abs(sung).max() * sung, rate, subtype="FLOAT")
 
 

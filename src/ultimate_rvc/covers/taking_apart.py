@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ultimate_rvc.choices import StepSwitch
 from ultimate_rvc.covers.cache import CachedFile, CacheEntry
@@ -18,9 +18,6 @@ from ultimate_rvc.separation import SeparationTask
 from ultimate_rvc.separation.choose import Choice, check_name, choose
 from ultimate_rvc.separation.models import AUTO_MODEL
 from ultimate_rvc.separation.qualities import StemPlan
-
-LeadIsDone = Mapping[SeparationTask, Callable[[CachedFile], None]]
-"""Whom to tell that a lead is as it will be, by the last planned task."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,12 @@ class SongStems:
 
 def check_models(settings: StemSettings) -> None:
     """Raise a SettingError unless the models that are named can be found."""
-    for task, field in (
+    for task, name in (
         (SeparationTask.VOCALS, "vocals_model"),
         (SeparationTask.LEAD, "backing_model"),
         (SeparationTask.REVERB, "reverb_model"),
     ):
-        check_name(getattr(settings, field), task, field)
+        check_name(getattr(settings, name), task, name)
 
 
 def take_apart(
@@ -78,16 +75,16 @@ def take_apart(
     """
     last = next(task for task in reversed(SeparationTask) if task in plan.models)
     done = {last: lead_is_done} if lead_is_done is not None else {}
-    parts, spans, model = _separate(song, settings, plan, meanwhile, diary, done)
-    skipped: list[str] = []
+    run = _Run(settings, plan, diary, done)
+    parts, spans, model = _separate(song, meanwhile, run)
     vocals = [part.vocals for part in parts]
     backings = [part.backing for part in parts]
     if not any(backings):
-        vocals, backings = _split(vocals, settings, plan, diary, skipped, done)
-    leads = _dry(vocals, settings, plan, diary, skipped, done)
-    if skipped:
+        vocals, backings = _split(vocals, run)
+    leads = _dry(vocals, run)
+    if run.skipped:
         diary.warn(
-            f"Left out for want of a model: {' and '.join(skipped)}; `urvc doctor` tells how to get one."
+            f"Left out for want of a model: {' and '.join(run.skipped)}; `urvc doctor` tells how to get one."
         )
     pieces = (
         Stems(lead, part.instrumental, backing)
@@ -96,26 +93,39 @@ def take_apart(
     return SongStems(tuple(pieces), tuple(spans), model)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What every step of one song's taking apart works with."""
+
+    settings: StemSettings
+    plan: StemPlan
+    diary: Diary
+    done: Mapping[SeparationTask, Callable[[CachedFile], None]]
+    """Whom to tell that a lead is as it will be, by the last planned task."""
+    skipped: list[str] = field(default_factory=list)
+    """Steps that were left out for want of a model, in words."""
+
+    def tell(self, task: SeparationTask, lead: CachedFile) -> None:
+        if task in self.done:
+            self.done[task](lead)
+
+
 def _separate(
-    song: Song,
-    settings: StemSettings,
-    plan: StemPlan,
-    meanwhile: Callable[[], None],
-    diary: Diary,
-    done: LeadIsDone,
+    song: Song, meanwhile: Callable[[], None], run: _Run
 ) -> tuple[list[SongParts], list[Span], str | None]:
+    plan, diary = run.plan, run.diary
     file, shown_as = song.content, str(song.original or song.title)
     if isinstance(file, SongParts):
         return [file], [Span(0.0, stem_seconds(file.vocals.path))], None
     task, progress = SeparationTask.VOCALS, diary.shop.progress
-    choice = choose(settings.vocals_model, task, progress, usual=plan.models[task])
+    choice = choose(run.settings.vocals_model, task, progress, usual=plan.models[task])
     diary.warn(*choice.warnings)
     pieces = cut_song(file, shown_as, diary.shop)
     beside = [meanwhile, *([None] * (len(pieces) - 1))]
 
     def separate(each: tuple[Piece, Callable[[], None] | None], shop: Workshop) -> CacheEntry:
         entry = separate_song(each[0].file, choice, plan.effort, shop, shown_as, each[1])
-        _tell(done, task, entry.files["vocals.wav"])
+        run.tell(task, entry.files["vocals.wav"])
         return entry
 
     entries = diary.each(
@@ -125,75 +135,56 @@ def _separate(
     return parts, [piece.span for piece in pieces], str(entries[0].facts["model"])
 
 
-def _split(
-    vocals: list[CachedFile],
-    settings: StemSettings,
-    plan: StemPlan,
-    diary: Diary,
-    skipped: list[str],
-    done: LeadIsDone,
-) -> tuple[list[CachedFile], list[CachedFile | None]]:
+def _split(vocals: list[CachedFile], run: _Run) -> tuple[list[CachedFile], list[CachedFile | None]]:
     """Lead and backing of each piece; without any backing where nothing is heard of it."""
-    task, alone = SeparationTask.LEAD, [None] * len(vocals)
-    if task not in plan.models:
-        return vocals, [*alone]
-    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, task, plan, diary)
+    task, settings, plan = SeparationTask.LEAD, run.settings, run.plan
+    words = "parting backing vocals from the lead"
+    choice = _choose_if_at_hand(settings.split_backing, settings.backing_model, task, words, run)
     if choice is None:
-        skipped.append("parting backing vocals from the lead")
-        return vocals, [*alone]
-    diary.warn(*choice.warnings)
+        return vocals, [None] * len(vocals)
 
     def lead_of(entry: CacheEntry, whole: CachedFile) -> CachedFile:
         return entry.files["lead.wav"] if entry.facts["has_backing"] else whole
 
     def split(whole: CachedFile, shop: Workshop) -> CacheEntry:
         entry = split_backing(whole, choice, plan.effort, shop)
-        _tell(done, task, lead_of(entry, whole))
+        run.tell(task, lead_of(entry, whole))
         return entry
 
-    entries = diary.each("split backing", vocals, split, work_name(task, choice.name, plan))
+    entries = run.diary.each("split backing", vocals, split, work_name(task, choice.name, plan))
     leads = [lead_of(entry, whole) for entry, whole in zip(entries, vocals, strict=True)]
     return leads, [entry.files["backing.wav"] if entry.facts["has_backing"] else None for entry in entries]
 
 
-def _dry(
-    vocals: list[CachedFile],
-    settings: StemSettings,
-    plan: StemPlan,
-    diary: Diary,
-    skipped: list[str],
-    done: LeadIsDone,
-) -> list[CachedFile]:
-    task = SeparationTask.REVERB
-    if task not in plan.models:
-        return vocals
-    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, task, plan, diary)
+def _dry(vocals: list[CachedFile], run: _Run) -> list[CachedFile]:
+    task, settings, plan = SeparationTask.REVERB, run.settings, run.plan
+    words = "removing the reverb"
+    choice = _choose_if_at_hand(settings.remove_reverb, settings.reverb_model, task, words, run)
     if choice is None:
-        skipped.append("removing the reverb")
         return vocals
-    diary.warn(*choice.warnings)
 
     def dry(wet: CachedFile, shop: Workshop) -> CacheEntry:
         entry = dry_vocals(wet, choice, plan.effort, shop)
-        _tell(done, task, entry.files["dry.wav"])
+        run.tell(task, entry.files["dry.wav"])
         return entry
 
-    entries = diary.each("remove reverb", vocals, dry, work_name(task, choice.name, plan))
+    entries = run.diary.each("remove reverb", vocals, dry, work_name(task, choice.name, plan))
     return [entry.files["dry.wav"] for entry in entries]
 
 
-def _tell(done: LeadIsDone, task: SeparationTask, lead: CachedFile) -> None:
-    if task in done:
-        done[task](lead)
-
-
 def _choose_if_at_hand(
-    switch: StepSwitch, model: str, task: SeparationTask, plan: StemPlan, diary: Diary
+    switch: StepSwitch, model: str, task: SeparationTask, words: str, run: _Run
 ) -> Choice | None:
-    """The model of an optional step; ``None`` where the step is left to chance and no network is there.
+    """The model of an optional step; ``None`` where it is not planned, or left to chance and no network is there.
 
-    Signal processing does these steps too roughly to be done unasked.
+    Signal processing does these steps too roughly to be done unasked; ``words`` then say what was skipped.
     """
-    choice = choose(model, task, diary.shop.progress, usual=plan.models[task])
+    if task not in run.plan.models:
+        return None
+    choice = choose(model, task, run.diary.shop.progress, usual=run.plan.models[task])
     unasked = switch == StepSwitch.AUTO and model == AUTO_MODEL
-    return None if unasked and choice.files is None else choice
+    if unasked and choice.files is None:
+        run.skipped.append(words)
+        return None
+    run.diary.warn(*choice.warnings)
+    return choice
