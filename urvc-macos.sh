@@ -21,6 +21,7 @@ readonly python=$venv/bin/python
 readonly stamp=$venv/.urvc-installed        # there only while the environment is whole
 readonly lock=$checkout/.venv.lock          # a symlink that names the process that installs
 readonly default_benchmark=configurations
+readonly gigabytes_on_linux=7 gigabytes_on_macos=3 # torch for Linux brings the CUDA libraries
 readonly oldest_macos_on_apple_silicon=14   # MLX has no wheels for older ones
 readonly python_names_intel_mac="python3.12 python3.11" # torch 2.2.2 has no wheels for 3.13
 readonly python_names="python3.12 python3.13 python3.11"
@@ -150,6 +151,7 @@ install_environment() {
       say "Making the environment in .venv; the first time this downloads a few GB ..."
     fi
     rm -rf "$venv" || fail "$venv cannot be removed: close what uses it and try again."
+    require_disk_space
     make_venv
   fi
   install_packages || fail "The installation did not finish (see above): check the network and the free disk space, then run it again."
@@ -157,6 +159,18 @@ install_environment() {
   "$python" -m ultimate_rvc.audio.compile_ahead >/dev/null 2>&1 || true
   { wanted_stamp >"$stamp.new" && mv "$stamp.new" "$stamp"; } || fail "$stamp cannot be written."
   say "Installed."
+}
+
+# A disk that fills up is told of in pages of what pip was doing then.
+require_disk_space() {
+  local needed free
+  needed=$gigabytes_on_linux
+  [ "$(uname -s)" = Darwin ] && needed=$gigabytes_on_macos
+  free=$(df -Pk "$checkout" 2>/dev/null | tail -n 1 | sed -n 's/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')
+  [ -z "$free" ] && return # not told: let it be tried
+  if [ "$((free / 1000000))" -lt "$needed" ]; then
+    fail "The installation needs about $needed GB, but the disk of $checkout has $((free / 1000000)) GB free: make room and try again."
+  fi
 }
 
 make_venv() {

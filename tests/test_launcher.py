@@ -70,6 +70,11 @@ class Launcher:
     def pretend(self, system: str, machine: str) -> None:
         self.add_tool("uname", f'#!/bin/bash\n[ "$1" = -s ] && echo {system} || echo {machine}\n')
 
+    def leave_free(self, kib: int) -> None:
+        header = "Filesystem 1024-blocks Used Available Capacity Mounted on"
+        line = f"/dev/a disk 264000000 99000000 {kib}  94% /a disk"
+        self.add_tool("df", f"#!/bin/bash\necho '{header}'\necho '{line}'\n")
+
     def start(self, *arguments: str, script: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             ["bash", str(script or self.checkout / "urvc-macos.sh"), *arguments],
@@ -114,6 +119,7 @@ def launcher(tmp_path: Path) -> Launcher:
     launcher = Launcher(checkout, tools, elsewhere)
     launcher.add_tool("python3.12", FAKE_PYTHON)
     launcher.pretend("Linux", "x86_64")
+    launcher.leave_free(99_000_000)
     return launcher
 
 
@@ -279,6 +285,28 @@ def wait_until(is_so: object, seconds: float = 15.0) -> None:
     while not is_so():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("system", "free_kib", "needed"),
+    [
+        ("Linux", 6_900_000, 7),
+        ("Linux", 7_100_000, None),
+        ("Darwin", 2_900_000, 3),
+        ("Darwin", 3_100_000, None),
+    ],
+)
+def test_a_disk_too_full_is_refused_before_anything_is_installed(
+    launcher: Launcher, system: str, free_kib: int, needed: int | None
+) -> None:
+    launcher.pretend(system, "x86_64")
+    launcher.leave_free(free_kib)
+    code, _, err = launcher.run("install")
+    assert code == (0 if needed is None else 1)
+    if needed is not None:
+        expected = f"needs about {needed} GB, but the disk of {launcher.checkout} has {needed - 1} GB free"
+        assert expected in err
+    assert launcher.installations() == (needed is None)
 
 
 def test_a_failed_installation_is_told_and_tried_again(launcher: Launcher) -> None:
