@@ -8,11 +8,11 @@ All networks have random weights, so nothing is downloaded; times do not depend 
 turns, each in a process of its own with an empty cache, as a user's first cover of a song. Every step's seconds, the
 time for each second of song (RTF), the most memory that the process held, and what each step's share is.
 
-``before`` is what every cover was made like before there were qualities: the best networks, each chunk overlapping
-the next by a quarter, in float32. ``Ultimate RVC`` stands for that program's own default chain: the MDX-Net
-networks Voc_FT, KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code and in
-ONNX Runtime (its own runs the first two in torch where their segment size differs from the network's, which is
-slower), then a conversion as RVC programs do it: float32, eager, the whole song computed.
+``before`` is what every cover was made like before there were qualities: the best networks as pymss runs them, each
+chunk overlapping the next by a quarter, in float32. ``Ultimate RVC`` stands for that program's own default chain:
+the MDX-Net networks Voc_FT, KARA_2 and Reverb_HQ one after the other, a quarter of overlap, run here by the same code
+and in ONNX Runtime (its own runs the first two in torch where their segment size differs from the network's, which
+is slower), then a conversion as RVC programs do it: float32, eager, the whole song computed.
 
 With ``--music`` only the first so many seconds of every half hour are music, the rest is silence, which costs next to
 no time: memory is what this is for.
@@ -97,6 +97,7 @@ def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
     from ultimate_rvc.choices import Quality, StepSwitch
     from ultimate_rvc.covers.recipe import make_cover
     from ultimate_rvc.covers.settings import CoverSettings, SourceSettings, StemSettings
+    from ultimate_rvc.separation import pymss_network
     from ultimate_rvc.switches import OptimizationConfig
     from vocoder import own_peak_mb
 
@@ -115,6 +116,7 @@ def run_one(name: str, folder: Path, song_seconds: float) -> dict[str, Any]:
         object.__setattr__(stems, "reverb_model", str(models / "separation" / REVERB_FILE))
         optimization = OptimizationConfig()
     elif name == BEFORE:
+        pymss_network.suit_to_processor = lambda *_, **__: None  # type: ignore[assignment]
         stems = StemSettings(overlap=USUAL_OVERLAP, exact_stems=True)
     else:
         quality = Quality(name)

@@ -37,6 +37,8 @@ class Load(StrEnum):
 
     MATRICES = "matrices"
     CONVOLUTIONS = "convolutions"
+    BOTH = "both"
+    """As much of one as of the other."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Machine:
 
     device: str
     slowness: dict[str, float]
-    """By :class:`Load`: 2 takes twice as long as the reference."""
+    """By :class:`Load` (but ``BOTH``): 2 takes twice as long as the reference."""
     rates: dict[str, float] = field(default_factory=dict)
     """Seconds for each second of audio that work took here, by the work's name."""
     backends: dict[str, float] = field(default_factory=dict)
@@ -72,7 +74,9 @@ class Machine:
 
     def rate(self, work: str, cost: Cost) -> float:
         """Seconds for each second of audio: as this work took here before, else by its cost elsewhere."""
-        return self.rates.get(work, cost.rate * self.slowness[cost.load])
+        measured = [Load.MATRICES, Load.CONVOLUTIONS] if cost.load is Load.BOTH else [cost.load]
+        slowness = sum(self.slowness[load] for load in measured) / len(measured)
+        return self.rates.get(work, cost.rate * slowness)
 
     def note_backends(self, times: dict[str, float]) -> None:
         """Remember what was measured of backends, instead of what was known of them."""

@@ -107,7 +107,7 @@ def test_what_work_took_gives_its_own_time_as_the_next_estimate() -> None:
     before = forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds[Quality.BEST]
     took = {work_name(task, model, plan): 600.0 for task, model in plan.models.items()}
     for work, seconds in took.items():
-        machine.rates[work] = comparable_seconds(work, seconds, plan) / SONG_SECONDS
+        machine.rates[work] = comparable_seconds(work, seconds, plan, SONG_SECONDS) / SONG_SECONDS
     after = forecast(SONG_SECONDS, Quality.BEST, StemSettings(), machine).seconds[Quality.BEST]
     assert 0 < after - sum(took.values()) < before  # what is left is loading, conversion and mixing
 

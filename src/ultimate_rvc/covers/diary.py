@@ -67,4 +67,4 @@ class Diary:
     def remember(self, plan: StemPlan, song_seconds: float) -> None:
         """Let the machine remember what the work of this cover took, once it is whole."""
         for work, seconds in self.times.items():
-            self.machine.note(work, comparable_seconds(work, seconds, plan), song_seconds)
+            self.machine.note(work, comparable_seconds(work, seconds, plan, song_seconds), song_seconds)

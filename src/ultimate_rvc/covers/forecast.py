@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,13 +12,21 @@ from ultimate_rvc.choices import Quality, StepSwitch
 from ultimate_rvc.covers.settings import CoverSettings, StemSettings
 from ultimate_rvc.machine import Cost, Load, Machine
 from ultimate_rvc.separation.choose import is_here
-from ultimate_rvc.separation.models import AUTO_MODEL, MDX_NET, ROFORMERS, SEPARATION_MODELS, SeparationTask
+from ultimate_rvc.separation.models import (
+    AUTO_MODEL,
+    MDX_NET,
+    ROFORMER_CHUNK_SECONDS,
+    ROFORMERS,
+    SEPARATION_MODELS,
+    SeparationModel,
+    SeparationTask,
+)
 from ultimate_rvc.separation.qualities import PLANS, StemPlan
 
 # How much of the song's time an automatic quality may take.
 CPU_SHARE, GPU_SHARE = 1.0, 1 / 3
 SUNG_SHARE = 0.75  # of a song's chunks: lead, backing and reverb are only computed where somebody sings
-ROUNDED_GAIN = 2.2  # of a RoFormer in bfloat16, on a processor that has it
+ROUNDED_GAIN = 2.25  # of a RoFormer in bfloat16, on a processor that has it
 CONVERSION, OTHER_STEPS = "convert", "other steps of a cover"
 CONVERSION_COST, OTHER_COST = Cost(Load.CONVOLUTIONS, 0.45), Cost(Load.CONVOLUTIONS, 0.05)
 FIXED_SECONDS = 5.0  # loading libraries and networks
@@ -129,24 +138,39 @@ def _can_be_had(model: str) -> bool:
 
 def _seconds(plan: StemPlan, song_seconds: float, machine: Machine) -> float:
     rate = machine.rate(CONVERSION, CONVERSION_COST) + machine.rate(OTHER_STEPS, OTHER_COST)
+    seconds = FIXED_SECONDS + rate * song_seconds
     for task, model in plan.models.items():
-        rate += _model_rate(task, model, plan, machine) * _share(task, plan)
-    return FIXED_SECONDS + rate * song_seconds
+        seconds += _model_rate(task, model, plan, machine) * _computed_seconds(
+            task, model, plan, song_seconds
+        )
+    return seconds
 
 
 def _model_rate(task: SeparationTask, model: str, plan: StemPlan, machine: Machine) -> float:
-    """Seconds a second of audio without overlap; a model that is not known counts as the best one."""
-    known = SEPARATION_MODELS.get(model) or SEPARATION_MODELS[PLANS[Quality.BEST].models[task]]
+    """Seconds a second of audio that it computes."""
+    known = _known(task, model)
     cost = known.cost
     if machine.has_bfloat16 and known.architecture in ROFORMERS and not plan.effort.exact:
         cost = replace(cost, rate=cost.rate / ROUNDED_GAIN)
     return machine.rate(work_name(task, model, plan), cost)
 
 
-def _share(task: SeparationTask, plan: StemPlan) -> float:
-    """Seconds of audio that a network sees for each second of a song."""
+def _computed_seconds(task: SeparationTask, model: str, plan: StemPlan, song_seconds: float) -> float:
+    """Seconds of audio that a network computes: where somebody sings, in chunks that overlap."""
     sung = 1.0 if task is SeparationTask.VOCALS else SUNG_SHARE
-    return sung / (1 - plan.effort.own_or_usual_overlap)
+    overlap = plan.effort.own_or_usual_overlap
+    computed = song_seconds / (1 - overlap)
+    if (
+        _known(task, model).architecture in ROFORMERS
+    ):  # whole ones, so long that it matters; the song is padded
+        step = ROFORMER_CHUNK_SECONDS * (1 - overlap)
+        computed = ROFORMER_CHUNK_SECONDS * math.ceil(song_seconds / step + 2 * overlap / (1 - overlap))
+    return sung * computed
+
+
+def _known(task: SeparationTask, model: str) -> SeparationModel:
+    """A model of the table; one that is not in it counts as the best."""
+    return SEPARATION_MODELS.get(model) or SEPARATION_MODELS[PLANS[Quality.BEST].models[task]]
 
 
 def work_name(task: SeparationTask, model: str, plan: StemPlan) -> str:
@@ -154,7 +178,10 @@ def work_name(task: SeparationTask, model: str, plan: StemPlan) -> str:
     return f"{task} by {model}{', exact' if plan.effort.exact else ''}"
 
 
-def comparable_seconds(work: str, seconds: float, plan: StemPlan) -> float:
-    """What ``work`` would have taken without overlap, in a song that is sung throughout."""
-    tasks = {work_name(task, model, plan): task for task, model in plan.models.items()}
-    return seconds / _share(tasks[work], plan) if work in tasks else seconds
+def comparable_seconds(work: str, seconds: float, plan: StemPlan, song_seconds: float) -> float:
+    """What ``work`` would have taken for ``song_seconds`` of audio without overlap and sung throughout."""
+    models = {work_name(task, model, plan): (task, model) for task, model in plan.models.items()}
+    if work not in models:
+        return seconds
+    task, model = models[work]
+    return seconds * song_seconds / _computed_seconds(task, model, plan, song_seconds)

@@ -41,6 +41,7 @@ class Effort:
 
 
 ROFORMERS = frozenset({"bs_roformer", "mel_band_roformer"})
+ROFORMER_CHUNK_SECONDS = 8.0  # of all published ones
 
 STEP_NAMES = {
     SeparationTask.VOCALS: "separate",
@@ -83,10 +84,8 @@ _VOCALS, _LEAD, _REVERB = ((task,) for task in SeparationTask)
 _BS_VOCALS = ("bs_roformer", "bs_roformer_vocals.yaml")
 _MEL_KARAOKE = ("mel_band_roformer", "mel_band_roformer_karaoke.yaml")
 _MEL_DEREVERB = ("mel_band_roformer", "mel_band_roformer_dereverb.yaml")
-_BS, _MEL = Cost(Load.MATRICES, 6.6), Cost(Load.MATRICES, 3.0)
-_DEMUCS = Cost(
-    Load.MATRICES, 0.5
-)  # on two kinds of processors its time goes with these, not with convolutions
+_BS, _MEL = Cost(Load.MATRICES, 4.7), Cost(Load.MATRICES, 2.1)
+_DEMUCS = Cost(Load.BOTH, 0.5)
 _MDX, _SMALL_MDX = (Cost(Load.CONVOLUTIONS, rate) for rate in (0.62, 0.37))
 _LIGHT_MDX = Cost(Load.CONVOLUTIONS, 0.18)
 _MDX23C, _VR, _DSP = (Cost(Load.CONVOLUTIONS, rate) for rate in (4.0, 0.5, 0.05))

@@ -57,9 +57,9 @@ class PymssNetwork:
             target_instrument_override=files.target,
         )
         self._apply(effort)
-        rounds = files.architecture in ROFORMERS and not effort.exact and cpu_has_arithmetic(torch.bfloat16)
-        if rounds and torch.device(self._separator.device).type == "cpu":
-            _round(self._separator.model, files.name)
+        if files.architecture in ROFORMERS and torch.device(self._separator.device).type == "cpu":
+            rounded = not effort.exact and cpu_has_arithmetic(torch.bfloat16)
+            suit_to_processor(self._separator.model, files.name, rounded=rounded)
 
     def _apply(self, effort: Effort) -> None:
         config = self._separator.config
@@ -85,14 +85,14 @@ class PymssNetwork:
         self._separator.close()
 
 
-def _round(model: torch.nn.Module, name: str) -> None:
-    """Let the layers of ``model`` compute in bfloat16; a pymss whose layers are not known keeps them in float32."""
+def suit_to_processor(model: torch.nn.Module, name: str, *, rounded: bool) -> None:
+    """Make ``model`` fast on a processor; with a pymss whose layers are not known it stays as it is."""
     try:
-        from ultimate_rvc.separation.rounded_roformer import round_layers
+        from ultimate_rvc.separation.cpu_roformer import suit_processor
     except ImportError as error:
-        log.warning("%s runs in float32, since this pymss has other layers: %s", name, error)
+        log.warning("%s runs as pymss has it, in float32, since that has other layers: %s", name, error)
         return
-    log.debug("%d layers of %s in bfloat16", round_layers(model), name)
+    suit_processor(model, rounded=rounded)
 
 
 def _skip_silence(model: torch.nn.Module, stem_count: int, silent_below: float) -> None:
