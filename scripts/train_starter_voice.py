@@ -23,7 +23,7 @@ from pathlib import Path
 
 from kokoro_reading import READINGS_VARIABLE
 
-from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.paths import packaged_voice
 
 SCRIPTS = Path(__file__).parent
 # Small networks and an index of centres: less than 25 MB in all.
@@ -73,6 +73,12 @@ def main() -> None:
         metavar="FILE",
         help="weights to begin with (Kokoro's voices: the packaged voice)",
     )
+    parser.add_argument(
+        "--pretrained-discriminator",
+        type=Path,
+        metavar="FILE",
+        help="D file of the training that made those weights: no steps without discriminators then",
+    )
     parser.add_argument("--max-steps", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     parser.add_argument("--ship", action="store_true", help="copy the voice into the package")
@@ -97,9 +103,11 @@ def main() -> None:
         environment={READINGS_VARIABLE: os.environ.get(READINGS_VARIABLE, str(readings))},
     )
     options = {**OPTIONS, "max-steps": str(asked.max_steps), "precision": asked.precision}
-    packaged = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+    packaged = packaged_voice("starter")
     if pretrained := asked.pretrained or (packaged if asked.voice in BY_KOKORO else None):
         options |= {**OPTIONS_FROM_WEIGHTS, "pretrained-generator": str(pretrained)}
+    if asked.pretrained_discriminator:
+        options |= {"pretrained-discriminator": str(asked.pretrained_discriminator), "warm-up-steps": "0"}
     run(
         *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
         *("train", "voice", name, str(material), "--average-weights"),
@@ -111,7 +119,7 @@ def main() -> None:
         },
     )
     if asked.ship:
-        shipped = packaged_assets_dir() / "voices" / name
+        shipped = packaged_voice(name).parent
         shutil.rmtree(shipped, ignore_errors=True)
         shutil.copytree(voices / name, shipped, ignore=shutil.ignore_patterns(".*"))
         print(f"{shipped}: {sum(file.stat().st_size for file in shipped.iterdir()) / 1e6:.1f} MB")

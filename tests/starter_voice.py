@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ultimate_rvc.audio.decode import decode_mono
 from ultimate_rvc.choices import F0Method
-from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.paths import packaged_voice
 from ultimate_rvc.rvc.content import load_content_encoder
 from ultimate_rvc.rvc.infer.chunks import sounding_frames
 from ultimate_rvc.rvc.infer.highpass import ScipyHighpass
@@ -65,5 +65,5 @@ def write_flat_index(path: Path) -> Path:
 
 
 def open_starter(optimization: OptimizationConfig, index_path: Path | None = None) -> Pipeline:
-    voice = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+    voice = packaged_voice("starter")
     return Pipeline.open(voice, SETTINGS, index_path=index_path, optimization=optimization)

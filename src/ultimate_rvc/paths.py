@@ -93,3 +93,8 @@ def config_dir() -> Path:
 def packaged_assets_dir() -> Path:
     """Model files and sounds that ship inside the package."""
     return PACKAGE_DIR / "assets" / "data"
+
+
+def packaged_voice(name: str) -> Path:
+    """The model file of a voice that ships; its index and its card lie beside it."""
+    return packaged_assets_dir() / "voices" / name / f"{name}.pth"

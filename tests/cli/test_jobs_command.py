@@ -17,12 +17,12 @@ from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.new import new_job
 from ultimate_rvc.jobs.queue import JobQueue
 from ultimate_rvc.jobs.store import JobStore
-from ultimate_rvc.paths import jobs_dir, packaged_assets_dir, voice_models_dir
+from ultimate_rvc.paths import jobs_dir, packaged_voice, voice_models_dir
 from ultimate_rvc.progress import StepTime
 from ultimate_rvc.work.kinds import KINDS
 from ultimate_rvc.work.result import ResultFile, WorkResult
 
-STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+STARTER = packaged_voice("starter")
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

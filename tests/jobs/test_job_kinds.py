@@ -17,12 +17,12 @@ from ultimate_rvc.errors import AudioError, DatasetError, SettingError, SourceEr
 from ultimate_rvc.jobs.model import Job, JobState
 from ultimate_rvc.jobs.new import new_job
 from ultimate_rvc.jobs.queue import JobQueue
-from ultimate_rvc.paths import packaged_assets_dir, voice_models_dir
+from ultimate_rvc.paths import packaged_voice, voice_models_dir
 from ultimate_rvc.work.kinds import KINDS
 from ultimate_rvc.work.result import WorkResult
 
 DATA = Path(__file__).parents[1] / "data"
-STARTER = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+STARTER = packaged_voice("starter")
 FAST = {"f0_methods": ["fcpe"]}
 
 

@@ -28,6 +28,12 @@ EmbedderChoice = Annotated[
     EmbedderModel | None,
     typer.Option(help="Content encoder; left out: contentvec when its files are here, else starter."),
 ]
+SampleRateChoice = Annotated[
+    int | None,
+    typer.Option(
+        help="Sample rate of the voice in Hz; left out: 32000 with the starter encoder, else 40000."
+    ),
+]
 
 
 @app.command("voice")
@@ -39,6 +45,7 @@ def train_voice(
     name: ModelName,
     audio_files: AudioFiles,
     embedder_model: EmbedderChoice = None,
+    sample_rate: SampleRateChoice = None,
     as_json: AsJson = False,
 ) -> None:
     """Do everything: copy the recordings, prepare them, train, and put the voice in the library.
@@ -47,17 +54,18 @@ def train_voice(
 
     Example: urvc train voice "my voice" recordings/ --num-epochs 200
     """
-    from ultimate_rvc.rvc.train.defaults import embedder_at_hand
+    from ultimate_rvc.rvc.train.defaults import embedder_at_hand, sample_rate_for
     from ultimate_rvc.work.requests import TrainRequest
     from ultimate_rvc.work.stopped import StoppedError
     from ultimate_rvc.work.train import train
     from ultimate_rvc.work.workbench import own_workbench
 
+    embedder = embedder_model or embedder_at_hand()
     job = TrainRequest(
         name=name,
         recordings=tuple(audio_files),
-        preprocessing=preprocessing,
-        extraction=replace(extraction, embedder_model=embedder_model or embedder_at_hand()),
+        preprocessing=replace(preprocessing, sample_rate=sample_rate or sample_rate_for(embedder)),
+        extraction=replace(extraction, embedder_model=embedder),
         training=training,
         device=training.device,
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from starter_voice import SAMPLE_RATE, SETTINGS, open_starter, recording
 from ultimate_rvc.choices import Vocoder
 from ultimate_rvc.errors import VoiceFileError
-from ultimate_rvc.paths import packaged_assets_dir
+from ultimate_rvc.paths import packaged_voice
 from ultimate_rvc.rvc.infer.pipeline import Pipeline
 from ultimate_rvc.rvc.networks.weight_norm import fold_weight_norm
 from ultimate_rvc.rvc.voice_file.describe import Dialect
@@ -74,7 +74,7 @@ def test_a_voice_in_eight_bits_is_half_as_large_and_the_same_when_written_again(
 
 
 def test_the_starter_voice_in_eight_bits_sounds_alike(tmp_path: Path) -> None:
-    starter = packaged_assets_dir() / "voices" / "starter" / "starter.pth"
+    starter = packaged_voice("starter")
     write_eight_bit_voice(tmp_path / "v.safetensors", read_voice_file(starter))
     assert (tmp_path / "v.safetensors").stat().st_size < 0.55 * starter.stat().st_size
     config = OptimizationConfig(device="cpu", fast_vocoder=True)

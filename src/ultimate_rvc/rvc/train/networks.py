@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ultimate_rvc.choices import VoiceVersion
+from ultimate_rvc.choices import EmbedderModel, Vocoder, VoiceVersion
 from ultimate_rvc.errors import SettingError, VoiceFileError
+from ultimate_rvc.paths import packaged_voice
+from ultimate_rvc.rvc.content.whisper_encoder import DIM
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.discriminators import Discriminators, build_discriminator
 from ultimate_rvc.rvc.networks.training_synthesizer import TrainingSynthesizer
+from ultimate_rvc.rvc.train.defaults import BASE, BASE_SAMPLE_RATE
 from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice, TrainingSettings
 from ultimate_rvc.rvc.train.sizes import SpectrogramSizes, named_config, size_here, spectrogram_sizes
 from ultimate_rvc.rvc.train.tables import DataDescription
@@ -60,13 +63,28 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
         width = discriminator_width(config, settings)
         discriminators = build_discriminator(version, settings.vocoder, width)
     notes = []
-    if settings.pretrained_generator is not None:
-        notes.append(_load_generator(generator, settings.pretrained_generator, config.sample_rate))
+    if (first := first_weights(description, settings)) is not None:
+        notes.append(_load_generator(generator, first, config.sample_rate))
     if settings.pretrained_discriminator is not None:
         notes.append(_load_discriminators(discriminators, settings.pretrained_discriminator))
     generator.gradient_checkpointing = settings.reduce_memory_usage
     sizes = spectrogram_sizes(version, description.sample_rate)
     return Networks(generator, discriminators, sizes, tuple(notes))
+
+
+def first_weights(description: DataDescription, settings: TrainingSettings) -> Path | None:
+    """The chosen generator; without one the voice in the package, if this training makes networks of its kind."""
+    if settings.pretrained_generator is not None or not settings.packaged_base:
+        return settings.pretrained_generator
+    fits = (
+        (description.embedder, description.phone_dim) == (EmbedderModel.STARTER, DIM)
+        and description.sample_rate == BASE_SAMPLE_RATE
+        and description.version == VoiceVersion.V2
+        and description.has_f0
+        and settings.vocoder is Vocoder.HIFI_GAN
+        and size_here(settings) is NetworkChoice.SMALL
+    )
+    return packaged_voice(BASE) if fits else None
 
 
 def discriminator_width(config: SynthesizerConfig, settings: TrainingSettings) -> float:

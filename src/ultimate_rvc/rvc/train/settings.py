@@ -75,6 +75,12 @@ class TrainingSettings:
     pretrained_generator: Path | None = setting(
         None, "A published f0G file, or any voice's .pth or .safetensors, to start from."
     )
+    packaged_base: bool = setting(
+        True,
+        "With no pretrained generator: start from the voice in the package where it fits (starter encoder, 32 kHz, "
+        "f0, HiFi-GAN, small network).",
+        label="Start from the voice in the package",
+    )
     pretrained_discriminator: Path | None = setting(None, "A published f0D file to start from.")
     discriminator_width: float | None = setting(
         None, "Channels of the discriminators as a share of RVC's; left out: what suits the network.", 0.01, 4

@@ -112,8 +112,11 @@ def _with_default(control: Control, defaults: Mapping[str, Any]) -> Control:
 
 def _defaults(group: str) -> dict[str, Any]:
     """Where the best default depends on what is here: as the command line chooses it."""
-    if group != "extraction":
-        return {}
-    from ultimate_rvc.rvc.train.defaults import embedder_at_hand
+    from ultimate_rvc.rvc.train.defaults import embedder_at_hand, sample_rate_for
 
-    return {"embedder_model": embedder_at_hand().value}
+    embedder = embedder_at_hand()
+    at_hand: dict[str, dict[str, Any]] = {
+        "preprocessing": {"sample_rate": sample_rate_for(embedder)},
+        "extraction": {"embedder_model": embedder.value},
+    }
+    return at_hand.get(group, {})
