@@ -16,7 +16,7 @@ from ultimate_rvc.rvc.train.data_settings import ExtractSettings
 from ultimate_rvc.rvc.train.defaults import BASE, BASE_SAMPLE_RATE, sample_rate_for
 from ultimate_rvc.rvc.train.estimate import expected_description
 from ultimate_rvc.rvc.train.networks import build_networks, config_of, first_weights
-from ultimate_rvc.rvc.train.settings import NetworkChoice
+from ultimate_rvc.rvc.train.settings import LearnFrom, NetworkChoice
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 
 HERE = expected_description(BASE_SAMPLE_RATE, 1, ExtractSettings(embedder_model=EmbedderModel.STARTER))
@@ -58,6 +58,19 @@ def test_a_training_on_a_processor_begins_with_the_voice_in_the_package() -> Non
 )
 def test_networks_of_another_kind_begin_with_nothing(data: dict[str, Any], training: dict[str, Any]) -> None:
     assert first_weights(replace(HERE, **data), settings(**training)) is None
+
+
+@pytest.mark.parametrize(
+    ("training", "from_prior"),
+    [
+        ({}, True),
+        ({"packaged_base": False}, False),
+        ({"learn_from": LearnFrom.POSTERIOR}, False),
+        ({"packaged_base": False, "learn_from": LearnFrom.PRIOR}, True),
+    ],
+)
+def test_it_learns_on_as_the_voice_in_the_package_learnt(training: dict[str, Any], from_prior: bool) -> None:
+    assert build_networks(HERE, settings(**training)).from_prior is from_prior
 
 
 def test_a_chosen_generator_comes_first() -> None:

@@ -34,6 +34,8 @@ class Networks:
     generator: TrainingSynthesizer
     discriminators: Discriminators
     sizes: SpectrogramSizes
+    from_prior: bool
+    """Whether pieces are rendered from the features' latent."""
     notes: tuple[str, ...]
     """What is worth telling about where the weights come from, one sentence each."""
 
@@ -54,22 +56,26 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
     """
     version = VoiceVersion(description.version)
     config = config_of(description, settings)
+    first = first_weights(description, settings)
+    from_prior = settings.learn_from is LearnFrom.PRIOR
+    if settings.learn_from is LearnFrom.AUTO:
+        from_prior = first is not None and first == packaged_voice(BASE)
     # The caller's own random numbers are not our business.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = TrainingSynthesizer(config, has_f0=description.has_f0, vocoder=settings.vocoder)
-        if settings.learn_from is LearnFrom.PRIOR:
+        if from_prior:
             generator.begin_with_a_narrow_prior()
         width = discriminator_width(config, settings)
         discriminators = build_discriminator(version, settings.vocoder, width)
     notes = []
-    if (first := first_weights(description, settings)) is not None:
+    if first is not None:
         notes.append(_load_generator(generator, first, config.sample_rate))
     if settings.pretrained_discriminator is not None:
         notes.append(_load_discriminators(discriminators, settings.pretrained_discriminator))
     generator.gradient_checkpointing = settings.reduce_memory_usage
     sizes = spectrogram_sizes(version, description.sample_rate)
-    return Networks(generator, discriminators, sizes, tuple(notes))
+    return Networks(generator, discriminators, sizes, from_prior, tuple(notes))
 
 
 def first_weights(description: DataDescription, settings: TrainingSettings) -> Path | None:

@@ -34,6 +34,7 @@ class NetworkChoice(StrEnum):
 class LearnFrom(StrEnum):
     """What the pieces that the losses judge are rendered from."""
 
+    AUTO = "auto"  # prior where the training starts from the voice in the package, which learnt so; else posterior
     POSTERIOR = (
         "posterior"  # the recording's own latent, which the features' must come to resemble: as RVC does
     )
@@ -90,8 +91,9 @@ class TrainingSettings:
         label="Warm-up steps",
     )  # fmt: skip
     learn_from: LearnFrom = setting(
-        LearnFrom.POSTERIOR,
-        "posterior learns as RVC does; prior speaks after far fewer steps, with less variety in the end.",
+        LearnFrom.AUTO,
+        "posterior learns as RVC does; prior speaks after far fewer steps, with less variety in the end; auto: prior "
+        "where the training starts from the voice in the package.",
     )
     average_weights: bool = setting(
         False, "Save the moving average of the weights, which wavers less from step to step.",

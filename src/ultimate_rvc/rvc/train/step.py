@@ -20,7 +20,7 @@ from ultimate_rvc.rvc.train.draws import ExampleDraws
 from ultimate_rvc.rvc.train.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from ultimate_rvc.rvc.train.mel import MelSpectrogram, MultiScaleMelLoss, mel_loss
 from ultimate_rvc.rvc.train.networks import Networks
-from ultimate_rvc.rvc.train.settings import LearnFrom, TrainingSettings
+from ultimate_rvc.rvc.train.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -44,7 +44,7 @@ class Learner:
         self._accelerator, self._settings, self._sizes = accelerator, settings, networks.sizes
         self.generator: TrainingSynthesizer = networks.generator
         self.discriminators: Discriminators = networks.discriminators
-        self._from_prior = settings.learn_from is LearnFrom.PRIOR
+        self._from_prior = networks.from_prior
         if self._from_prior:  # nothing goes through it, which several processes would wait for
             networks.generator.enc_q.requires_grad_(False)
         self.average: TrainingSynthesizer | None = None
