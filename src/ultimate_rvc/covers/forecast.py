@@ -160,9 +160,8 @@ def _computed_seconds(task: SeparationTask, model: str, plan: StemPlan, song_sec
     sung = 1.0 if task is SeparationTask.VOCALS else SUNG_SHARE
     overlap = plan.effort.own_or_usual_overlap
     computed = song_seconds / (1 - overlap)
-    if (
-        _known(task, model).architecture in ROFORMERS
-    ):  # whole ones, so long that it matters; the song is padded
+    if _known(task, model).architecture in ROFORMERS:
+        # Their chunks are whole, and so long that it matters; a song is padded at both ends.
         step = ROFORMER_CHUNK_SECONDS * (1 - overlap)
         computed = ROFORMER_CHUNK_SECONDS * math.ceil(song_seconds / step + 2 * overlap / (1 - overlap))
     return sung * computed
