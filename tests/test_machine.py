@@ -52,6 +52,11 @@ def test_costs_follow_the_load_until_the_work_was_done_here() -> None:
     assert this_machine(CPU).rate("vocals", cost) == pytest.approx(0.75)
 
 
+def test_work_of_both_kinds_is_as_slow_as_their_mean() -> None:
+    _, known = measured_once()
+    assert known.rate("vocals", Cost(Load.BOTH, 0.4)) == pytest.approx(0.4 * (2.0 + 3.0) / 2)
+
+
 def test_short_work_says_nothing_of_long_work() -> None:
     _, known = measured_once()
     known.note("vocals", 30.0, 2.0)

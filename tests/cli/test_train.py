@@ -297,6 +297,7 @@ def test_a_result_in_json_and_a_training_with_another_rate_or_size(urvc: Urvc, s
         (("run-training", "../voice"), 2, "../voice"),
         (("run-training", "voice", "--batch-size", "0"), 2, "--batch-size"),
         (("preprocess-dataset", "voice", "x", "--sample-rate", "44100"), 2, "--sample-rate"),
+        (("voice", "voice", "x", "--sample-rate", "0"), 2, "--sample-rate"),
         (("populate-dataset", "set", "nowhere.wav"), 1, "nowhere.wav"),
     ],
 )

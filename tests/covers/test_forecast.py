@@ -123,6 +123,16 @@ def test_a_processor_with_bfloat16_is_faster_unless_stems_are_to_be_exact() -> N
     assert best[2] == best[0]
 
 
+def test_a_roformer_computes_whole_chunks() -> None:
+    """Eight seconds each, a new one every 7.5, half a second around the song: the third begins beyond 14 seconds."""
+    two, still_two, three = (
+        forecast(seconds, Quality.BEST, StemSettings(), a_machine(1.0)).seconds
+        for seconds in (8.0, 13.9, 14.1)
+    )
+    assert still_two[Quality.BEST] - two[Quality.BEST] < 6  # what is converted and mixed for six seconds more
+    assert three[Quality.BEST] - still_two[Quality.BEST] > 8
+
+
 def test_what_exact_work_took_says_nothing_of_other_work() -> None:
     machine = replace(a_machine(1.0), has_bfloat16=True)
     exact = forecast(SONG_SECONDS, Quality.BEST, StemSettings(exact_stems=True), machine)

@@ -61,10 +61,11 @@ def train_voice(
     from ultimate_rvc.work.workbench import own_workbench
 
     embedder = embedder_model or embedder_at_hand()
+    rate = sample_rate_for(embedder) if sample_rate is None else sample_rate
     job = TrainRequest(
         name=name,
         recordings=tuple(audio_files),
-        preprocessing=replace(preprocessing, sample_rate=sample_rate or sample_rate_for(embedder)),
+        preprocessing=replace(preprocessing, sample_rate=rate),
         extraction=replace(extraction, embedder_model=embedder),
         training=training,
         device=training.device,

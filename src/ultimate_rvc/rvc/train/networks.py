@@ -59,7 +59,7 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
     first = first_weights(description, settings)
     from_prior = settings.learn_from is LearnFrom.PRIOR
     if settings.learn_from is LearnFrom.AUTO:
-        from_prior = first is not None and first == packaged_voice(BASE)
+        from_prior = first == packaged_voice(BASE)
     # The caller's own random numbers are not our business.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

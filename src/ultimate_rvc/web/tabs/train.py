@@ -92,10 +92,10 @@ def build(desk: Desk) -> list[JobPanel]:
 
 def _form(desk: Desk) -> dict[str, Form]:
     """Lay out all settings, a group in each fold."""
-    given = file_part(TRAIN_PART)
+    given, here = file_part(TRAIN_PART), _defaults_here()
     parts = controls.groups(TrainParts, {name: (f"{name}.",) for name in parts_of(TrainParts)}, LEFT_OUT)
     return {
-        name: _folded(desk, name, [_with_default(each, _defaults(name)) for each in part], given)
+        name: _folded(desk, name, [_with_default(each, here.get(name, {})) for each in part], given)
         for name, part in parts.items()
     }
 
@@ -110,13 +110,12 @@ def _with_default(control: Control, defaults: Mapping[str, Any]) -> Control:
     return Control(control.path, replace(entry, default=defaults.get(entry.name, entry.default)))
 
 
-def _defaults(group: str) -> dict[str, Any]:
-    """Where the best default depends on what is here: as the command line chooses it."""
+def _defaults_here() -> dict[str, dict[str, Any]]:
+    """By group, where the best default depends on what is here: as the command line chooses it."""
     from ultimate_rvc.rvc.train.defaults import embedder_at_hand, sample_rate_for
 
     embedder = embedder_at_hand()
-    at_hand: dict[str, dict[str, Any]] = {
+    return {
         "preprocessing": {"sample_rate": sample_rate_for(embedder)},
         "extraction": {"embedder_model": embedder.value},
     }
-    return at_hand.get(group, {})
