@@ -21,7 +21,7 @@ readonly python=$venv/bin/python
 readonly stamp=$venv/.urvc-installed        # there only while the environment is whole
 readonly lock=$checkout/.venv.lock          # a symlink that names the process that installs
 readonly default_benchmark=configurations
-readonly gigabytes_on_linux=7 gigabytes_on_macos=3 # torch for Linux brings the CUDA libraries
+readonly gigabytes_on_linux=8 gigabytes_on_macos=3 # torch for Linux brings the CUDA libraries
 readonly oldest_macos_on_apple_silicon=14   # MLX has no wheels for older ones
 readonly python_names_intel_mac="python3.12 python3.11" # torch 2.2.2 has no wheels for 3.13
 readonly python_names="python3.12 python3.13 python3.11"

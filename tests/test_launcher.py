@@ -290,8 +290,8 @@ def wait_until(is_so: object, seconds: float = 15.0) -> None:
 @pytest.mark.parametrize(
     ("system", "free_kib", "needed"),
     [
-        ("Linux", 6_900_000, 7),
-        ("Linux", 7_100_000, None),
+        ("Linux", 7_900_000, 8),
+        ("Linux", 8_100_000, None),
         ("Darwin", 2_900_000, 3),
         ("Darwin", 3_100_000, None),
     ],
