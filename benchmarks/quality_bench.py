@@ -20,10 +20,10 @@ from quality_measures import (
     SEMITONES_PER_OCTAVE,
     Analysis,
     analyse,
-    semitones_between,
 )
 from quality_scores import Listened, References, Score, VoiceMeans, score
 from ultimate_rvc.audio.resample import resample
+from ultimate_rvc.covers.suggestion import shift_between
 
 UNCHANGED, TRANSPOSED = "source, unchanged", "source, transposed"
 SLOWER, OWN = "target, slower", "target"
@@ -81,32 +81,29 @@ def median_hz(listened: Sequence[Listened]) -> float:
 
 
 def shifts(heard: Heard, target_hz: float) -> dict[str, int]:
-    """By item, the semitones that a user would choose to bring a source voice to the target's pitch.
+    """By item, the semitones by which the page's *Suggest* brings a source to a voice that speaks at ``target_hz``.
 
-    They lie between the medians of what the two speak: whole semitones for speech, whole octaves for songs,
-    so that these stay in tune with their band.
+    Whole semitones from the median of all that a source says; for each song whole octaves from its own.
     """
     of_source: defaultdict[str, list[Listened]] = defaultdict(list)
     for item in heard.items:
         if item.kind is not Kind.SUNG:
             of_source[item.source].append(heard.sources[item.name])
-    medians = {source: median_hz(listened) for source, listened in of_source.items()}
+    spoken_hz = {source: median_hz(listened) for source, listened in of_source.items()}
     return {
-        item.name: shift(
-            medians.get(item.source, math.nan),
-            target_hz,
-            SEMITONES_PER_OCTAVE if item.kind is Kind.SUNG else 1,
-        )
+        item.name: shift(median_hz([heard.sources[item.name]]), target_hz, is_song=True)
+        if item.kind is Kind.SUNG
+        else shift(spoken_hz[item.source], target_hz, is_song=False)
         for item in heard.items
     }
 
 
-def shift(source_hz: float, target_hz: float, step: int) -> int:
-    """The multiple of ``step`` semitones nearest to what lies between the two; 0 where nothing is voiced."""
+def shift(source_hz: float, target_hz: float, *, is_song: bool) -> int:
+    """As :func:`~ultimate_rvc.covers.suggestion.shift_between`, within two octaves; 0 where nothing is voiced."""
     if not source_hz > 0 or not target_hz > 0:
         return 0
-    steps = round(semitones_between(source_hz, target_hz) / step)
-    return max(-MOST_SEMITONES, min(MOST_SEMITONES, steps * step))
+    suggested = shift_between(source_hz, target_hz, whole_octaves=is_song)
+    return max(-MOST_SEMITONES, min(MOST_SEMITONES, suggested))
 
 
 def transposed_by_world(waveform_16k: FloatArray, semitones: int) -> FloatArray:

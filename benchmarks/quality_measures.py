@@ -176,10 +176,6 @@ def pitch_errors(wanted_hz: Signal, found_hz: Signal, edge_frames: int = EDGE_FR
     )
 
 
-def semitones_between(from_hz: float, to_hz: float) -> float:
-    return SEMITONES_PER_OCTAVE * math.log2(to_hz / from_hz)
-
-
 # --- WORLD ----------------------------------------------------------------------------------------
 
 

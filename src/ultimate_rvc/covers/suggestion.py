@@ -46,6 +46,11 @@ def suggested_shift(song: Path, home_hz: float, *, whole_octaves: bool) -> int:
         The file holds no audio, or is silent.
     """
     median_hz = sung_median_hz(_loudest_part(*decode_sides(song)), song)
+    return shift_between(median_hz, home_hz, whole_octaves=whole_octaves)
+
+
+def shift_between(median_hz: float, home_hz: float, *, whole_octaves: bool) -> int:
+    """Semitones from a median pitch to that of a voice, both in Hz and above 0; for a song, whole octaves."""
     shift = SEMITONES * float(np.log2(home_hz / median_hz))
     return SEMITONES * round((shift + SUNG_ABOVE_SPOKEN) / SEMITONES) if whole_octaves else round(shift)
 
