@@ -3,7 +3,9 @@
     python scripts/train_starter_voice.py DIR                                # many hours on two cores
     python scripts/train_starter_voice.py DIR --name starter-male --voice rms
     python scripts/train_starter_voice.py DIR --max-steps 20000 --precision bf16 --ship
-    python scripts/train_starter_voice.py DIR --voice anna --precision bf16  # by Kokoro, from the starter's weights
+    python scripts/train_starter_voice.py DIR --voice anna --precision bf16 --max-steps 4000 --singing-steps 2000
+
+The last makes a voice by Kokoro from the starter's weights.
 
 Makes the material (``make_starter_material.py``), lets others say the same (``make_other_readings.py``),
 trains with ``urvc train voice``, and with ``--ship`` puts what came out where the package keeps its voices.
@@ -15,15 +17,23 @@ is and how good the voice became.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pyworld
+import soundfile
 from kokoro_reading import READINGS_VARIABLE
 
 from ultimate_rvc.paths import packaged_voice
+from ultimate_rvc.rvc.voice_file.read import read_voice_file
+from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
+from ultimate_rvc.voices.record import change_record, fingerprints
 
 SCRIPTS = Path(__file__).parent
 # Small networks and an index of centres: less than 25 MB in all.
@@ -48,81 +58,142 @@ OPTIONS = {
 OPTIONS_FROM_WEIGHTS = {"learning-rate": "3e-4", "warm-up-steps": "2000"}
 VOICES = {"slt": "starter", "rms": "starter-rms", "anna": "starter-anna", "peter": "starter-peter"}
 BY_KOKORO = ("anna", "peter")
+SINGING_MINUTES = ("5", "10")  # spoken and sung, of the stage in which words are learnt as they are sung
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training, and how much is said and sung in its material."""
+
+    folder: Path
+    speech_minutes: str
+    sung_minutes: str
+    steps: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="where material and training lie")
+    add("--voice", choices=VOICES, default="slt", help="who reads (default: %(default)s)")
+    add("--name", help="of the voice (default: starter, with the reader's name unless that is slt)")
+    add("--speech-minutes", default="25", metavar="N", help="default: %(default)s")
+    add("--sung-minutes", default="15", metavar="N", help="default: %(default)s")
+    add("--prompts", action="store_true", help="say Asterisk's prompts too (needs its packages)")
+    add("--versions", default="4", metavar="N", help="of each file (default: %(default)s)")
+    add(
+        "--pretrained",
+        type=Path,
+        metavar="FILE",
+        help="weights to begin with (Kokoro's voices: the packaged voice)",
+    )
+    add(
+        "--pretrained-discriminator",
+        type=Path,
+        metavar="FILE",
+        help="D file of the training that made those weights: no steps without discriminators then",
+    )
+    add("--max-steps", type=int, default=100_000, metavar="N", help="default: %(default)s")
+    add(
+        "--singing-steps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="steps after those with material that is sung for two thirds (default: %(default)s)",
+    )
+    add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    add("--ship", action="store_true", help="copy the voice into the package")
+    asked = parser.parse_args()
+
+    stages = [Stage(asked.folder, asked.speech_minutes, asked.sung_minutes, asked.max_steps)]
+    if asked.singing_steps:
+        stages.append(Stage(asked.folder / "singing", *SINGING_MINUTES, asked.singing_steps))
+    name = asked.name or VOICES[asked.voice]
+    weights, discriminator = asked.pretrained, asked.pretrained_discriminator
+    if weights is None and asked.voice in BY_KOKORO:
+        weights = packaged_voice("starter")
+    for stage in stages:
+        material = make_material(stage, asked)
+        train(stage, name, material, weights, discriminator, asked.precision)
+        weights, discriminator = last_checkpoint(stage.folder / "training" / name)
+    if asked.ship:
+        trained = stages[-1].folder / "voices" / name
+        ship(trained, packaged_voice(name).parent, material, with_index=asked.voice not in BY_KOKORO)
+
+
+def make_material(stage: Stage, asked: argparse.Namespace) -> Path:
+    """The recordings of a stage, and the same by other readers beside them."""
+    material = stage.folder / f"material-{asked.voice}"
+    run(
+        *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
+        *("--speech-minutes", stage.speech_minutes, "--sung-minutes", stage.sung_minutes),
+        *(["--prompts"] if asked.prompts else []),
+    )
+    readings = os.environ.get(READINGS_VARIABLE, str(asked.folder / "kokoro-readings"))
+    script = str(SCRIPTS / "make_other_readings.py")
+    run(
+        *(sys.executable, script, str(material), "--versions", asked.versions),
+        environment={READINGS_VARIABLE: readings},
+    )
+    return material
+
+
+def train(
+    stage: Stage, name: str, material: Path, weights: Path | None, discriminator: Path | None, precision: str
+) -> None:
+    options = {**OPTIONS, "max-steps": str(stage.steps), "precision": precision}
+    if weights is not None:
+        options |= {**OPTIONS_FROM_WEIGHTS, "pretrained-generator": str(weights)}
+    if discriminator is not None:
+        options |= {"pretrained-discriminator": str(discriminator), "warm-up-steps": "0"}
+    run(
+        *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
+        *("train", "voice", name, str(material), "--average-weights"),
+        *("--versions", f"{material}-others"),
+        *(part for option, value in options.items() for part in (f"--{option}", value)),
+        environment={
+            "URVC_AUDIO_DIR": str(stage.folder / "audio"),  # where the recordings of a voice add up
+            "URVC_TRAINING_DIR": str(stage.folder / "training"),
+            "URVC_VOICE_MODELS_DIR": str(stage.folder / "voices"),
+        },
+    )
+
+
+def last_checkpoint(training: Path) -> tuple[Path, Path]:
+    """Generator and discriminators as the training left them."""
+    folder = max((training / "checkpoints").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    return folder / "G.pth", folder / "D.pth"
 
 
 def run(*command: str, environment: dict[str, str] | None = None) -> None:
     subprocess.run(command, check=True, env={**os.environ, **(environment or {})})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where material and training lie")
-    parser.add_argument("--voice", choices=VOICES, default="slt", help="who reads (default: %(default)s)")
-    parser.add_argument(
-        "--name", help="of the voice (default: starter, with the reader's name unless that is slt)"
-    )
-    parser.add_argument("--speech-minutes", default="25", metavar="N", help="default: %(default)s")
-    parser.add_argument("--sung-minutes", default="15", metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--prompts", action="store_true", help="say Asterisk's prompts too (needs its packages)"
-    )
-    parser.add_argument("--versions", default="4", metavar="N", help="of each file (default: %(default)s)")
-    parser.add_argument(
-        "--pretrained",
-        type=Path,
-        metavar="FILE",
-        help="weights to begin with (Kokoro's voices: the packaged voice)",
-    )
-    parser.add_argument(
-        "--pretrained-discriminator",
-        type=Path,
-        metavar="FILE",
-        help="D file of the training that made those weights: no steps without discriminators then",
-    )
-    parser.add_argument("--max-steps", type=int, default=100_000, help="default: %(default)s")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
-    parser.add_argument("--ship", action="store_true", help="copy the voice into the package")
-    asked = parser.parse_args()
+def ship(trained: Path, shipped: Path, material: Path, *, with_index: bool) -> None:
+    """Put the voice into the package, at home where its reader speaks.
 
-    material, voices = asked.folder / f"material-{asked.voice}", asked.folder / "voices"
-    name = asked.name or VOICES[asked.voice]
-    run(
-        *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
-        *("--speech-minutes", asked.speech_minutes, "--sung-minutes", asked.sung_minutes),
-        *(["--prompts"] if asked.prompts else []),
+    The median of all recordings would lie higher: the sung ones are spread over all pitches.
+    """
+    shutil.rmtree(shipped, ignore_errors=True)
+    shutil.copytree(
+        trained, shipped, ignore=shutil.ignore_patterns(".*", *([] if with_index else ["*.index"]))
     )
-    readings = asked.folder / "kokoro-readings"
-    run(
-        *(
-            sys.executable,
-            str(SCRIPTS / "make_other_readings.py"),
-            str(material),
-            "--versions",
-            asked.versions,
-        ),
-        environment={READINGS_VARIABLE: os.environ.get(READINGS_VARIABLE, str(readings))},
-    )
-    options = {**OPTIONS, "max-steps": str(asked.max_steps), "precision": asked.precision}
-    packaged = packaged_voice("starter")
-    if pretrained := asked.pretrained or (packaged if asked.voice in BY_KOKORO else None):
-        options |= {**OPTIONS_FROM_WEIGHTS, "pretrained-generator": str(pretrained)}
-    if asked.pretrained_discriminator:
-        options |= {"pretrained-discriminator": str(asked.pretrained_discriminator), "warm-up-steps": "0"}
-    run(
-        *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
-        *("train", "voice", name, str(material), "--average-weights"),
-        *("--versions", f"{material}-others"),
-        *(part for name, value in options.items() for part in (f"--{name}", value)),
-        environment={
-            "URVC_TRAINING_DIR": str(asked.folder / "training"),
-            "URVC_VOICE_MODELS_DIR": str(voices),
-        },
-    )
-    if asked.ship:
-        shipped = packaged_voice(name).parent
-        shutil.rmtree(shipped, ignore_errors=True)
-        shutil.copytree(voices / name, shipped, ignore=shutil.ignore_patterns(".*"))
-        print(f"{shipped}: {sum(file.stat().st_size for file in shipped.iterdir()) / 1e6:.1f} MB")
+    weights = shipped / f"{trained.name}.pth"
+    voice, home_hz = read_voice_file(weights), spoken_median_hz(material)
+    write_rvc_voice(weights, replace(voice, metadata=replace(voice.metadata, f0_median_hz=home_hz)))
+    files = [path for path in shipped.iterdir() if path.suffix in (".pth", ".index")]
+    change_record(shipped, {"pitch_median_hz": home_hz, "files": fingerprints(files)})
+    size = sum(file.stat().st_size for file in files)
+    print(f"{shipped}: {size / 1e6:.1f} MB, at home at {home_hz:.0f} Hz")
+
+
+def spoken_median_hz(material: Path) -> float:
+    """Of the speech that is as its reader spoke it, by Harvest."""
+    files = json.loads((material / "material.json").read_text(encoding="utf-8"))["files"]
+    spoken = [file["file"] for file in files if file["kind"] == "speech" and file["pitch_factor"] == 1]
+    curves = [pyworld.harvest(*soundfile.read(material / name))[0] for name in spoken]
+    pitch = np.concatenate(curves)
+    return float(np.median(pitch[pitch > 0]))
 
 
 if __name__ == "__main__":
