@@ -1,6 +1,6 @@
 """Draw the stages of a cover as spectrograms.
 
-./urvc-macos.sh cli generate song-cover --source demo --model starter --json > cover.json
+./urvc-macos.sh cli generate song-cover --source demo --model starter-anna --json > cover.json
 python scripts/draw_cover.py cover.json docs/images/demo-cover.png
 """
 

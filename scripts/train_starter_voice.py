@@ -3,7 +3,7 @@
     python scripts/train_starter_voice.py DIR                                # many hours on two cores
     python scripts/train_starter_voice.py DIR --name starter-male --voice rms
     python scripts/train_starter_voice.py DIR --max-steps 20000 --precision bf16 --ship
-    python scripts/train_starter_voice.py DIR --voice anna --precision bf16 --max-steps 4000 --singing-steps 2000
+    python scripts/train_starter_voice.py DIR --voice anna --precision bf16 --max-steps 4000 --singing-steps 600
 
 The last makes a voice by Kokoro from the starter's weights.
 
@@ -33,6 +33,7 @@ from kokoro_reading import READINGS_VARIABLE
 from ultimate_rvc.paths import packaged_voice
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
+from ultimate_rvc.voices.blending import blend
 from ultimate_rvc.voices.record import change_record, fingerprints
 
 SCRIPTS = Path(__file__).parent
@@ -58,7 +59,8 @@ OPTIONS = {
 OPTIONS_FROM_WEIGHTS = {"learning-rate": "3e-4", "warm-up-steps": "2000"}
 VOICES = {"slt": "starter", "rms": "starter-rms", "anna": "starter-anna", "peter": "starter-peter"}
 BY_KOKORO = ("anna", "peter")
-SINGING_MINUTES = ("5", "10")  # spoken and sung, of the stage in which words are learnt as they are sung
+SINGING_MINUTES = ("0", "10")  # spoken and sung, of the stage in which words are learnt as they are sung
+SINGING_SHARE = 0.7  # of its weights in the voice that ships: the rest of the first stage's keep the likeness
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Stage:
     speech_minutes: str
     sung_minutes: str
     steps: int
+    by_others: bool = True
+    """Whether the same by other readers is learnt from: stretched to a song, it blurs the consonants."""
 
 
 def main() -> None:
@@ -99,7 +103,7 @@ def main() -> None:
         type=int,
         default=0,
         metavar="N",
-        help="steps after those with material that is sung for two thirds (default: %(default)s)",
+        help="steps after those on singing alone (default: %(default)s)",
     )
     add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     add("--ship", action="store_true", help="copy the voice into the package")
@@ -107,7 +111,7 @@ def main() -> None:
 
     stages = [Stage(asked.folder, asked.speech_minutes, asked.sung_minutes, asked.max_steps)]
     if asked.singing_steps:
-        stages.append(Stage(asked.folder / "singing", *SINGING_MINUTES, asked.singing_steps))
+        stages.append(Stage(asked.folder / "singing", *SINGING_MINUTES, asked.singing_steps, by_others=False))
     name = asked.name or VOICES[asked.voice]
     weights, discriminator = asked.pretrained, asked.pretrained_discriminator
     if weights is None and asked.voice in BY_KOKORO:
@@ -117,18 +121,21 @@ def main() -> None:
         train(stage, name, material, weights, discriminator, asked.precision)
         weights, discriminator = last_checkpoint(stage.folder / "training" / name)
     if asked.ship:
-        trained = stages[-1].folder / "voices" / name
-        ship(trained, packaged_voice(name).parent, material, with_index=asked.voice not in BY_KOKORO)
+        trained = [stage.folder / "voices" / name for stage in stages]
+        first_material = asked.folder / f"material-{asked.voice}"
+        ship(trained, packaged_voice(name).parent, first_material, with_index=asked.voice not in BY_KOKORO)
 
 
 def make_material(stage: Stage, asked: argparse.Namespace) -> Path:
-    """The recordings of a stage, and the same by other readers beside them."""
+    """The recordings of a stage; the same by other readers beside them, if it learns from these."""
     material = stage.folder / f"material-{asked.voice}"
     run(
         *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
         *("--speech-minutes", stage.speech_minutes, "--sung-minutes", stage.sung_minutes),
         *(["--prompts"] if asked.prompts else []),
     )
+    if not stage.by_others:
+        return material
     readings = os.environ.get(READINGS_VARIABLE, str(asked.folder / "kokoro-readings"))
     script = str(SCRIPTS / "make_other_readings.py")
     run(
@@ -146,10 +153,12 @@ def train(
         options |= {**OPTIONS_FROM_WEIGHTS, "pretrained-generator": str(weights)}
     if discriminator is not None:
         options |= {"pretrained-discriminator": str(discriminator), "warm-up-steps": "0"}
+    if not stage.by_others:
+        options |= {"perturbed-copies": "0"}
     run(
         *(sys.executable, "-c", "from ultimate_rvc.cli.main import run; run()"),
         *("train", "voice", name, str(material), "--average-weights"),
-        *("--versions", f"{material}-others"),
+        *(["--versions", f"{material}-others"] if stage.by_others else []),
         *(part for option, value in options.items() for part in (f"--{option}", value)),
         environment={
             "URVC_AUDIO_DIR": str(stage.folder / "audio"),  # where the recordings of a voice add up
@@ -169,20 +178,27 @@ def run(*command: str, environment: dict[str, str] | None = None) -> None:
     subprocess.run(command, check=True, env={**os.environ, **(environment or {})})
 
 
-def ship(trained: Path, shipped: Path, material: Path, *, with_index: bool) -> None:
-    """Put the voice into the package, at home where its reader speaks.
+def ship(trained: list[Path], shipped: Path, material: Path, *, with_index: bool) -> None:
+    """Put the voice of one stage, or a mixture of two, into the package, at home where its reader speaks.
 
     The median of all recordings would lie higher: the sung ones are spread over all pitches.
     """
     shutil.rmtree(shipped, ignore_errors=True)
     shutil.copytree(
-        trained, shipped, ignore=shutil.ignore_patterns(".*", *([] if with_index else ["*.index"]))
+        trained[0], shipped, ignore=shutil.ignore_patterns(".*", *([] if with_index else ["*.index"]))
     )
-    weights = shipped / f"{trained.name}.pth"
-    voice, home_hz = read_voice_file(weights), spoken_median_hz(material)
-    write_rvc_voice(weights, replace(voice, metadata=replace(voice.metadata, f0_median_hz=home_hz)))
+    name = shipped.name
+    voice, *singing = (read_voice_file(folder / f"{name}.pth") for folder in trained)
+    if singing:
+        voice = blend(singing[0], voice, SINGING_SHARE, ("singing", "speech"))
+    home_hz = spoken_median_hz(material)
+    voice = replace(voice, metadata=replace(voice.metadata, f0_median_hz=home_hz, model_name=name))
+    write_rvc_voice(shipped / f"{name}.pth", voice)
     files = [path for path in shipped.iterdir() if path.suffix in (".pth", ".index")]
-    change_record(shipped, {"pitch_median_hz": home_hz, "files": fingerprints(files)})
+    changes = {
+        key: value for key, value in voice.metadata.to_json().items() if key in ("info", "epoch", "step")
+    }
+    change_record(shipped, {**changes, "pitch_median_hz": home_hz, "files": fingerprints(files)})
     size = sum(file.stat().st_size for file in files)
     print(f"{shipped}: {size / 1e6:.1f} MB, at home at {home_hz:.0f} Hz")
 

@@ -29,6 +29,7 @@ from ultimate_rvc.choices import AudioFormat
 KEY = "a long enough secret"
 RATE = 16_000
 SECONDS = 2.0
+PACKAGED = ["starter-anna", "starter-peter", "starter"]
 CLOSE = 2 / 32768  # 16-bit samples on the way in and out
 SENTENCE = "Good morning. This is a voice that nobody has."
 
@@ -264,7 +265,7 @@ def test_elevenlabs_speech_to_speech(
     assert rate == 44_100
     assert len(waveform) / rate == pytest.approx(SECONDS, abs=0.1)
     voices = eleven.voices.get_all().voices
-    assert [voice.voice_id for voice in voices] == ["starter"]
+    assert [voice.voice_id for voice in voices] == PACKAGED
     assert isinstance(voices[0], elevenlabs.Voice)
 
 
@@ -289,7 +290,7 @@ def test_rvc_python(server: Served, recording: Path, expected: np.ndarray[Any, A
     encoded = base64.b64encode(recording.read_bytes()).decode()
     with client(server) as http:
         assert http.post("/convert", json={"audio_data": encoded}).status_code == 400  # no model yet
-        assert http.get("/models").json() == {"models": ["starter"]}
+        assert http.get("/models").json() == {"models": PACKAGED}
         assert http.post("/models/starter").status_code == 200
         assert http.post("/models/nobody").status_code == 404
         wanted = {"f0method": "fcpe", "f0up_key": 0, "index_rate": 0.3, "filter_radius": 3, "resample_sr": 0,

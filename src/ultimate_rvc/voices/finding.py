@@ -16,6 +16,7 @@ from ultimate_rvc.voices.record import VoiceRecord, find_changes, read_record
 
 NEAREST_NAMES = 3  # shown when a name is not found
 SHOWN_LETTERS = 80
+OLDEST = "starter"  # of the voices that ship
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,10 @@ def list_voices() -> list[VoiceRef]:
 
 
 def packaged_voices() -> list[VoiceRef]:
-    """The voices that ship with the package."""
-    return list(_voices_in(packaged_assets_dir() / "voices"))
+    """The voices that ship with the package; the oldest, kept for what people made with it, is the last."""
+    return sorted(
+        _voices_in(packaged_assets_dir() / "voices"), key=lambda ref: (ref.name == OLDEST, ref.name)
+    )
 
 
 def folder_ref(folder: Path) -> VoiceRef:

@@ -6,7 +6,7 @@ from ultimate_rvc.choices import EmbedderModel
 from ultimate_rvc.rvc.content import encoder_folder
 from ultimate_rvc.rvc.train.data_settings import PreprocessSettings
 
-# The voice in the package knows what others' words are in the features of the starter encoder, which takes longest.
+# It knows what others' words are in the features of the starter encoder, which takes longest.
 BASE, BASE_SAMPLE_RATE = "starter", 32_000
 
 
