@@ -26,7 +26,7 @@ from web.server_process import PATIENCE_SECONDS, ServerProcess
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-VOICE = "starter"
+VOICE = "starter-anna"  # typed and taken with Enter, it must be the only name that begins so
 OTHER_LANGUAGE = "zh-TW"
 LONG_SECONDS = 600  # of a song that is still at work when the next thing is done
 FIELD_PATIENCE_MS = 20_000  # after which a file is dropped again
