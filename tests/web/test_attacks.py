@@ -57,8 +57,8 @@ def nothing_is_harmed(server: ServerProcess) -> Iterator[None]:
     before = listing(server)
     yield
     assert server.process.poll() is None, server.log
-    answer = request(server, "POST", "gradio_api/run/voices", json={"data": ["starter"]})
-    assert answer.json()["data"][0][0]["name"] == "starter"
+    answer = request(server, "POST", "gradio_api/run/voices", json={"data": ["starter-anna"]})
+    assert answer.json()["data"][0][0]["name"] == "starter-anna"
     assert listing(server) == before
 
 
