@@ -132,7 +132,7 @@ def make_material(stage: Stage, asked: argparse.Namespace) -> Path:
     run(
         *(sys.executable, str(SCRIPTS / "make_starter_material.py"), str(material), "--voice", asked.voice),
         *("--speech-minutes", stage.speech_minutes, "--sung-minutes", stage.sung_minutes),
-        *(["--prompts"] if asked.prompts else []),
+        *(["--prompts"] if asked.prompts and stage.by_others else []),
     )
     if not stage.by_others:
         return material

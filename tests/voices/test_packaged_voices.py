@@ -58,7 +58,7 @@ def test_silence_stays_silent(voice: tuple[str, Pipeline]) -> None:
     assert 20 * np.log10(np.sqrt(np.mean(silent**2)) + 1e-9) <= -60
 
 
-def test_it_speaks_at_the_pitch_that_it_is_suggested_for(voice: tuple[str, Pipeline]) -> None:
+def test_its_home_is_where_people_speak(voice: tuple[str, Pipeline]) -> None:
     """The median that the card shows is what Suggest brings a song to, so it lies where people speak."""
     name, pipeline = voice
     home_hz = voice_card(name).pitch_median_hz
