@@ -31,6 +31,7 @@ import soundfile
 from kokoro_reading import READINGS_VARIABLE
 
 from ultimate_rvc.paths import packaged_voice
+from ultimate_rvc.rvc.train.checkpoints import DISCRIMINATOR_FILE, GENERATOR_FILE, checkpoint_folders
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
 from ultimate_rvc.voices.blending import blend
@@ -119,7 +120,8 @@ def main() -> None:
     for stage in stages:
         material = make_material(stage, asked)
         train(stage, name, material, weights, discriminator, asked.precision)
-        weights, discriminator = last_checkpoint(stage.folder / "training" / name)
+        *_, last = checkpoint_folders(stage.folder / "training" / name / "checkpoints")
+        weights, discriminator = last / GENERATOR_FILE, last / DISCRIMINATOR_FILE
     if asked.ship:
         trained = [stage.folder / "voices" / name for stage in stages]
         first_material = asked.folder / f"material-{asked.voice}"
@@ -166,12 +168,6 @@ def train(
             "URVC_VOICE_MODELS_DIR": str(stage.folder / "voices"),
         },
     )
-
-
-def last_checkpoint(training: Path) -> tuple[Path, Path]:
-    """Generator and discriminators as the training left them."""
-    folder = max((training / "checkpoints").iterdir(), key=lambda folder: folder.stat().st_mtime)
-    return folder / "G.pth", folder / "D.pth"
 
 
 def run(*command: str, environment: dict[str, str] | None = None) -> None:
