@@ -34,7 +34,7 @@ from ultimate_rvc.paths import packaged_voice
 from ultimate_rvc.rvc.train.checkpoints import DISCRIMINATOR_FILE, GENERATOR_FILE, checkpoint_folders
 from ultimate_rvc.rvc.voice_file.read import read_voice_file
 from ultimate_rvc.rvc.voice_file.write import write_rvc_voice
-from ultimate_rvc.voices.blending import blend
+from ultimate_rvc.voices.blending import blend, blend_source
 from ultimate_rvc.voices.record import change_record, fingerprints
 
 SCRIPTS = Path(__file__).parent
@@ -184,16 +184,20 @@ def ship(trained: list[Path], shipped: Path, material: Path, *, with_index: bool
         trained[0], shipped, ignore=shutil.ignore_patterns(".*", *([] if with_index else ["*.index"]))
     )
     name = shipped.name
-    voice, *singing = (read_voice_file(folder / f"{name}.pth") for folder in trained)
+    changes: dict[str, object] = {"pitch_percentiles_hz": None}  # of all recordings
+    paths = [folder / f"{name}.pth" for folder in trained]
+    voice, *singing = (read_voice_file(path) for path in paths)
     if singing:
         voice = blend(singing[0], voice, SINGING_SHARE, ("singing", "speech"))
+        changes |= {"info": voice.metadata.info, "epoch": None, "step": None}
+        shares = (("speech", 1 - SINGING_SHARE), ("singing", SINGING_SHARE))
+        changes["blended_from"] = [
+            blend_source(stage, path, share) for path, (stage, share) in zip(paths, shares, strict=True)
+        ]
     home_hz = spoken_median_hz(material)
     voice = replace(voice, metadata=replace(voice.metadata, f0_median_hz=home_hz, model_name=name))
     write_rvc_voice(shipped / f"{name}.pth", voice)
     files = [path for path in shipped.iterdir() if path.suffix in (".pth", ".index")]
-    changes = {
-        key: value for key, value in voice.metadata.to_json().items() if key in ("info", "epoch", "step")
-    }
     change_record(shipped, {**changes, "pitch_median_hz": home_hz, "files": fingerprints(files)})
     size = sum(file.stat().st_size for file in files)
     print(f"{shipped}: {size / 1e6:.1f} MB, at home at {home_hz:.0f} Hz")

@@ -53,7 +53,12 @@ def blend_voices(first: str, second: str, name: str, ratio: float = 0.5) -> Voic
         one, other = (read_voice_file(ref.model_path) for ref in refs)
         warnings = [*check_alike(one, other, *names)]
         blended = blend(one, other, ratio, names)
-        values = {"blended_from": [_source(refs[0], ratio), _source(refs[1], 1 - ratio)]}
+        values = {
+            "blended_from": [
+                blend_source(ref.name, ref.model_path, share)
+                for ref, share in zip(refs, (ratio, 1 - ratio), strict=True)
+            ]
+        }
         final = add_voice(blended, wanted, values=values, library=library, workplace=workplace)
     if any(ref.index_path is not None for ref in refs):
         warnings.append(
@@ -148,5 +153,6 @@ def _encoder_doubts(a: VoiceMetadata, b: VoiceMetadata, one_name: str, other_nam
     return (f"{unsure!r} records no content encoder; the blend is taken for one of {named}.",)
 
 
-def _source(ref: VoiceRef, share: float) -> dict[str, object]:
-    return {"name": ref.name, "share": round(share, 4), "sha256": file_hash(Path(ref.model_path))}
+def blend_source(name: str, model_path: str | Path, share: float) -> dict[str, object]:
+    """One voice of a blend, for ``blended_from`` in the record."""
+    return {"name": name, "share": round(share, 4), "sha256": file_hash(Path(model_path))}
