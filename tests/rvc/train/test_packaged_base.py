@@ -67,6 +67,7 @@ def test_networks_of_another_kind_begin_with_nothing(data: dict[str, Any], train
         ({"packaged_base": False}, False),
         ({"learn_from": LearnFrom.POSTERIOR}, False),
         ({"packaged_base": False, "learn_from": LearnFrom.PRIOR}, True),
+        ({"pretrained_generator": packaged_voice("starter")}, True),
     ],
 )
 def test_it_learns_on_as_the_voice_in_the_package_learnt(training: dict[str, Any], from_prior: bool) -> None:

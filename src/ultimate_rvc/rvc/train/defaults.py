@@ -7,7 +7,7 @@ from ultimate_rvc.rvc.content import encoder_folder
 from ultimate_rvc.rvc.train.data_settings import PreprocessSettings
 
 # It knows what others' words are in the features of the starter encoder, which takes longest.
-BASE, BASE_SAMPLE_RATE = "starter", 32_000
+BASE, BASE_SAMPLE_RATE = "starter-anna", 32_000
 
 
 def embedder_at_hand() -> EmbedderModel:
@@ -17,5 +17,5 @@ def embedder_at_hand() -> EmbedderModel:
 
 
 def sample_rate_for(embedder: EmbedderModel) -> int:
-    """In Hz: that of the voice in the package where a training can start from it, else what most voices have."""
+    """In Hz: that of the voices in the package where a training can start from one, else what most voices have."""
     return BASE_SAMPLE_RATE if embedder is EmbedderModel.STARTER else PreprocessSettings().sample_rate

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ultimate_rvc.choices import EmbedderModel, Vocoder, VoiceVersion
 from ultimate_rvc.errors import SettingError, VoiceFileError
-from ultimate_rvc.paths import packaged_voice
+from ultimate_rvc.paths import packaged_assets_dir, packaged_voice
 from ultimate_rvc.rvc.content.whisper_encoder import DIM
 from ultimate_rvc.rvc.networks.config import SynthesizerConfig
 from ultimate_rvc.rvc.networks.discriminators import Discriminators, build_discriminator
@@ -59,7 +59,7 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
     first = first_weights(description, settings)
     from_prior = settings.learn_from is LearnFrom.PRIOR
     if settings.learn_from is LearnFrom.AUTO:
-        from_prior = first == packaged_voice(BASE)
+        from_prior = first is not None and first.resolve().is_relative_to(packaged_assets_dir().resolve())
     # The caller's own random numbers are not our business.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -79,7 +79,7 @@ def build_networks(description: DataDescription, settings: TrainingSettings) -> 
 
 
 def first_weights(description: DataDescription, settings: TrainingSettings) -> Path | None:
-    """The chosen generator; without one the voice in the package, if this training makes networks of its kind."""
+    """The chosen generator; without one a voice in the package, if this training makes networks of its kind."""
     if settings.pretrained_generator is not None or not settings.packaged_base:
         return settings.pretrained_generator
     fits = (

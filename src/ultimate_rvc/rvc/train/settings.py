@@ -34,7 +34,7 @@ class NetworkChoice(StrEnum):
 class LearnFrom(StrEnum):
     """What the pieces that the losses judge are rendered from."""
 
-    AUTO = "auto"  # prior where the training starts from the voice in the package, which learnt so; else posterior
+    AUTO = "auto"  # prior where the training starts from a voice that ships, which learnt so; else posterior
     POSTERIOR = (
         "posterior"  # the recording's own latent, which the features' must come to resemble: as RVC does
     )
@@ -78,9 +78,9 @@ class TrainingSettings:
     )
     packaged_base: bool = setting(
         True,
-        "With no pretrained generator: start from the voice in the package where it fits (starter encoder, 32 kHz, "
-        "f0, HiFi-GAN, small network).",
-        label="Start from the voice in the package",
+        "With no pretrained generator: start from starter-anna in the package where it fits (starter encoder, "
+        "32 kHz, f0, HiFi-GAN, small network).",
+        label="Start from a voice in the package",
     )
     pretrained_discriminator: Path | None = setting(None, "A published f0D file to start from.")
     discriminator_width: float | None = setting(
@@ -93,7 +93,7 @@ class TrainingSettings:
     learn_from: LearnFrom = setting(
         LearnFrom.AUTO,
         "posterior learns as RVC does; prior speaks after far fewer steps, with less variety in the end; auto: prior "
-        "where the training starts from the voice in the package.",
+        "where the training starts from a voice in the package.",
     )
     average_weights: bool = setting(
         False, "Save the moving average of the weights, which wavers less from step to step.",
