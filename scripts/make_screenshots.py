@@ -31,7 +31,7 @@ from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
 
 TEXTS = load_texts(DEFAULT_LANGUAGE)
-VOICE = "starter"
+VOICE = "starter-anna"
 TABS = ("cover", "convert", "speech", "live", "voices", "train", "jobs", "settings")
 SIZES = {"wide": (1280, 900), "narrow": (400, 860)}
 THEMES = ("light", "dark")
