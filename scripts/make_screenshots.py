@@ -28,10 +28,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
+from ultimate_rvc.voices.finding import packaged_voices
 from ultimate_rvc.web.texts import DEFAULT_LANGUAGE, Texts, languages, load_texts
 
 TEXTS = load_texts(DEFAULT_LANGUAGE)
-VOICE = "starter-anna"
+VOICE = packaged_voices()[0].name
 TABS = ("cover", "convert", "speech", "live", "voices", "train", "jobs", "settings")
 SIZES = {"wide": (1280, 900), "narrow": (400, 860)}
 THEMES = ("light", "dark")

@@ -43,6 +43,7 @@ setInterval(() => {
 }, 50);
 """
 
+# ``ONCE_MS`` of ``page.js`` after the last click.
 ONCE_COUNTS_AGAIN = """async (button) => {
   while (performance.now() - button.pressed < 1000) await new Promise((go) => setTimeout(go, 50));
 }"""
